@@ -1,0 +1,137 @@
+//! Virtual time: whole nanoseconds, so that the order of events never depends on rounding.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+
+const NANOS_PER_SECOND: f64 = 1e9;
+
+/// An instant: nanoseconds since the start of the simulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimTime(u64);
+
+/// A span of virtual time in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimDuration(u64);
+
+/// Rounding rule of the whole emulator: up to the next nanosecond, saturating at `u64::MAX` (584 years).
+///
+/// Up, so that what takes any time at all never ends in the instant in which it began.
+fn nanos_from_seconds(seconds: f64) -> u64 {
+    debug_assert!(seconds >= 0.0, "negative or undefined time: {seconds} s");
+    (seconds * NANOS_PER_SECOND).ceil() as u64
+}
+
+impl SimTime {
+    pub const ZERO: Self = Self(0);
+    pub const MAX: Self = Self(u64::MAX);
+
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The instant `seconds` after the start, rounded up to a nanosecond.
+    pub fn from_seconds(seconds: f64) -> Self {
+        Self(nanos_from_seconds(seconds))
+    }
+
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / NANOS_PER_SECOND
+    }
+
+    /// Time elapsed since `earlier`; zero if `earlier` lies in the future.
+    pub const fn since(self, earlier: Self) -> SimDuration {
+        SimDuration(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl SimDuration {
+    pub const ZERO: Self = Self(0);
+    pub const MAX: Self = Self(u64::MAX);
+
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// A span of `seconds`, rounded up to a nanosecond.
+    pub fn from_seconds(seconds: f64) -> Self {
+        Self(nanos_from_seconds(seconds))
+    }
+
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / NANOS_PER_SECOND
+    }
+}
+
+impl Add<SimDuration> for SimTime {
+    type Output = SimTime;
+    fn add(self, d: SimDuration) -> SimTime {
+        SimTime(self.0.saturating_add(d.0))
+    }
+}
+
+impl AddAssign<SimDuration> for SimTime {
+    fn add_assign(&mut self, d: SimDuration) {
+        *self = *self + d;
+    }
+}
+
+impl Sub for SimTime {
+    type Output = SimDuration;
+    fn sub(self, earlier: SimTime) -> SimDuration {
+        self.since(earlier)
+    }
+}
+
+impl Add for SimDuration {
+    type Output = SimDuration;
+    fn add(self, other: SimDuration) -> SimDuration {
+        SimDuration(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for SimDuration {
+    fn add_assign(&mut self, other: SimDuration) {
+        *self = *self + other;
+    }
+}
+
+impl std::iter::Sum for SimDuration {
+    fn sum<I: Iterator<Item = SimDuration>>(parts: I) -> SimDuration {
+        parts.fold(SimDuration::ZERO, |a, b| a + b)
+    }
+}
+
+impl fmt::Display for SimTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} s", self.as_seconds())
+    }
+}
+
+impl fmt::Display for SimDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3} s", self.as_seconds())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_round_up_and_saturate() {
+        assert_eq!(SimDuration::from_seconds(0.0), SimDuration::ZERO);
+        assert_eq!(SimDuration::from_seconds(1e-12).as_nanos(), 1);
+        assert_eq!(SimDuration::from_seconds(1.5).as_nanos(), 1_500_000_000);
+        assert_eq!(SimDuration::from_seconds(f64::INFINITY), SimDuration::MAX);
+        assert_eq!(SimTime::MAX + SimDuration::from_nanos(1), SimTime::MAX);
+        assert_eq!(SimTime::from_nanos(3) - SimTime::from_nanos(5), SimDuration::ZERO);
+    }
+}
