@@ -1,1 +1,7 @@
-fn main(){}
+//! The `deft` program: everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    deft::cli::main()
+}

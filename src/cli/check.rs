@@ -1,0 +1,39 @@
+//! `deft check`: what a scenario means and what it would take, without running it.
+
+use super::Failure;
+use super::common::ScenarioArguments;
+use crate::experiment::{self, Estimate};
+use crate::results::units::Quantity;
+use clap::Args;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    scenario: ScenarioArguments,
+}
+
+pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
+    let scenario = arguments.scenario.resolve()?;
+    let estimate = experiment::estimate(&scenario)?;
+    print!("{}", scenario.to_yaml());
+    println!();
+    print_estimate(&estimate);
+    Ok(())
+}
+
+fn print_estimate(estimate: &Estimate) {
+    println!("# Memory for one training step");
+    for need in &estimate.memory {
+        let verdict = if need.fits() { "fits" } else { "DOES NOT FIT: takes no part" };
+        println!(
+            "#   {:<18} {:<18} needs {:>10} of {:>10}  {verdict}",
+            need.who,
+            need.hardware,
+            Quantity::Bytes.show(need.needed_bytes as f64),
+            Quantity::Bytes.show(need.available_bytes as f64)
+        );
+    }
+    println!("# Traffic of one device and round: {}", Quantity::Bytes.show(estimate.bytes_per_device_round as f64));
+    println!("# Events of the time plane: about {:.0}", estimate.events);
+    println!("# Local steps of the learning plane: {}", estimate.local_steps);
+}

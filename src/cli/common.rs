@@ -1,0 +1,87 @@
+//! Options that several commands share.
+
+use super::Failure;
+use crate::learning::Store;
+use crate::scenario::{Scenario, ScenarioError, ScenarioSource, parse_override};
+use clap::Args;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Part of every run's identity: another version may give other numbers.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Which scenario, and what to change in it.
+#[derive(Args)]
+pub struct ScenarioArguments {
+    /// Scenario file (YAML); docs/scenario.md explains its keys
+    pub scenario: PathBuf,
+    /// Set a key for this run only, as in technique.rounds=20 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Shorthand for --set seed=N
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Shorthand for --set replications=N
+    #[arg(long, value_name = "N")]
+    replications: Option<u64>,
+}
+
+impl ScenarioArguments {
+    pub fn source(&self) -> Result<ScenarioSource, Failure> {
+        ScenarioSource::read(&self.scenario).map_err(usage)
+    }
+
+    pub fn overrides(&self) -> Result<Vec<(String, Value)>, Failure> {
+        let mut overrides = self.set.iter().map(|s| parse_override(s).map_err(usage)).collect::<Result<Vec<_>, _>>()?;
+        overrides.extend(self.seed.map(|n| ("seed".to_owned(), Value::from(n))));
+        overrides.extend(self.replications.map(|n| ("replications".to_owned(), Value::from(n))));
+        Ok(overrides)
+    }
+
+    /// The scenario with its overrides, resolved.
+    pub fn resolve(&self) -> Result<Scenario, Failure> {
+        self.source()?.resolve_with(&self.overrides()?).map_err(usage)
+    }
+}
+
+/// A scenario's errors are the user's to mend.
+pub fn usage(error: ScenarioError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// How to compute and where to put things.
+#[derive(Args)]
+pub struct ComputeArguments {
+    /// Folder for results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Folder in which computed numbers are kept between runs [default: <OUT>/.cache]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache: Option<PathBuf>,
+    /// Compute everything anew and keep nothing
+    #[arg(long)]
+    no_cache: bool,
+    /// Print no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl ComputeArguments {
+    /// Number of threads; also makes the arithmetic use that many.
+    pub fn set_threads(&self) -> Result<usize, Failure> {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(all, usize::from);
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        Ok(threads)
+    }
+
+    pub fn store(&self) -> Result<Arc<Store>, Failure> {
+        let default = self.out.join(".cache");
+        let cache = (!self.no_cache).then(|| self.cache.as_deref().unwrap_or(&default));
+        Ok(Arc::new(Store::open(cache)?))
+    }
+}

@@ -1,0 +1,65 @@
+//! `deft list`: the names that scenarios may use.
+
+use super::Failure;
+use crate::scenario::TechniqueKind;
+use crate::{compute, data, fomo, radio};
+use clap::{Args, ValueEnum};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What to list [default: all]
+    what: Option<What>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Techniques,
+    Models,
+    Datasets,
+    Hardware,
+    Radios,
+}
+
+pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
+    let wanted = |what| arguments.what.is_none_or(|w| w == what);
+    if wanted(What::Techniques) {
+        println!("Techniques (technique.kind)");
+        for kind in TechniqueKind::ALL {
+            println!("  {:<18} {}", kind.name(), kind.about());
+        }
+    }
+    if wanted(What::Models) {
+        println!("Models (model.architecture)");
+        for name in fomo::preset_names() {
+            let Some(a) = fomo::preset(name) else { continue };
+            let millions = a.parameters() as f64 / 1e6;
+            println!("  {name:<18} {:>9.1} M parameters, {:>2} blocks, hidden {}", millions, a.blocks(), a.hidden);
+        }
+    }
+    if wanted(What::Datasets) {
+        println!("Data sets (training.dataset)");
+        for set in data::VENDORED {
+            println!("  {:<18} {:>6} train, {:>5} test  {}", set.name, set.train, set.test, set.description);
+        }
+    }
+    if wanted(What::Hardware) {
+        println!("Hardware (devices.hardware, edge_servers.hardware)");
+        for name in compute::names() {
+            let Some(h) = compute::profile(name) else { continue };
+            println!(
+                "  {name:<18} {:>8.1} TFLOP/s fp16, {:>6.0} GB/s, {:>5.0} GB  {}",
+                h.fp16_gflops / 1e3,
+                h.memory_bandwidth_gb_per_s,
+                h.memory_gb,
+                h.title
+            );
+        }
+    }
+    if wanted(What::Radios) {
+        println!("Radios (radio.preset)");
+        for p in radio::presets::presets() {
+            println!("  {:<18} {:>6.1} GHz, {:>6.0} MHz, path loss {}", p.name, p.carrier_ghz, p.bandwidth_mhz, p.path_loss);
+        }
+    }
+    Ok(())
+}

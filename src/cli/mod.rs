@@ -1,0 +1,92 @@
+//! The command line: one file a command. Commands parse, call the library and print; they hold no logic of their own.
+
+mod check;
+mod common;
+mod compare;
+mod list;
+mod plot;
+mod progress;
+mod run;
+mod search;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What a user did wrong, as opposed to what went wrong.
+const USAGE: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  deft run scenarios/quickstart.yaml                     fine-tune a real model over an emulated 5G cell
+  deft run scenarios/quickstart.yaml --set technique.split_point=4 --set radio.bandwidth_mhz=20
+  deft check scenarios/quickstart.yaml                   what would run, does it fit, how long will it take
+  deft search scenarios/search/split_and_aggregation.yaml --resume
+  deft compare results/quickstart/*                      several runs on one plot
+  deft list hardware                                     names that scenarios may use
+
+Emulates device-edge cooperative fine-tuning of foundation models: time, traffic and energy by discrete-event
+simulation, accuracy by real training. docs/scenario.md explains every key of a scenario.";
+
+/// Device-edge cooperative fine-tuning of foundation models over wireless networks, emulated.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play a scenario and write its results
+    Run(run::Arguments),
+    /// Check a scenario and say what it would take, without running it
+    Check(check::Arguments),
+    /// Try many values of some keys and find the best
+    Search(search::Arguments),
+    /// Draw the plots of a finished run again
+    Plot(plot::Arguments),
+    /// Put several finished runs on one plot
+    Compare(compare::Arguments),
+    /// List the names that scenarios may use
+    List(list::Arguments),
+}
+
+/// Why a command ended badly.
+enum Failure {
+    /// The user can mend it: exit code 2.
+    Usage(String),
+    /// Something else: exit code 1.
+    Other(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Other(error.to_string())
+    }
+}
+
+/// Parses the command line, obeys it, and says how that went.
+pub fn main() -> ExitCode {
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is an unoptimised build, some thirty times slower; use cargo run --release");
+    }
+    let outcome = match Cli::parse().command {
+        Command::Run(arguments) => run::execute(&arguments),
+        Command::Check(arguments) => check::execute(&arguments),
+        Command::Search(arguments) => search::execute(&arguments),
+        Command::Plot(arguments) => plot::execute(&arguments),
+        Command::Compare(arguments) => compare::execute(&arguments),
+        Command::List(arguments) => list::execute(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(USAGE)
+        }
+        Err(Failure::Other(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

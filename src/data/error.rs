@@ -1,0 +1,51 @@
+//! What can be wrong with data; every message names the place and says what would be right.
+
+/// Errors of data sets, their files, and their division among devices. Rows are lines of the file, the header being
+/// line 1.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    #[error("there is no vendored data set `{name}`{}; known are {known}", suggestion(.closest))]
+    UnknownDataset { name: String, closest: Option<String>, known: String },
+    #[error("{file}: cannot be read: {cause}")]
+    Unreadable { file: String, cause: String },
+    #[error("{file}: the format of a data file follows from its name: .tsv or .csv, optionally followed by .gz")]
+    UnknownFormat { file: String },
+    #[error("{file}: is empty; expected a header line with the columns {expected}")]
+    Empty { file: String, expected: String },
+    #[error("{file}: column `{column}` is missing; the header has {found}")]
+    MissingColumn { file: String, column: String, found: String },
+    #[error("{file}: line {row} is not UTF-8; convert the file (for example with iconv)")]
+    NotUtf8 { file: String, row: u64 },
+    #[error("{file}: line {row}: {cause}")]
+    Row { file: String, row: u64, cause: String },
+    #[error("{file}: line {row}: the text is empty")]
+    EmptyText { file: String, row: u64 },
+    #[error("{file}: line {row}: split `{found}`, expected train or test")]
+    UnknownSplit { file: String, row: u64, found: String },
+    #[error("{file}: line {row}: unknown label `{found}`; known are {known}")]
+    UnknownLabel { file: String, row: u64, found: String, known: String },
+    #[error("{file}: no row has split `{split}`; a data set needs train and test rows")]
+    NoRows { file: String, split: &'static str },
+    #[error("{file}: all rows have label `{label}`; a classifier needs at least two classes")]
+    OneClass { file: String, label: String },
+    #[error("data sets cannot be joined: `{first}` has the classes {first_classes}, `{other}` has {other_classes}")]
+    ClassesDiffer { first: String, first_classes: String, other: String, other_classes: String },
+    #[error("a joined data set needs at least one part")]
+    NothingToJoin,
+    #[error("{dataset}: {split} example {index} cannot be tokenised: {cause}")]
+    Tokenize { dataset: String, split: &'static str, index: usize, cause: String },
+    #[error("cannot deal {examples} training examples to {devices} devices: {cause}")]
+    Partition { examples: usize, devices: usize, cause: String },
+    #[error("mini-batches of device `{device}`: {cause}")]
+    Batches { device: String, cause: &'static str },
+}
+
+fn suggestion(closest: &Option<String>) -> String {
+    closest.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+/// Names as a message lists them: `a`, `b` and so on.
+pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|n| format!("`{}`", n.as_ref())).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,187 @@
+//! What every protocol needs: rounds, participants, deadlines, and the record of what happened.
+
+use crate::aggregation::Delivery;
+use crate::learning::{EvaluationHandle, Learning, LearningError, LossHandle, StateHandle};
+use crate::scenario::{TechniqueSpec, TrainingSpec};
+use crate::sim::join_all;
+use crate::world::{DeviceId, Lost, RoundTotals, World};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+
+/// When numbers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenToCompute {
+    /// Round by round, so that somebody can watch.
+    AsRoundsEnd,
+    /// All at once when the protocol has ended, so that trials share as much as they can.
+    AtTheEnd,
+}
+
+/// What somebody who watches gets to see at the end of a round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    pub round: usize,
+    pub rounds: usize,
+    pub simulated_seconds: f64,
+    pub train_loss: Option<f64>,
+    pub accuracy: Option<f64>,
+}
+
+/// One round as played: its time, and handles to its numbers.
+pub struct PlayedRound {
+    pub totals: RoundTotals,
+    pub delivered: usize,
+    pub loss: Option<LossHandle>,
+    /// One a model: techniques whose devices end with different models have several.
+    pub evaluations: Vec<EvaluationHandle>,
+}
+
+/// All rounds, and why there were no more.
+#[derive(Default)]
+pub struct Played {
+    pub rounds: Vec<PlayedRound>,
+    pub initial: Option<EvaluationHandle>,
+    pub reached_accuracy: bool,
+    pub ran_out_of_devices: bool,
+}
+
+/// Whether the protocol goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EndOfRound {
+    last: bool,
+}
+
+impl EndOfRound {
+    pub fn is_last(self) -> bool {
+        self.last
+    }
+}
+
+/// The two planes and the plan, as a protocol sees them.
+pub struct Run<'a> {
+    pub world: &'a World,
+    pub learn: &'a Learning,
+    pub plan: &'a TechniqueSpec,
+    training: Option<&'a TrainingSpec>,
+    when: WhenToCompute,
+    watch: &'a dyn Fn(Progress),
+    played: RefCell<Played>,
+    round_started: Cell<crate::sim::SimTime>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        world: &'a World,
+        learn: &'a Learning,
+        plan: &'a TechniqueSpec,
+        training: Option<&'a TrainingSpec>,
+        when: WhenToCompute,
+        watch: &'a dyn Fn(Progress),
+    ) -> Self {
+        let played = RefCell::new(Played::default());
+        Self { world, learn, plan, training, when, watch, played, round_started: Cell::default() }
+    }
+
+    /// What was played, once the protocol has ended.
+    pub fn finish(self) -> Played {
+        self.played.into_inner()
+    }
+
+    /// Starts a round and names its devices; `None` when nobody is left who can take part.
+    pub(super) fn begin_round(&self, round: usize) -> Option<Vec<DeviceId>> {
+        if round == 0
+            && let Some(training) = self.training
+        {
+            let initial = self.learn.evaluate(self.learn.initial(), training.evaluation_samples, false);
+            self.played.borrow_mut().initial = Some(initial);
+        }
+        let devices = self.world.begin_round(round, self.plan.devices_per_round);
+        self.round_started.set(self.world.now());
+        if devices.is_empty() {
+            self.played.borrow_mut().ran_out_of_devices = true;
+            return None;
+        }
+        Some(devices)
+    }
+
+    /// Numbers of the local steps of a round, over the whole run: step n always uses mini-batch n of its device.
+    pub(super) fn steps_of(&self, round: usize) -> impl Iterator<Item = u64> + use<> {
+        let steps = self.plan.local_steps as u64;
+        round as u64 * steps..(round as u64 + 1) * steps
+    }
+
+    /// Lets all `devices` play at once and returns what was delivered in time, in the order of `devices`.
+    pub(super) async fn gather<F>(&self, devices: &[DeviceId], play: impl Fn(DeviceId) -> F) -> Vec<Delivery>
+    where
+        F: Future<Output = Result<Delivery, Lost>>,
+    {
+        let outcomes = join_all(devices.iter().map(|&device| self.in_time(play(device)))).await;
+        outcomes.into_iter().filter_map(Result::ok).collect()
+    }
+
+    async fn in_time(&self, playing: impl Future<Output = Result<Delivery, Lost>>) -> Result<Delivery, Lost> {
+        match self.plan.round_deadline_s {
+            None => playing.await,
+            Some(seconds) => self.world.within(self.round_started.get(), seconds, playing).await,
+        }
+    }
+
+    /// Ends a round whose outcome is `models`: one state, or one a device where devices keep their own.
+    pub(super) fn end_round(
+        &self,
+        round: usize,
+        models: &[StateHandle],
+        delivered: &[Delivery],
+    ) -> Result<EndOfRound, LearningError> {
+        let last = round + 1 == self.plan.rounds;
+        let ids: Vec<DeviceId> = delivered.iter().map(|d| d.device).collect();
+        let totals = self.world.end_round(round, &ids);
+        let steps: Vec<StateHandle> = delivered.iter().flat_map(|d| d.steps.iter().copied()).collect();
+        let mut played = PlayedRound { totals, delivered: ids.len(), loss: None, evaluations: vec![] };
+        if let Some(training) = self.training {
+            played.loss = (!steps.is_empty()).then(|| self.learn.mean_loss(&steps));
+            if last || (round + 1) % training.evaluate_every_rounds == 0 {
+                let samples = if last { usize::MAX } else { training.evaluation_samples };
+                played.evaluations = models.iter().map(|m| self.learn.evaluate(*m, samples, last)).collect();
+            }
+        }
+        let reached = self.watch_round(round, &played)?;
+        let mut all = self.played.borrow_mut();
+        all.rounds.push(played);
+        all.reached_accuracy = reached;
+        Ok(EndOfRound { last: last || reached })
+    }
+
+    /// Reports progress where somebody watches; whether the accuracy at which to stop was reached.
+    fn watch_round(&self, round: usize, played: &PlayedRound) -> Result<bool, LearningError> {
+        let stop_at = self.training.and_then(|t| t.stop_at_accuracy).filter(|_| !played.evaluations.is_empty());
+        let watching = self.when == WhenToCompute::AsRoundsEnd;
+        let mut accuracy = None;
+        if watching || stop_at.is_some() {
+            accuracy = mean_accuracy(self.learn, &played.evaluations)?;
+        }
+        if watching {
+            let train_loss = played.loss.map(|l| self.learn.loss(l)).transpose()?.flatten();
+            (self.watch)(Progress {
+                round,
+                rounds: self.plan.rounds,
+                simulated_seconds: self.world.now().as_seconds(),
+                train_loss,
+                accuracy,
+            });
+        }
+        Ok(stop_at.zip(accuracy).is_some_and(|(goal, a)| a >= goal))
+    }
+}
+
+fn mean_accuracy(learn: &Learning, evaluations: &[EvaluationHandle]) -> Result<Option<f64>, LearningError> {
+    learn.resolve(evaluations, &[])?;
+    let mut sum = 0.0;
+    for &e in evaluations {
+        match learn.evaluation(e)? {
+            Some(evaluation) => sum += evaluation.accuracy,
+            None => return Ok(None),
+        }
+    }
+    Ok((!evaluations.is_empty()).then(|| sum / evaluations.len() as f64))
+}

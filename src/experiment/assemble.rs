@@ -1,0 +1,153 @@
+//! From what was played to plain rows: handles become numbers, indices become names.
+
+use super::record::{DeviceRecord, FlowRecord, LearningCounts, Outcome, ReplicationRecord, RoundRecord};
+use crate::deft::{Played, PlayedRound};
+use crate::learning::{Client, Evaluation, EvaluationHandle, Learning, LearningError};
+use crate::world::{Flow, World};
+
+pub(super) fn replication(
+    replication: u64,
+    world: &World,
+    learn: &Learning,
+    played: Played,
+) -> Result<ReplicationRecord, LearningError> {
+    // All at once: what trials and rounds share is computed once, and what can be stacked is stacked.
+    let evaluations: Vec<EvaluationHandle> =
+        played.initial.into_iter().chain(played.rounds.iter().flat_map(|r| r.evaluations.iter().copied())).collect();
+    let losses: Vec<_> = played.rounds.iter().filter_map(|r| r.loss).collect();
+    learn.resolve(&evaluations, &losses)?;
+    let rounds: Vec<RoundRecord> =
+        played.rounds.iter().map(|r| round(replication, learn, r)).collect::<Result<_, _>>()?;
+    let initial_accuracy = match played.initial {
+        Some(handle) => learn.evaluation(handle)?.map(|e| e.accuracy),
+        None => None,
+    };
+    let (events, digest) = world.events_and_digest();
+    let (operations_asked, operations_computed) = learn.counts();
+    Ok(ReplicationRecord {
+        replication,
+        outcome: match &played {
+            p if p.reached_accuracy => Outcome::ReachedAccuracy,
+            p if p.ran_out_of_devices => Outcome::NoDevicesLeft,
+            _ => Outcome::Completed,
+        },
+        simulated_seconds: world.now().as_seconds(),
+        events,
+        digest,
+        initial_accuracy,
+        final_accuracy: rounds.iter().rev().find_map(|r| r.accuracy),
+        devices: devices(replication, world, learn, played.rounds.last())?,
+        flows: world.flows().iter().map(|f| flow(replication, world, f)).collect(),
+        learning: LearningCounts { operations_asked, operations_computed },
+        rounds,
+    })
+}
+
+fn round(replication: u64, learn: &Learning, played: &PlayedRound) -> Result<RoundRecord, LearningError> {
+    let t = &played.totals;
+    let tests: Vec<Evaluation> = played
+        .evaluations
+        .iter()
+        .map(|e| learn.evaluation(*e))
+        .collect::<Result<Option<Vec<_>>, _>>()?
+        .unwrap_or_default();
+    let mean = |of: &dyn Fn(&Evaluation) -> f64| {
+        (!tests.is_empty()).then(|| tests.iter().map(of).sum::<f64>() / tests.len() as f64)
+    };
+    Ok(RoundRecord {
+        replication,
+        round: t.round,
+        start_s: t.start.as_seconds(),
+        end_s: t.end.as_seconds(),
+        participants: t.participants,
+        delivered: played.delivered,
+        device_compute_s: t.device_compute_s,
+        uplink_s: t.uplink_s,
+        edge_compute_s: t.edge_compute_s,
+        downlink_s: t.downlink_s,
+        waiting_s: t.waiting_s,
+        uplink_bytes: t.uplink_bytes,
+        downlink_bytes: t.downlink_bytes,
+        device_joules: t.device_joules,
+        edge_joules: t.edge_joules,
+        cost_usd: t.cost_usd,
+        peak_device_memory_bytes: t.peak_device_memory_bytes,
+        train_loss: played.loss.map(|l| learn.loss(l)).transpose()?.flatten(),
+        test_loss: mean(&|e| e.loss),
+        accuracy: mean(&|e| e.accuracy),
+        evaluated_samples: tests.first().map(|e| e.samples),
+    })
+}
+
+fn devices(
+    replication: u64,
+    world: &World,
+    learn: &Learning,
+    last: Option<&PlayedRound>,
+) -> Result<Vec<DeviceRecord>, LearningError> {
+    // One evaluation a device exists only where devices end with models of their own.
+    let own = last.map(|r| r.evaluations.as_slice()).filter(|e| e.len() == world.device_count() && e.len() > 1);
+    let mut rows = vec![];
+    for (device, t) in world.devices().zip(world.device_totals()) {
+        let evaluation = own.map(|e| learn.evaluation(e[device.id.index()])).transpose()?.flatten();
+        rows.push(DeviceRecord {
+            replication,
+            device: device.name.clone(),
+            group: device.group.clone(),
+            hardware: device.hardware.name.clone(),
+            cell: world.cell_name(device.cell()).to_owned(),
+            edge_server: world.server_name(device.server).to_owned(),
+            training_samples: if learn.trains() {
+                learn.samples(Client::Device(device.id.number())) as usize
+            } else {
+                0
+            },
+            rounds_taken_part: t.rounds_taken_part,
+            rounds_delivered: t.rounds_delivered,
+            device_compute_s: t.activity.device_compute.as_seconds(),
+            uplink_s: t.activity.uplink.as_seconds(),
+            edge_compute_s: t.activity.edge_compute.as_seconds(),
+            downlink_s: t.activity.downlink.as_seconds(),
+            waiting_s: t.waiting.as_seconds(),
+            uplink_bytes: t.uplink_bytes,
+            downlink_bytes: t.downlink_bytes,
+            compute_joules: t.compute_joules,
+            radio_joules: t.radio_joules,
+            battery_left_percent: device.battery_percent(),
+            peak_memory_bytes: t.peak_memory_bytes,
+            memory_limit_bytes: device.memory_limit_bytes,
+            mean_uplink_snr_db: (t.uplinks > 0).then(|| t.uplink_snr_db_sum / t.uplinks as f64),
+            final_accuracy: evaluation.map(|e| e.accuracy),
+        });
+    }
+    Ok(rows)
+}
+
+fn flow(replication: u64, world: &World, f: &Flow) -> FlowRecord {
+    FlowRecord {
+        replication,
+        round: f.round,
+        device: world.device_name(f.device).to_owned(),
+        direction: f.direction.name().to_owned(),
+        content: f.content.name().to_owned(),
+        bytes: f.bytes,
+        start_s: f.start.as_seconds(),
+        end_s: f.end.as_seconds(),
+        radio_s: f.radio.as_seconds(),
+        wired_s: f.wired.as_seconds(),
+        cell: world.cell_name(f.cell).to_owned(),
+        edge_server: world.server_name(f.server).to_owned(),
+        distance_m: f.budget.distance_m,
+        line_of_sight: f.budget.los,
+        path_loss_db: f.budget.path_loss_db,
+        shadowing_db: f.budget.shadowing_db,
+        fading_db: f.budget.fading_db,
+        tx_power_dbm: f.budget.tx_power_dbm,
+        noise_dbm: f.budget.noise_dbm,
+        mean_snr_db: f.mean_snr_db,
+        mean_mcs: f.mean_mcs,
+        mean_share: f.mean_share,
+        mean_rate_bit_per_s: f.mean_rate_bit_per_s,
+        tx_joules: f.tx_joules,
+    }
+}

@@ -1,0 +1,76 @@
+//! What a scenario would take, worked out without playing it.
+
+use super::{ExperimentError, architecture};
+use crate::compute;
+use crate::scenario::{AggregationSpec, Scenario, TechniqueKind};
+use crate::world::Demand;
+
+/// Expected needs of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// One entry a group of devices and an edge server.
+    pub memory: Vec<MemoryNeed>,
+    pub bytes_per_device_round: u64,
+    /// Events of the time plane over all replications, to within a factor of two or so.
+    pub events: f64,
+    /// Local steps of the learning plane over all replications; 0 without training.
+    pub local_steps: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryNeed {
+    pub who: String,
+    pub hardware: String,
+    pub needed_bytes: u64,
+    pub available_bytes: u64,
+}
+
+impl MemoryNeed {
+    pub fn fits(&self) -> bool {
+        self.needed_bytes <= self.available_bytes
+    }
+}
+
+/// Queue events of one transfer: its end on the air and on the wires, and the wake-ups that follow.
+const EVENTS_PER_TRANSFER: f64 = 4.0;
+/// Queue events of one computation.
+const EVENTS_PER_COMPUTATION: f64 = 1.0;
+
+/// Works out memory, traffic and size of `scenario`.
+pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
+    let demand = Demand::new(scenario, &architecture(scenario)?)?;
+    let batch = demand.nominal_batch();
+    let technique = &scenario.technique;
+    let mut memory = vec![];
+    for g in &scenario.devices {
+        let available = compute::profile(&g.hardware).map_or(0, |h| h.available_bytes(g.memory_share));
+        memory.push(need(&g.name, &g.hardware, demand.device_memory_bytes(batch), available));
+    }
+    let served = technique.devices_per_round as u64;
+    for s in &scenario.edge_servers {
+        let available = compute::profile(&s.hardware).map_or(0, |h| h.available_bytes(1.0)) * s.accelerators as u64;
+        memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch, served), available));
+    }
+    let steps = technique.local_steps as u64;
+    let adapters_up = match technique.aggregation {
+        AggregationSpec::AirComp { .. } if technique.kind.aggregates() => demand.device_side_bytes() / served.max(1),
+        _ => demand.device_side_bytes(),
+    };
+    let (bytes, transfers, computations) = match technique.kind {
+        TechniqueKind::OnDevice => (0, 0, steps),
+        TechniqueKind::Centralized => (0, 0, steps),
+        TechniqueKind::Federated => (demand.device_side_bytes() + adapters_up, 2, steps),
+        TechniqueKind::Split | TechniqueKind::SplitFederated => {
+            let crossing = demand.smashed_bytes(batch) + demand.gradient_bytes(batch);
+            (demand.device_side_bytes() + adapters_up + steps * crossing, 2 + 2 * steps, 3 * steps)
+        }
+    };
+    let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;
+    let events_each = transfers as f64 * EVENTS_PER_TRANSFER + computations as f64 * EVENTS_PER_COMPUTATION;
+    let local_steps = if scenario.training.is_some() { device_rounds as u64 * steps } else { 0 };
+    Ok(Estimate { memory, bytes_per_device_round: bytes, events: device_rounds * events_each, local_steps })
+}
+
+fn need(who: &str, hardware: &str, needed_bytes: u64, available_bytes: u64) -> MemoryNeed {
+    MemoryNeed { who: who.to_owned(), hardware: hardware.to_owned(), needed_bytes, available_bytes }
+}

@@ -1,0 +1,109 @@
+//! One trial: a scenario in, a record out.
+//!
+//! Builds both planes, lets the scenario's protocol drive them, resolves the handles that it left, and puts what
+//! happened into plain rows. Knows nothing of files or screens.
+
+mod assemble;
+mod estimate;
+mod record;
+
+pub use estimate::{Estimate, MemoryNeed, estimate};
+pub use record::{
+    DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord,
+};
+
+pub use crate::deft::{Progress, WhenToCompute};
+use crate::deft::{self, Run};
+use crate::fomo::{self, Architecture, FomoError};
+use crate::learning::{Learning, LearningError, Store, Task};
+use crate::random::Streams;
+use crate::scenario::Scenario;
+use crate::sim::{Sim, SimError};
+use crate::world::{Demand, World, WorldError};
+use std::sync::Arc;
+
+/// What can stop a trial.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    #[error(transparent)]
+    Learning(#[from] LearningError),
+    #[error(transparent)]
+    World(#[from] WorldError),
+    #[error(transparent)]
+    Fomo(#[from] FomoError),
+    #[error("the model `{name}` is not known; `deft list models` names all")]
+    UnknownModel { name: String },
+    #[error(transparent)]
+    Time(#[from] SimError),
+}
+
+/// How a trial is run; none of it changes the record.
+pub struct Options<'a> {
+    pub when: WhenToCompute,
+    /// Keep a timeline of the first replication.
+    pub trace: bool,
+    /// Called at the end of each round with the replication's number, where numbers are computed as rounds end.
+    pub watch: &'a dyn Fn(u64, Progress),
+}
+
+/// A record, and a timeline if one was asked for (Chrome trace-event JSON).
+pub struct Trial {
+    pub record: Record,
+    pub trace: Option<Vec<u8>>,
+}
+
+/// Runs all replications of `scenario`.
+pub fn run(scenario: &Scenario, store: &Arc<Store>, options: &Options<'_>) -> Result<Trial, ExperimentError> {
+    let architecture = architecture(scenario)?;
+    let mut trial = Trial { record: Record { replications: vec![] }, trace: None };
+    for replication in 0..scenario.replications {
+        let trace = options.trace && replication == 0;
+        let (record, timeline) = replicate(scenario, &architecture, replication, store, options, trace)?;
+        trial.record.replications.push(record);
+        trial.trace = trial.trace.or(timeline);
+    }
+    Ok(trial)
+}
+
+/// Runs one replication of `scenario`.
+pub fn run_replication(
+    scenario: &Scenario,
+    replication: u64,
+    store: &Arc<Store>,
+    options: &Options<'_>,
+) -> Result<ReplicationRecord, ExperimentError> {
+    let architecture = architecture(scenario)?;
+    Ok(replicate(scenario, &architecture, replication, store, options, false)?.0)
+}
+
+/// The geometry of the scenario's model.
+pub fn architecture(scenario: &Scenario) -> Result<Architecture, ExperimentError> {
+    let name = &scenario.model.architecture;
+    fomo::preset(name).ok_or_else(|| ExperimentError::UnknownModel { name: name.clone() })
+}
+
+fn replicate(
+    scenario: &Scenario,
+    architecture: &Architecture,
+    replication: u64,
+    store: &Arc<Store>,
+    options: &Options<'_>,
+    trace: bool,
+) -> Result<(ReplicationRecord, Option<Vec<u8>>), ExperimentError> {
+    let streams = Streams::new(scenario.seed, replication);
+    let task = Arc::new(Task::new(scenario, architecture, streams, store)?);
+    let learn = Learning::new(task, store.clone());
+    let sim = if trace { Sim::with_trace() } else { Sim::new() };
+    let world = World::new(scenario, Demand::new(scenario, architecture)?, streams, sim.clone())?;
+    let watch = |progress| (options.watch)(replication, progress);
+    let run = Run::new(&world, &learn, &scenario.technique, scenario.training.as_ref(), options.when, &watch);
+    sim.run(deft::play(&run))??;
+    let record = assemble::replication(replication, &world, &learn, run.finish())?;
+    let timeline = trace.then(|| {
+        let mut json = vec![];
+        world.trace().write_json(&mut json).expect("writing to memory does not fail");
+        json
+    });
+    Ok((record, timeline))
+}

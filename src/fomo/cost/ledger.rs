@@ -1,0 +1,95 @@
+//! The books of one part: what each operation costs forward and backward, and what it must keep.
+
+use crate::compute::{Precision, Work};
+
+/// Running totals. FLOPs are those of products, 2 m n k each; everything else counts through the bytes that it moves,
+/// every operation reading its inputs and writing its output once.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    weight_bytes: u64,
+    activation_bytes: u64,
+    pub forward: Work,
+    /// Gradients that backward needs as soon as it enters the part.
+    pub inner_gradient: Work,
+    /// Gradients that only lead to the part's own input.
+    pub input_gradient: Work,
+    /// Gradients of the part's own weights.
+    pub weight_gradient: Work,
+    /// Numbers that backward needs whatever trains: operands of products of two activations, inputs of non-linear
+    /// operations.
+    pub stored_elements: u64,
+    /// Numbers that only the gradients of weights need: inputs of products with weights.
+    pub stored_for_weights: u64,
+    /// Most numbers that one operation reads and writes: the working buffer.
+    pub peak_elements: u64,
+}
+
+/// A product of a matrix of activations, `rows` x `inputs`, with weights, `inputs` x `outputs`.
+#[derive(Clone, Copy)]
+pub(super) struct Linear {
+    pub rows: u64,
+    pub inputs: u64,
+    pub outputs: u64,
+}
+
+impl Ledger {
+    pub fn new(weights: Precision, activations: Precision) -> Self {
+        Self {
+            weight_bytes: weights.bytes(),
+            activation_bytes: activations.bytes(),
+            forward: Work::default(),
+            inner_gradient: Work::default(),
+            input_gradient: Work::default(),
+            weight_gradient: Work::default(),
+            stored_elements: 0,
+            stored_for_weights: 0,
+            peak_elements: 0,
+        }
+    }
+
+    fn work(&mut self, flops: u64, elements: u64, other_bytes: u64, kernels: u32) -> Work {
+        self.peak_elements = self.peak_elements.max(elements);
+        Work { flops: flops as f64, bytes: (elements * self.activation_bytes + other_bytes) as f64, kernels }
+    }
+
+    fn linear_work(&mut self, Linear { rows, inputs, outputs }: Linear) -> Work {
+        let gradient_bytes = inputs * outputs * Precision::Fp32.bytes();
+        let weights = inputs * outputs * self.weight_bytes;
+        let (flops, elements) = (2 * rows * inputs * outputs, rows * (inputs + outputs));
+        let product = self.work(flops, elements, weights, 1);
+        self.forward += product;
+        self.weight_gradient += Work { bytes: product.bytes - weights as f64 + gradient_bytes as f64, ..product };
+        self.stored_for_weights += rows * inputs;
+        product
+    }
+
+    /// A product with weights whose input was computed inside the part.
+    pub fn linear(&mut self, linear: Linear) {
+        let product = self.linear_work(linear);
+        self.inner_gradient += product;
+    }
+
+    /// A product with weights that reads the part's own input.
+    pub fn linear_from_input(&mut self, linear: Linear) {
+        let product = self.linear_work(linear);
+        self.input_gradient += product;
+    }
+
+    /// A product of two activations of `left` and `right` elements into `output` elements; both operands are kept, and
+    /// both get a gradient.
+    pub fn activation_product(&mut self, flops: u64, left: u64, right: u64, output: u64) {
+        let product = self.work(flops, left + right + output, 0, 1);
+        self.forward += product;
+        self.inner_gradient += product + product;
+        self.stored_elements += left + right;
+    }
+
+    /// An element-wise operation or a reduction; `stored` is what its gradient needs.
+    pub fn pointwise(&mut self, reads: u64, writes: u64, stored: u64) {
+        let forward = self.work(0, reads + writes, 0, 1);
+        let backward = self.work(0, writes + stored + reads, 0, 1);
+        self.forward += forward;
+        self.inner_gradient += backward;
+        self.stored_elements += stored;
+    }
+}

@@ -1,0 +1,46 @@
+//! What must be in memory at once.
+
+use super::{BatchShape, ModelCost, Part, Segment, Task};
+use crate::compute::Precision;
+
+/// AdamW's two moments in 32 bits (Loshchilov and Hutter 2019).
+pub const ADAMW_BYTES_PER_PARAMETER: u64 = 8;
+
+impl ModelCost {
+    /// Memory of the segment's parameters; a tied output matrix counts once where both of its users are.
+    pub fn segment_weight_bytes(&self, segment: &Segment) -> u64 {
+        let a = &self.architecture;
+        let bytes: u64 = segment.parts().map(|part| self.weight_bytes(part)).sum();
+        let shares_matrix = segment.embedding && segment.head && a.tied_output && self.task == Task::LanguageModel;
+        if shares_matrix { bytes - a.vocabulary_size() * a.hidden_size() * self.weights.bytes() } else { bytes }
+    }
+
+    /// Memory of one training step: parameters; for each trainable one a gradient in 32 bits and
+    /// `optimizer_bytes_per_parameter` (8 for AdamW, 12 with a 32-bit master copy); what forward keeps for backward;
+    /// and the working buffer of the largest operation.
+    pub fn training_memory_bytes(
+        &self,
+        segment: &Segment,
+        batch: &BatchShape,
+        optimizer_bytes_per_parameter: u64,
+    ) -> u64 {
+        let per_trainable = Precision::Fp32.bytes() + optimizer_bytes_per_parameter;
+        let stored: u64 = segment.parts().map(|part| self.stored_activation_bytes(part, batch)).sum();
+        self.segment_weight_bytes(segment)
+            + self.segment_trainable_parameters(segment) * per_trainable
+            + stored
+            + self.working_bytes(segment.parts(), batch)
+    }
+
+    /// Memory of a forward pass alone: parameters and working buffer.
+    pub fn inference_memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
+        self.segment_weight_bytes(segment) + self.working_bytes(segment.parts(), batch)
+    }
+
+    /// Inputs and output of the largest operation, and the residual stream beside it.
+    fn working_bytes(&self, parts: impl Iterator<Item = Part>, batch: &BatchShape) -> u64 {
+        let largest = parts.map(|part| self.ledger(part, batch).peak_elements).max().unwrap_or(0);
+        let residual = (batch.tokens + batch.decoder_tokens) * self.architecture.hidden_size();
+        (largest + residual) * self.activations.bytes()
+    }
+}

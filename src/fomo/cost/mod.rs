@@ -1,0 +1,256 @@
+//! What fine-tuning a model takes: operations, memory traffic, memory and bytes on the air, part by part.
+//!
+//! Pure arithmetic on shapes. The formulas and their sources are in `docs/compute.md`; the operations of a block, in the
+//! order in which a straightforward implementation performs them, are in `operations`. Start with [`ModelCost`].
+
+mod batch_shape;
+mod ledger;
+mod memory;
+mod operations;
+mod peft_shape;
+mod segment;
+
+pub use batch_shape::BatchShape;
+pub use memory::ADAMW_BYTES_PER_PARAMETER;
+pub use peft_shape::{BlockPeft, PeftShape, Projection};
+pub use segment::Segment;
+
+use super::FomoError;
+use super::architecture::{Architecture, Family};
+use crate::compute::{Precision, Work};
+use ledger::Ledger;
+
+/// Size of a label or of a token number on the air and in memory.
+const LABEL_BYTES: u64 = 4;
+
+/// The units of which a model is made; a split point lies between two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Tokens, or image patches, to vectors. Stays with the data, at every split point.
+    Embedding,
+    /// Block number, encoder first.
+    Block(usize),
+    /// Final norm, pooling, output projection and loss.
+    Head,
+}
+
+/// What the head predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// One class a sequence, from its pooled last hidden states.
+    Classification { classes: usize },
+    /// One entry of the vocabulary a token (of the decoder, if there are two stacks).
+    LanguageModel,
+}
+
+/// The cost of one model with one PEFT method at one pair of precisions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelCost {
+    architecture: Architecture,
+    task: Task,
+    weights: Precision,
+    activations: Precision,
+    peft: PeftShape,
+}
+
+impl ModelCost {
+    /// # Errors
+    /// If `peft` does not describe every block, a model without vocabulary shall predict one, or there are no classes.
+    pub fn new(
+        architecture: &Architecture,
+        task: Task,
+        weights: Precision,
+        activations: Precision,
+        peft: &PeftShape,
+    ) -> Result<Self, FomoError> {
+        let model = || architecture.name.clone();
+        if peft.blocks.len() != architecture.blocks() {
+            let (blocks, described) = (architecture.blocks(), peft.blocks.len());
+            return Err(FomoError::PeftBlocks { model: model(), blocks, described });
+        }
+        match task {
+            Task::LanguageModel if architecture.vocabulary == 0 => Err(FomoError::NoVocabulary { model: model() }),
+            Task::Classification { classes: 0 } => Err(FomoError::NoClasses { classes: 0 }),
+            _ => {
+                let (architecture, peft) = (architecture.clone(), peft.clone());
+                Ok(Self { architecture, task, weights, activations, peft })
+            }
+        }
+    }
+
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Number of blocks; split points are `0..=blocks()`.
+    pub fn blocks(&self) -> usize {
+        self.architecture.blocks()
+    }
+
+    /// All parts in the order of the forward pass.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        let blocks = (0..self.blocks()).map(Part::Block);
+        std::iter::once(Part::Embedding).chain(blocks).chain(std::iter::once(Part::Head))
+    }
+
+    /// Parameters of `part` that fine-tuning changes.
+    ///
+    /// # Panics
+    /// If `part` is a block that the model does not have; so does every function here that takes a part.
+    pub fn trainable_parameters(&self, part: Part) -> u64 {
+        match part {
+            Part::Embedding => self.peft.embedding_trainable,
+            Part::Block(i) => self.peft.blocks[i].trainable,
+            Part::Head if self.peft.head_trains => self.head_parameters(),
+            Part::Head => 0,
+        }
+    }
+
+    /// The first part with a trainable parameter. Backward ends there, and nothing below it stores activations.
+    pub fn lowest_trainable(&self) -> Option<Part> {
+        self.parts().find(|part| self.trainable_parameters(*part) > 0)
+    }
+
+    /// Whether backward must hand a gradient to what lies below `part`.
+    pub fn needs_input_gradient(&self, part: Part) -> bool {
+        self.lowest_trainable().is_some_and(|lowest| lowest < part)
+    }
+
+    /// One forward pass of `part`.
+    pub fn forward(&self, part: Part, batch: &BatchShape) -> Work {
+        self.ledger(part, batch).forward + self.peft_work(part, batch)
+    }
+
+    /// One backward pass of `part`.
+    ///
+    /// Every weight product costs its forward FLOPs once for the gradient of its input, and once more for the gradient
+    /// of its weights where those train; attention's products, of two activations, cost twice. Without
+    /// `needs_input_gradient` the products that lead to the part's own input are left out, without `trains` what leads
+    /// to parameters; without both the part costs nothing.
+    pub fn backward(&self, part: Part, batch: &BatchShape, needs_input_gradient: bool, trains: bool) -> Work {
+        let trains = trains && self.trainable_parameters(part) > 0;
+        let mut work = Work::default();
+        if !needs_input_gradient && !trains {
+            return work;
+        }
+        let ledger = self.ledger(part, batch);
+        let peft = self.peft_work(part, batch);
+        if part != Part::Embedding {
+            work += ledger.inner_gradient + peft;
+        }
+        if needs_input_gradient {
+            work += ledger.input_gradient;
+        }
+        if trains {
+            work += peft;
+            if self.trains_own_weights(part) {
+                work += ledger.weight_gradient;
+            }
+        }
+        work
+    }
+
+    /// Memory of the part's parameters. What PEFT adds is held in 32 bits. The output matrix of a language model counts
+    /// in the head even where it is tied: the two sides of a split hold a copy each (see
+    /// [`segment_weight_bytes`](Self::segment_weight_bytes) for both parts on one side).
+    pub fn weight_bytes(&self, part: Part) -> u64 {
+        let own = match part {
+            Part::Embedding => self.architecture.embedding_parameters(),
+            Part::Block(i) => self.architecture.block_parameters(i),
+            Part::Head => self.head_parameters(),
+        };
+        let added = match part {
+            Part::Block(i) => self.peft.blocks[i].added,
+            Part::Embedding | Part::Head => 0,
+        };
+        own * self.weights.bytes() + added * Precision::Fp32.bytes()
+    }
+
+    /// Memory of what `part` keeps from forward for backward: nothing below the lowest trainable part.
+    pub fn stored_activation_bytes(&self, part: Part, batch: &BatchShape) -> u64 {
+        if self.lowest_trainable().is_none_or(|lowest| part < lowest) {
+            return 0;
+        }
+        let ledger = self.ledger(part, batch);
+        let mut elements = ledger.stored_elements;
+        if self.trains_own_weights(part) {
+            elements += ledger.stored_for_weights;
+        }
+        if let Part::Block(i) = part {
+            elements += self.peft.blocks[i].stored_per_token * self.tokens_of(i, &self.with_decoder(batch));
+        }
+        elements * self.activations.bytes()
+    }
+
+    /// Size of the smashed data at `split` (blocks below it on the device), forward; that of its gradient, backward.
+    ///
+    /// Up to the end of the encoder these are the hidden states of the batch's tokens. Between two blocks of T5's
+    /// decoder the encoder's output goes along, because later blocks attend to it; behind the last one it does not. A
+    /// decoder whose first block is at the edge embeds its own inputs there, from the labels.
+    ///
+    /// # Panics
+    /// If `split` is above [`blocks`](Self::blocks).
+    pub fn boundary_bytes(&self, split: usize, batch: &BatchShape) -> u64 {
+        assert!(split <= self.blocks(), "{} has no split point {split}", self.architecture.name);
+        let batch = self.with_decoder(batch);
+        let vectors = if self.architecture.family != Family::T5 || split <= self.architecture.encoder_layers {
+            batch.tokens
+        } else if split < self.blocks() {
+            batch.tokens + batch.decoder_tokens
+        } else {
+            batch.decoder_tokens
+        };
+        vectors * self.architecture.hidden_size() * self.activations.bytes()
+    }
+
+    /// Size of the batch's labels: 4 bytes a sequence, or a predicted token.
+    pub fn label_bytes(&self, batch: &BatchShape) -> u64 {
+        LABEL_BYTES
+            * match self.task {
+                Task::Classification { .. } => batch.sequences,
+                Task::LanguageModel => operations::output_tokens(&self.architecture, &self.with_decoder(batch)),
+            }
+    }
+
+    fn ledger(&self, part: Part, batch: &BatchShape) -> Ledger {
+        let ledger = Ledger::new(self.weights, self.activations);
+        let (a, batch) = (&self.architecture, self.with_decoder(batch));
+        match part {
+            Part::Embedding => operations::embedding(a, &batch, ledger),
+            Part::Block(i) => operations::block(a, i, &batch, ledger),
+            Part::Head => operations::head(a, self.task, &batch, ledger),
+        }
+    }
+
+    /// What PEFT's own products cost forward, which is also what either of their two gradients costs.
+    fn peft_work(&self, part: Part, batch: &BatchShape) -> Work {
+        let Part::Block(i) = part else { return Work::default() };
+        let (block, batch) = (&self.peft.blocks[i], self.with_decoder(batch));
+        let flops = block.flops_per_token * self.tokens_of(i, &batch) as f64
+            + block.flops_per_source_token * batch.tokens as f64;
+        Work { flops, bytes: (block.added * Precision::Fp32.bytes()) as f64, kernels: block.kernels }
+    }
+
+    /// Two stacks need something to decode: without decoder lengths one token a sequence, as in classification.
+    fn with_decoder(&self, batch: &BatchShape) -> BatchShape {
+        let one_token = self.architecture.family == Family::T5 && batch.decoder_tokens == 0;
+        if one_token { batch.with_one_decoder_token() } else { *batch }
+    }
+
+    /// Tokens that run through block `i`.
+    fn tokens_of(&self, i: usize, batch: &BatchShape) -> u64 {
+        if self.architecture.has_cross_attention(i) { batch.decoder_tokens } else { batch.tokens }
+    }
+
+    fn head_parameters(&self) -> u64 {
+        operations::head_parameters(&self.architecture, self.task)
+    }
+
+    fn trains_own_weights(&self, part: Part) -> bool {
+        match part {
+            Part::Embedding => self.peft.embedding_trainable > 0,
+            Part::Block(i) => self.peft.blocks[i].trains_weights,
+            Part::Head => self.peft.head_trains,
+        }
+    }
+}

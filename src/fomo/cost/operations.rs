@@ -1,0 +1,150 @@
+//! The operations of every family's parts, in the order of a straightforward implementation: query, key and value as
+//! one product, attention scores in full (masked, not skipped, under a causal mask), probabilities kept.
+
+use super::ledger::{Ledger, Linear};
+use super::{BatchShape, Task};
+use crate::fomo::architecture::{Architecture, Family};
+
+/// Tokens and token pairs that one attention works on.
+struct Attention {
+    queries: u64,
+    keys: u64,
+    /// Sum over sequences of queries times keys.
+    pairs: u64,
+}
+
+/// Tokens to vectors.
+pub(super) fn embedding(a: &Architecture, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+    let h = a.hidden_size();
+    let vectors = batch.tokens * h;
+    let tables = match a.family {
+        Family::Bert => 3,
+        Family::Roberta | Family::Gpt2 => 2,
+        Family::Llama | Family::T5 => 1,
+        Family::Vit => {
+            let patches = batch.tokens - batch.sequences.min(batch.tokens);
+            ledger.linear_from_input(Linear { rows: patches, inputs: a.patch_size(), outputs: h });
+            2
+        }
+    };
+    ledger.pointwise(tables * vectors, vectors, 0);
+    if a.family.normalises_embedding() {
+        norm(&mut ledger, vectors);
+    }
+    ledger
+}
+
+/// Block `index`.
+pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+    let l = &mut ledger;
+    let h = a.hidden_size();
+    let in_decoder = a.has_cross_attention(index);
+    let (tokens, squared) = match in_decoder {
+        true => (batch.decoder_tokens, batch.decoder_squared_tokens),
+        false => (batch.tokens, batch.squared_tokens),
+    };
+    if in_decoder && index == a.encoder_layers {
+        l.pointwise(tokens * h, tokens * h, 0);
+    }
+
+    l.linear_from_input(Linear { rows: tokens, inputs: h, outputs: a.query_size() + 2 * a.key_size() });
+    if a.family == Family::Llama {
+        let rotated = tokens * (a.query_size() + a.key_size());
+        l.pointwise(rotated, rotated, 0);
+    }
+    attention(a, l, &Attention { queries: tokens, keys: tokens, pairs: squared }, a.family == Family::T5);
+    if in_decoder {
+        l.linear(Linear { rows: tokens, inputs: h, outputs: a.query_size() });
+        l.linear_from_input(Linear { rows: batch.tokens, inputs: h, outputs: 2 * a.key_size() });
+        attention(a, l, &Attention { queries: tokens, keys: batch.tokens, pairs: batch.cross_tokens }, false);
+    }
+    feed_forward(a, l, tokens);
+    if a.family == Family::T5 && index + 1 == a.encoder_layers {
+        norm(l, tokens * h);
+    }
+    ledger
+}
+
+/// From queries, keys and values to the residual stream, norm included.
+fn attention(a: &Architecture, l: &mut Ledger, size: &Attention, position_bias: bool) {
+    let (h, q, k) = (a.hidden_size(), a.query_size(), a.key_size());
+    let scores = size.pairs * a.heads as u64;
+    let product_flops = 2 * size.pairs * q;
+    l.activation_product(product_flops, size.queries * q, size.keys * k, scores);
+    if position_bias {
+        l.pointwise(2 * scores, scores, 0);
+    }
+    // Softmax's gradient needs its output, which the next product keeps.
+    l.pointwise(scores, scores, 0);
+    l.activation_product(product_flops, scores, size.keys * k, size.queries * q);
+    l.linear(Linear { rows: size.queries, inputs: q, outputs: h });
+    residual_and_norm(l, size.queries * h);
+}
+
+fn feed_forward(a: &Architecture, l: &mut Ledger, tokens: u64) {
+    let (h, f) = (a.hidden_size(), a.ffn_size());
+    let up = if a.gated_ffn { 2 * f } else { f };
+    l.linear(Linear { rows: tokens, inputs: h, outputs: up });
+    l.pointwise(tokens * up, tokens * f, tokens * up);
+    l.linear(Linear { rows: tokens, inputs: f, outputs: h });
+    residual_and_norm(l, tokens * h);
+}
+
+fn residual_and_norm(l: &mut Ledger, elements: u64) {
+    l.pointwise(2 * elements, elements, 0);
+    norm(l, elements);
+}
+
+fn norm(l: &mut Ledger, elements: u64) {
+    l.pointwise(elements, elements, elements);
+}
+
+/// Tokens that reach the head.
+pub(super) fn output_tokens(a: &Architecture, batch: &BatchShape) -> u64 {
+    if a.family == Family::T5 { batch.decoder_tokens } else { batch.tokens }
+}
+
+/// Final norm, pooling or the masked-token transform, output projection, softmax and cross entropy.
+pub(super) fn head(a: &Architecture, task: Task, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+    let l = &mut ledger;
+    let h = a.hidden_size();
+    let tokens = output_tokens(a, batch);
+    if a.family.has_final_norm() {
+        norm(l, tokens * h);
+    }
+    let (rows, outputs) = match task {
+        Task::Classification { classes } => {
+            l.pointwise(tokens * h, batch.sequences * h, 0);
+            (batch.sequences, classes as u64)
+        }
+        Task::LanguageModel => {
+            if has_masked_token_transform(a) {
+                l.linear_from_input(Linear { rows: tokens, inputs: h, outputs: h });
+                l.pointwise(tokens * h, tokens * h, tokens * h);
+                norm(l, tokens * h);
+            }
+            (tokens, a.vocabulary_size())
+        }
+    };
+    l.linear_from_input(Linear { rows, inputs: h, outputs });
+    l.pointwise(rows * outputs, rows * outputs, rows * outputs);
+    ledger
+}
+
+/// BERT and RoBERTa put a product, GELU and a norm before the output matrix.
+fn has_masked_token_transform(a: &Architecture) -> bool {
+    matches!(a.family, Family::Bert | Family::Roberta)
+}
+
+/// Parameters of what [`head`] computes. BERT's pooler is not among them: nothing here uses it.
+pub(super) fn head_parameters(a: &Architecture, task: Task) -> u64 {
+    let h = a.hidden_size();
+    let output = match task {
+        Task::Classification { classes } => classes as u64 * (h + 1),
+        Task::LanguageModel if has_masked_token_transform(a) => {
+            (h * h + h) + a.norm_parameters() + a.vocabulary_size() * (h + 1)
+        }
+        Task::LanguageModel => a.vocabulary_size() * h,
+    };
+    a.final_norm_parameters() + output
+}

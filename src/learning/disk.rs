@@ -1,0 +1,130 @@
+//! The cache on disk: one small file a result, named by its identity, written by atomic rename.
+//!
+//! A file that is missing, cut or damaged counts as absent and is computed again.
+
+use super::LearningError;
+use super::identity::Identity;
+use super::value::{Metric, State};
+use crate::nn::Moments;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const STATE_MAGIC: &[u8; 8] = b"DEFTST01";
+const CHECKSUM_BYTES: usize = 32;
+
+pub(super) struct DiskCache {
+    root: PathBuf,
+}
+
+impl DiskCache {
+    pub fn open(root: &Path) -> Result<Self, LearningError> {
+        fs::create_dir_all(root).map_err(|cause| error(root, &cause))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    pub fn read_metric(&self, identity: Identity) -> Option<Metric> {
+        serde_json::from_slice(&fs::read(self.path(identity, "json")).ok()?).ok()
+    }
+
+    pub fn write_metric(&self, identity: Identity, metric: Metric) -> Result<(), LearningError> {
+        let json = serde_json::to_vec(&metric).expect("a metric has only finite fields of fixed names");
+        self.write(&self.path(identity, "json"), &json)
+    }
+
+    pub fn read_state(&self, identity: Identity) -> Option<State> {
+        decode(&fs::read(self.path(identity, "state")).ok()?)
+    }
+
+    pub fn write_state(&self, identity: Identity, state: &State) -> Result<(), LearningError> {
+        self.write(&self.path(identity, "state"), &encode(state))
+    }
+
+    /// Two levels of folders keep each folder small.
+    fn path(&self, identity: Identity, extension: &str) -> PathBuf {
+        let name = identity.to_string();
+        self.root.join(&name[..2]).join(format!("{name}.{extension}"))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), LearningError> {
+        let folder = path.parent().expect("cache files lie in a folder");
+        // The name holds the process and thread: two writers of one identity write equal bytes to different files.
+        let temporary = path.with_extension(format!("{}-{:?}.tmp", std::process::id(), std::thread::current().id()));
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::File::create(&temporary)?.write_all(bytes))
+            .and_then(|()| fs::rename(&temporary, path))
+            .map_err(|cause| error(path, &cause))
+    }
+}
+
+fn error(path: &Path, cause: &std::io::Error) -> LearningError {
+    LearningError::Cache { path: path.display().to_string(), cause: cause.to_string() }
+}
+
+/// magic, loss (NaN for none), step count of the moments (0 for none), length n, n parameters, then m and v if any,
+/// SHA-256 of all of it; little endian.
+fn encode(state: &State) -> Vec<u8> {
+    let mut out = STATE_MAGIC.to_vec();
+    out.extend(state.loss.unwrap_or(f64::NAN).to_le_bytes());
+    out.extend(state.moments.as_ref().map_or(0, |m| u64::from(m.step)).to_le_bytes());
+    out.extend((state.parameters.len() as u64).to_le_bytes());
+    let moments = state.moments.iter().filter(|m| m.step > 0).flat_map(|m| m.m.iter().chain(&m.v));
+    for x in state.parameters.iter().chain(moments) {
+        out.extend(x.to_le_bytes());
+    }
+    let checksum = Sha256::digest(&out);
+    out.extend(checksum);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<State> {
+    let (body, checksum) = bytes.split_at(bytes.len().checked_sub(CHECKSUM_BYTES)?);
+    if Sha256::digest(body)[..] != *checksum {
+        return None;
+    }
+    let body = body.strip_prefix(STATE_MAGIC)?;
+    let word = |i: usize| Some(u64::from_le_bytes(body.get(8 * i..8 * i + 8)?.try_into().ok()?));
+    let (loss, step, n) = (f64::from_bits(word(0)?), u32::try_from(word(1)?).ok()?, usize::try_from(word(2)?).ok()?);
+    let floats: Vec<f32> =
+        body[24..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+    let expected = n.checked_mul(if step > 0 { 3 } else { 1 })?;
+    if floats.len() != expected {
+        return None;
+    }
+    let moments = (step > 0).then(|| Moments { m: floats[n..2 * n].to_vec(), v: floats[2 * n..].to_vec(), step });
+    Some(State { parameters: floats[..n].to_vec(), moments, loss: (!loss.is_nan()).then_some(loss) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states() -> [State; 2] {
+        let moments = Moments { m: vec![0.5, 1.0], v: vec![2.0, 3.0], step: 7 };
+        [
+            State { parameters: vec![1.0, -2.0], moments: None, loss: None },
+            State { parameters: vec![1.0, -2.0], moments: Some(moments), loss: Some(0.25) },
+        ]
+    }
+
+    #[test]
+    fn states_survive_the_round_trip() {
+        for state in states() {
+            assert_eq!(decode(&encode(&state)), Some(state));
+        }
+    }
+
+    #[test]
+    fn damaged_files_count_as_absent() {
+        let good = encode(&states()[1]);
+        for cut in 0..good.len() {
+            assert_eq!(decode(&good[..cut]), None, "cut at {cut}");
+        }
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(decode(&bad), None, "flipped at {at}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What protocols see of the learning plane: operations in, handles out, numbers only when asked for.
+
+use super::identity::Identity;
+use super::operation::{Client, Combination, Operation};
+use super::store::Store;
+use super::task::Task;
+use super::value::{Evaluation, Metric, State, Value};
+use super::{LearningError, schedule};
+use crate::fomo::BatchShape;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Number of a node in its graph; inputs have smaller numbers than what they feed.
+pub(super) type NodeId = usize;
+
+/// A set of trainable parameters at some moment of the run, computed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateHandle(NodeId);
+
+/// A test result, computed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationHandle(NodeId);
+
+/// A mean training loss, computed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossHandle(NodeId);
+
+pub(super) struct Node {
+    pub identity: Identity,
+    pub operation: Operation,
+    pub inputs: Vec<NodeId>,
+    pub value: Option<Value>,
+    /// Nodes that take this one as input and have no value yet.
+    pub open_uses: u32,
+    /// Whether a state was computed from this one, so that the run has moved on from it.
+    pub superseded: bool,
+    /// Whether the inputs' `open_uses` have been told that this node has its value.
+    pub settled: bool,
+    /// Whether the value is worth keeping on disk although it is large.
+    pub keep: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Graph {
+    pub nodes: Vec<Node>,
+    by_identity: HashMap<Identity, NodeId>,
+    pub asked: u64,
+    pub computed: u64,
+}
+
+impl Graph {
+    fn add(&mut self, task: &Task, operation: Operation, inputs: Vec<NodeId>) -> NodeId {
+        self.asked += 1;
+        let identity = operation.identity(task.identity(), inputs.iter().map(|&i| self.nodes[i].identity));
+        if let Some(&node) = self.by_identity.get(&identity) {
+            return node;
+        }
+        for &i in &inputs {
+            self.nodes[i].open_uses += 1;
+        }
+        let node = self.nodes.len();
+        self.nodes.push(Node {
+            identity,
+            operation,
+            inputs,
+            value: None,
+            open_uses: 0,
+            superseded: false,
+            settled: false,
+            keep: false,
+        });
+        self.by_identity.insert(identity, node);
+        node
+    }
+
+    /// Gives `node` its value and drops inputs that nobody needs any more: a state is dropped once all its known uses
+    /// are done and the run has moved on from it.
+    pub fn settle(&mut self, node: NodeId, value: Value) {
+        let is_state = matches!(value, Value::State(_));
+        self.nodes[node].value = Some(value);
+        if std::mem::replace(&mut self.nodes[node].settled, true) {
+            return;
+        }
+        for input in self.nodes[node].inputs.clone() {
+            let i = &mut self.nodes[input];
+            i.open_uses -= 1;
+            i.superseded |= is_state;
+            if i.open_uses == 0 && i.superseded && !i.operation.is_metric() {
+                i.value = None;
+            }
+        }
+    }
+}
+
+/// The learning plane of one replication.
+///
+/// Without training every operation returns a handle that names nothing, no node is made and no tensor is touched.
+pub struct Learning {
+    task: Arc<Task>,
+    store: Arc<Store>,
+    graph: RefCell<Graph>,
+}
+
+impl Learning {
+    pub fn new(task: Arc<Task>, store: Arc<Store>) -> Self {
+        Self { task, store, graph: RefCell::default() }
+    }
+
+    /// Whether numbers exist at all.
+    pub fn trains(&self) -> bool {
+        self.task.trains()
+    }
+
+    /// What a local step of `client` has to process, known without computing it.
+    pub fn batch_shape(&self, client: Client, step: u64) -> BatchShape {
+        self.task.batch_shape(client, step)
+    }
+
+    /// Training samples of a client: its weight in averages.
+    pub fn samples(&self, client: Client) -> f64 {
+        self.task.samples(client)
+    }
+
+    /// Bytes of a client's training samples as raw data.
+    pub fn raw_bytes(&self, client: Client) -> u64 {
+        self.task.raw_bytes(client)
+    }
+
+    /// The untrained parameters.
+    pub fn initial(&self) -> StateHandle {
+        StateHandle(self.add(Operation::Initial, vec![]))
+    }
+
+    /// One optimiser step of `client` on its mini-batch number `step`.
+    pub fn local_step(&self, state: StateHandle, client: Client, step: u64, fresh_optimizer: bool) -> StateHandle {
+        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer }, vec![state.0]))
+    }
+
+    /// One state out of `updates`, all of which started from `reference`. `device_side` governs what belongs to blocks
+    /// below `split_point`, `edge_side` the rest; without a split point, `device_side` governs everything.
+    ///
+    /// Where both sides are combined alike, the split point leaves no mark on the operation: a lossless split changes
+    /// when things happen, not what.
+    pub fn combine(
+        &self,
+        reference: StateHandle,
+        updates: &[StateHandle],
+        split_point: Option<usize>,
+        device_side: Combination,
+        edge_side: Combination,
+    ) -> StateHandle {
+        if !self.trains() {
+            return reference;
+        }
+        let everything: Vec<Range<usize>> = std::iter::once(0..self.task.parameters()).collect();
+        let (device, edge) = match split_point {
+            Some(split_point) => self.task.sides(split_point),
+            None => (everything.clone(), vec![]),
+        };
+        let parts = match (device.is_empty(), edge.is_empty()) {
+            (true, _) => vec![(everything, edge_side)],
+            (_, true) => vec![(everything, device_side)],
+            _ if device_side == edge_side => vec![(everything, edge_side)],
+            _ => vec![(device, device_side), (edge, edge_side)],
+        };
+        let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
+        StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// Test result of `state` on the first `samples` test samples. `keep` also keeps the state on disk, so that a
+    /// longer run can go on from here.
+    pub fn evaluate(&self, state: StateHandle, samples: usize, keep: bool) -> EvaluationHandle {
+        if keep && self.trains() {
+            self.graph.borrow_mut().nodes[state.0].keep = true;
+        }
+        // Asking for more than there are is asking for all: one identity, one computation.
+        let samples = samples.min(self.task.test_samples());
+        EvaluationHandle(self.add(Operation::Evaluate { samples }, vec![state.0]))
+    }
+
+    /// Mean training loss of the local steps that led to `states`.
+    pub fn mean_loss(&self, states: &[StateHandle]) -> LossHandle {
+        LossHandle(self.add(Operation::MeanLoss, states.iter().map(|s| s.0).collect()))
+    }
+
+    /// Computes whatever `evaluations` and `losses` still need, sharing and batching as far as possible.
+    pub fn resolve(&self, evaluations: &[EvaluationHandle], losses: &[LossHandle]) -> Result<(), LearningError> {
+        if !self.trains() {
+            return Ok(());
+        }
+        let wanted: Vec<NodeId> = losses.iter().map(|l| l.0).chain(evaluations.iter().map(|e| e.0)).collect();
+        schedule::resolve(&mut self.graph.borrow_mut(), &self.task, &self.store, &wanted)
+    }
+
+    /// The number behind a handle; `None` without training.
+    pub fn evaluation(&self, handle: EvaluationHandle) -> Result<Option<Evaluation>, LearningError> {
+        self.resolve(&[handle], &[])?;
+        Ok(self.metric(handle.0).and_then(|m| match m {
+            Metric::Evaluation(e) => Some(e),
+            Metric::MeanLoss(_) => None,
+        }))
+    }
+
+    /// The number behind a handle; `None` without training.
+    pub fn loss(&self, handle: LossHandle) -> Result<Option<f64>, LearningError> {
+        self.resolve(&[], &[handle])?;
+        Ok(self.metric(handle.0).and_then(|m| match m {
+            Metric::MeanLoss(l) => Some(l),
+            Metric::Evaluation(_) => None,
+        }))
+    }
+
+    /// The parameters behind a handle; `None` without training.
+    pub fn state(&self, handle: StateHandle) -> Result<Option<Arc<State>>, LearningError> {
+        if !self.trains() {
+            return Ok(None);
+        }
+        let mut graph = self.graph.borrow_mut();
+        schedule::force_state(&mut graph, &self.task, &self.store, handle.0).map(Some)
+    }
+
+    /// Operations asked for and computed so far.
+    pub fn counts(&self) -> (u64, u64) {
+        let graph = self.graph.borrow();
+        (graph.asked, graph.computed)
+    }
+
+    fn add(&self, operation: Operation, inputs: Vec<NodeId>) -> NodeId {
+        if self.trains() { self.graph.borrow_mut().add(&self.task, operation, inputs) } else { 0 }
+    }
+
+    fn metric(&self, node: NodeId) -> Option<Metric> {
+        self.graph.borrow().nodes.get(node)?.value.as_ref().map(Value::metric)
+    }
+}

@@ -1,0 +1,44 @@
+//! The learning plane: operations with identities, computed lazily, shared, and batched.
+//!
+//! A protocol asks for operations (`local_step`, `combine`, `evaluate`) and gets handles, not numbers. A handle's
+//! identity is the hash of the operation and of its inputs' identities, so equal chains of operations in different
+//! trials are one chain, and a number that nobody asks for is never computed. This module must not know time: what
+//! the air does to an update reaches it as data of the operation ([`Combination::OverTheAir`]).
+//!
+//! Start with [`Learning`] (what protocols see), then `schedule.rs` (what is computed when) and `engine.rs` (how).
+
+mod disk;
+mod engine;
+mod graph;
+mod identity;
+mod library;
+mod operation;
+mod schedule;
+mod store;
+mod task;
+mod value;
+
+pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
+pub use identity::Identity;
+pub use operation::{Client, Combination};
+pub use store::{Store, StoreCounts};
+pub use task::Task;
+pub use value::{Evaluation, State};
+
+/// What can stop the learning plane.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearningError {
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    #[error(transparent)]
+    Checkpoint(#[from] crate::fomo::CheckpointError),
+    #[error(transparent)]
+    Tokenizer(#[from] crate::fomo::TokenizerError),
+    #[error(transparent)]
+    Nn(#[from] crate::nn::NnError),
+    #[error("{path}: the cache cannot be used: {cause}; choose another folder with --cache, or --no-cache")]
+    Cache { path: String, cause: String },
+    #[error("training diverged: the loss of {client} at its step {step} is not finite; lower the learning rates")]
+    Diverged { client: String, step: u64 },
+}

@@ -1,0 +1,132 @@
+//! The operations of the learning plane, as data.
+
+use super::identity::{Identity, IdentityBuilder};
+use crate::random::CounterStream;
+use std::ops::Range;
+
+/// Whose data a step uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// The device with this number.
+    Device(u32),
+    /// All training samples pooled, as after uploading raw data.
+    Pool,
+}
+
+impl Client {
+    /// The name that derives the client's random streams.
+    pub fn name(self) -> String {
+        match self {
+            Client::Device(n) => format!("device/{n}"),
+            Client::Pool => "pool".to_owned(),
+        }
+    }
+}
+
+/// How several updates become one, entry by entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Combination {
+    /// Mean of the states with these weights (they sum to 1).
+    Mean { weights: Vec<f64> },
+    /// Superposition of the updates (differences to the reference) by the channel.
+    ///
+    /// With `sigma` the largest root mean square of a tensor's updates over the devices that transmit, the tensor
+    /// becomes reference + sigma * (sum_k weights_k update_k / sigma + noise_std * n), n standard normal. Dividing by
+    /// the largest keeps every device within its average power.
+    OverTheAir { weights: Vec<f64>, noise_std: f64, noise: CounterStream },
+}
+
+impl Combination {
+    fn identify(&self, mut b: IdentityBuilder) -> IdentityBuilder {
+        let (kind, weights) = match self {
+            Combination::Mean { weights } => ("mean", weights),
+            Combination::OverTheAir { weights, .. } => ("over_the_air", weights),
+        };
+        b = b.text(kind).word(weights.len() as u64);
+        b = weights.iter().fold(b, |b, w| b.real(*w));
+        if let Combination::OverTheAir { noise_std, noise, .. } = self {
+            b = b.real(*noise_std).word(noise.key().0).word(noise.key().1);
+        }
+        b
+    }
+}
+
+/// One operation; its inputs are other nodes of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// The untrained parameters. No input.
+    Initial,
+    /// One optimiser step on one mini-batch. Input: the state before.
+    LocalStep { client: Client, step: u64, fresh_optimizer: bool },
+    /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
+    Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
+    /// Loss and accuracy on the first `samples` test samples. Input: the state.
+    Evaluate { samples: usize },
+    /// Mean training loss of the steps that led to the inputs.
+    MeanLoss,
+}
+
+impl Operation {
+    /// Whether the result is a number to report rather than a state to go on from.
+    pub fn is_metric(&self) -> bool {
+        matches!(self, Operation::Evaluate { .. } | Operation::MeanLoss)
+    }
+
+    pub fn identity(&self, task: Identity, inputs: impl Iterator<Item = Identity>) -> Identity {
+        let b = match self {
+            Operation::Initial => IdentityBuilder::new("initial").identity(task),
+            Operation::LocalStep { client, step, fresh_optimizer } => {
+                let number = match client {
+                    Client::Device(n) => u64::from(*n),
+                    Client::Pool => u64::MAX,
+                };
+                IdentityBuilder::new("local_step").word(number).word(*step).word(u64::from(*fresh_optimizer))
+            }
+            Operation::Combine { parts } => {
+                let b = IdentityBuilder::new("combine").word(parts.len() as u64);
+                parts.iter().fold(b, |b, (ranges, combination)| {
+                    let b = b.word(ranges.len() as u64);
+                    let b = ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
+                    combination.identify(b)
+                })
+            }
+            Operation::Evaluate { samples } => IdentityBuilder::new("evaluate").word(*samples as u64),
+            Operation::MeanLoss => IdentityBuilder::new("mean_loss"),
+        };
+        inputs.fold(b, |b, i| b.identity(i)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_an_operation_is_part_of_its_identity() {
+        let task = IdentityBuilder::new("task").finish();
+        let step = |client, step, fresh_optimizer| {
+            Operation::LocalStep { client, step, fresh_optimizer }.identity(task, std::iter::once(task))
+        };
+        let air = |noise_std, key| {
+            let c = Combination::OverTheAir { weights: vec![1.0], noise_std, noise: CounterStream::new(key, 0) };
+            let whole: Vec<Range<usize>> = std::iter::once(0..4).collect();
+            Operation::Combine { parts: vec![(whole, c)] }.identity(task, std::iter::once(task))
+        };
+        let all = [
+            step(Client::Device(0), 0, true),
+            step(Client::Device(1), 0, true),
+            step(Client::Pool, 0, true),
+            step(Client::Device(0), 1, true),
+            step(Client::Device(0), 0, false),
+            air(0.1, 1),
+            air(0.2, 1),
+            air(0.1, 2),
+            Operation::MeanLoss.identity(task, std::iter::once(task)),
+            Operation::Evaluate { samples: 5 }.identity(task, std::iter::once(task)),
+            Operation::Evaluate { samples: 6 }.identity(task, std::iter::once(task)),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(step(Client::Device(3), 7, false), step(Client::Device(3), 7, false));
+    }
+}

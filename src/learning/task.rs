@@ -1,0 +1,276 @@
+//! The learning task of one replication: model, trainable parameters, data and who holds which of it.
+
+use super::LearningError;
+use super::engine::Engine;
+use super::identity::{Identity, IdentityBuilder};
+use super::operation::Client;
+use super::store::Store;
+use super::value::State;
+use super::library::LoadedDataset;
+use crate::data::{BatchStream, PackedBatch, Partition};
+use crate::fomo::{Architecture, BatchShape};
+use crate::nn::{self, AdamW, LoraConfig, ParameterLayout};
+use crate::random::Streams;
+use crate::scenario::{self, Checkpoint, PeftMethod, Projection, Scenario};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Everything that operations refer to. Its identity is the root of every operation's identity.
+pub struct Task {
+    identity: Identity,
+    /// Sequences and tokens of every step of a scenario without training.
+    nominal: BatchShape,
+    weights: Vec<f64>,
+    training: Option<Training>,
+}
+
+struct Training {
+    layout: ParameterLayout,
+    engine: Engine,
+    dataset: Arc<LoadedDataset>,
+    shares: Vec<usize>,
+    raw_bytes: Vec<u64>,
+    devices: Vec<BatchStream>,
+    pool: BatchStream,
+    streams: Streams,
+}
+
+impl Task {
+    /// Deals the data and prepares the layout. Loads data and tokenizer, but no weights: those wait until a number is
+    /// asked for. Without training nothing is loaded at all.
+    pub fn new(
+        scenario: &Scenario,
+        architecture: &Architecture,
+        streams: Streams,
+        store: &Arc<Store>,
+    ) -> Result<Self, LearningError> {
+        let Scenario { workload, training, .. } = scenario;
+        let weights: Vec<f64> = scenario.devices.iter().flat_map(|g| vec![g.data_weight; g.count]).collect();
+        let nominal = BatchShape::uniform(workload.batch_size, workload.sequence_tokens);
+        let Some(spec) = training else {
+            let identity = IdentityBuilder::new("no training").finish();
+            return Ok(Self { identity, nominal, weights, training: None });
+        };
+        let dataset = store.library.dataset(
+            &spec.dataset,
+            &scenario.model.checkpoint,
+            architecture,
+            workload.sequence_tokens,
+        )?;
+        let classes = dataset.tokens.classes.len();
+        let layout = ParameterLayout::new(architecture, &peft_method(scenario, architecture), classes)?;
+        let partition = match spec.partition {
+            scenario::Partition::Iid => Partition::Iid,
+            scenario::Partition::Dirichlet { alpha } => Partition::Dirichlet { alpha },
+            scenario::Partition::Domain => Partition::Domain,
+        };
+        let shares = partition.deal(
+            &dataset.tokens.train.labels,
+            &dataset.tokens.domains,
+            &weights,
+            &mut streams.stream("data", "partition"),
+        )?;
+        let optimizer = AdamW {
+            learning_rate: spec.learning_rate,
+            head_learning_rate: spec.head_learning_rate,
+            weight_decay: spec.weight_decay,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        };
+        let identity = identify(scenario, architecture, &layout, &dataset, &shares, &optimizer, streams);
+        let batches = |examples: Vec<usize>, client: Client| {
+            BatchStream::new(examples, workload.batch_size, &streams, &client.name())
+        };
+        let pool = batches((0..dataset.tokens.train.sequences()).collect(), Client::Pool)?;
+        let engine = Engine::new(store.clone(), scenario.model.checkpoint.clone(), architecture.clone(), optimizer);
+        Ok(Self {
+            identity,
+            nominal,
+            weights,
+            training: Some(Training {
+                layout,
+                engine,
+                shares: shares.iter().map(Vec::len).collect(),
+                raw_bytes: shares.iter().map(|s| s.iter().map(|&i| dataset.train_bytes[i]).sum()).collect(),
+                devices: (0u32..)
+                    .zip(shares)
+                    .map(|(n, s)| batches(s, Client::Device(n)))
+                    .collect::<Result<_, _>>()?,
+                pool,
+                dataset,
+                streams,
+            }),
+        })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    pub fn trains(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// Shape of mini-batch `step` of a client.
+    pub fn batch_shape(&self, client: Client, step: u64) -> BatchShape {
+        match &self.training {
+            None => self.nominal,
+            Some(t) => {
+                let lengths = t.batches(client).batch_indices(step).into_iter().map(|i| t.dataset.tokens.train.sequence(i).len());
+                BatchShape::from_lengths(lengths)
+            }
+        }
+    }
+
+    /// Training samples a client holds; without training its relative amount of data.
+    pub fn samples(&self, client: Client) -> f64 {
+        match (client, &self.training) {
+            (Client::Device(n), Some(t)) => t.shares[n as usize] as f64,
+            (Client::Device(n), None) => self.weights[n as usize],
+            (Client::Pool, Some(t)) => t.dataset.tokens.train.sequences() as f64,
+            (Client::Pool, None) => self.weights.iter().sum(),
+        }
+    }
+
+    /// Bytes of a device's training samples as text with labels. Without training: one nominal batch a unit of data
+    /// weight, two bytes a token.
+    pub fn raw_bytes(&self, client: Client) -> u64 {
+        match (client, &self.training) {
+            (Client::Device(n), Some(t)) => t.raw_bytes[n as usize],
+            (Client::Pool, Some(t)) => t.raw_bytes.iter().sum(),
+            (_, None) => (self.samples(client) * 2.0 * self.nominal.tokens as f64).ceil() as u64,
+        }
+    }
+
+    /// Number of trainable parameters; 0 without training.
+    pub fn parameters(&self) -> usize {
+        self.training.as_ref().map_or(0, |t| t.layout.len())
+    }
+
+    /// Entries of the flat parameters that belong to blocks below `split_point`, and the rest.
+    pub(super) fn sides(&self, split_point: usize) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+        let device = self.layout().device_side(split_point);
+        let mut edge = vec![];
+        let mut from = 0;
+        for range in &device {
+            if from < range.start {
+                edge.push(from..range.start);
+            }
+            from = range.end;
+        }
+        if from < self.parameters() {
+            edge.push(from..self.parameters());
+        }
+        (device, edge)
+    }
+
+    /// Test samples there are; 0 without training.
+    pub fn test_samples(&self) -> usize {
+        self.training.as_ref().map_or(0, |t| t.dataset.tokens.test.sequences())
+    }
+
+    pub(super) fn layout(&self) -> &ParameterLayout {
+        &self.trained().layout
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.trained().engine
+    }
+
+    pub(super) fn batch(&self, client: Client, step: u64) -> PackedBatch {
+        let t = self.trained();
+        t.dataset.tokens.train_batch(&t.batches(client).batch_indices(step))
+    }
+
+    pub(super) fn test_set(&self) -> &PackedBatch {
+        &self.trained().dataset.tokens.test
+    }
+
+    pub(super) fn initial_state(&self) -> State {
+        let t = self.trained();
+        State { parameters: t.layout.initial(&t.streams), moments: None, loss: None }
+    }
+
+    fn trained(&self) -> &Training {
+        self.training.as_ref().expect("operations exist only where there is training")
+    }
+}
+
+impl Training {
+    fn batches(&self, client: Client) -> &BatchStream {
+        match client {
+            Client::Device(n) => &self.devices[n as usize],
+            Client::Pool => &self.pool,
+        }
+    }
+}
+
+/// The trainable parameters that a scenario asks for, in the terms of `nn`.
+pub(super) fn peft_method(scenario: &Scenario, architecture: &Architecture) -> nn::PeftMethod {
+    let projection = |p: &Projection| match p {
+        Projection::Query => nn::Projection::Query,
+        Projection::Key => nn::Projection::Key,
+        Projection::Value => nn::Projection::Value,
+        Projection::AttentionOutput => nn::Projection::AttentionOutput,
+        Projection::FfnUp => nn::Projection::FfnUp,
+        Projection::FfnDown => nn::Projection::FfnDown,
+    };
+    let peft = &scenario.peft;
+    match peft.method {
+        PeftMethod::HeadOnly => nn::PeftMethod::HeadOnly,
+        PeftMethod::Lora => nn::PeftMethod::Lora(LoraConfig {
+            rank_per_block: peft.rank.per_block(architecture.blocks()),
+            alpha: peft.alpha,
+            targets: peft.targets.iter().map(projection).collect(),
+        }),
+    }
+}
+
+/// Whatever the numbers depend on: model, trainable parameters, data and who holds it, optimiser, streams, machine.
+fn identify(
+    scenario: &Scenario,
+    architecture: &Architecture,
+    layout: &ParameterLayout,
+    dataset: &LoadedDataset,
+    shares: &[Vec<usize>],
+    optimizer: &AdamW,
+    streams: Streams,
+) -> Identity {
+    let mut b = IdentityBuilder::new("task")
+        .text(&format!("{architecture:?}"))
+        .text(&format!("{:?}", scenario.model.checkpoint))
+        .text(&format!("{:?}", peft_method(scenario, architecture)))
+        .text(&format!("{optimizer:?}"))
+        .text(&instruction_set())
+        .word(layout.len() as u64)
+        .word(scenario.workload.batch_size as u64)
+        .word(streams.seed())
+        .word(streams.replication());
+    if let Checkpoint::File(path) = &scenario.model.checkpoint {
+        b = b.text(&file_stamp(path));
+    }
+    for byte in dataset.tokens.digest() {
+        b = b.word(u64::from(byte));
+    }
+    for share in shares {
+        b = share.iter().fold(b.word(share.len() as u64), |b, i| b.word(*i as u64));
+    }
+    b.finish()
+}
+
+/// Matrix products add in an order that depends on the kind of CPU, so a cache that moves between kinds must miss.
+fn instruction_set() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has = [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx2"), is_x86_feature_detected!("fma")];
+        format!("x86_64 {has:?}")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::env::consts::ARCH.to_owned()
+}
+
+/// Size and modification time: enough to notice that a checkpoint was replaced, without reading gigabytes.
+fn file_stamp(path: &std::path::Path) -> String {
+    std::fs::metadata(path).map_or_else(|e| e.to_string(), |m| format!("{} {:?}", m.len(), m.modified().ok()))
+}

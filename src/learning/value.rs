@@ -1,0 +1,57 @@
+//! What operations yield.
+
+use crate::nn::Moments;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The trainable parameters of one client at one moment. The frozen backbone is shared and not part of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Flat, in the order of the task's `ParameterLayout`.
+    pub parameters: Vec<f32>,
+    /// The optimiser's memory; `None` where the optimiser starts anew.
+    pub moments: Option<Moments>,
+    /// Mean cross entropy of the batch of the step that led here, before that step.
+    pub loss: Option<f64>,
+}
+
+/// Test result of one state.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Share of samples whose class has the largest logit.
+    pub accuracy: f64,
+    pub samples: usize,
+}
+
+/// A number somebody may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    Evaluation(Evaluation),
+    MeanLoss(f64),
+}
+
+/// Either kind of result.
+#[derive(Clone, Debug)]
+pub enum Value {
+    State(Arc<State>),
+    Metric(Metric),
+}
+
+impl Value {
+    pub fn state(&self) -> &Arc<State> {
+        match self {
+            Value::State(state) => state,
+            Value::Metric(_) => unreachable!("handles are typed: a state handle never names a metric"),
+        }
+    }
+
+    pub fn metric(&self) -> Metric {
+        match self {
+            Value::Metric(metric) => *metric,
+            Value::State(_) => unreachable!("handles are typed: a metric handle never names a state"),
+        }
+    }
+}

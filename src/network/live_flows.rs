@@ -1,0 +1,139 @@
+//! The flows that are being transmitted, and the rates that they have at the moment.
+
+use super::fair_share::max_min_rates;
+use super::routing::Route;
+use crate::sim::{SimDuration, SimTime};
+use std::sync::Arc;
+
+/// A flow that still has bytes to send.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    pub key: u64,
+    pub route: Arc<Route>,
+    pub bytes: u64,
+    pub start: SimTime,
+    /// Bits left at `since`, the last instant at which the rate or the bottleneck changed.
+    remaining_bits: f64,
+    since: SimTime,
+    rate_bits_per_second: f64,
+    bottleneck: usize,
+    finish: SimTime,
+    /// How long each channel of the route has been the bottleneck, up to `since`.
+    limited: Vec<SimDuration>,
+}
+
+impl Flow {
+    /// A flow that has not been given a rate. The route must have a hop.
+    pub fn new(key: u64, route: Arc<Route>, bytes: u64, start: SimTime) -> Self {
+        Self {
+            key,
+            bytes,
+            start,
+            remaining_bits: bytes as f64 * 8.0,
+            since: start,
+            rate_bits_per_second: 0.0,
+            bottleneck: route.channels[0],
+            finish: SimTime::MAX,
+            limited: vec![SimDuration::ZERO; route.hops()],
+            route,
+        }
+    }
+
+    /// Brings `remaining_bits` and `limited` up to `now`.
+    fn settle(&mut self, now: SimTime) {
+        let elapsed = now - self.since;
+        self.remaining_bits = (self.remaining_bits - self.rate_bits_per_second * elapsed.as_seconds()).max(0.0);
+        if let Some(hop) = self.route.channels.iter().position(|c| *c == self.bottleneck) {
+            self.limited[hop] += elapsed;
+        }
+        self.since = now;
+    }
+
+    /// The channel that has been the bottleneck for the longest time; the first on the route among equals.
+    pub fn longest_bottleneck(&self) -> usize {
+        let mut longest = 0;
+        for hop in 1..self.limited.len() {
+            if self.limited[hop] > self.limited[longest] {
+                longest = hop;
+            }
+        }
+        self.route.channels[longest]
+    }
+}
+
+/// All flows in transmission. Arrivals and departures only mark the rates as stale; they are shared out again when
+/// somebody asks for what comes next, so whatever happens in one instant costs one refill.
+#[derive(Clone, Debug)]
+pub(super) struct LiveFlows {
+    capacities: Vec<f64>,
+    /// In the order of admission.
+    flows: Vec<Flow>,
+    next_finish: Option<SimTime>,
+    stale: bool,
+}
+
+impl LiveFlows {
+    pub fn new(capacities: Vec<f64>) -> Self {
+        Self { capacities, flows: Vec::new(), next_finish: None, stale: false }
+    }
+
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    pub fn admit(&mut self, flow: Flow) {
+        self.flows.push(flow);
+        self.stale = true;
+    }
+
+    /// Takes the flow out; false if it is not here.
+    pub fn withdraw(&mut self, key: u64) -> bool {
+        let found = self.flows.binary_search_by_key(&key, |f| f.key);
+        if let Ok(at) = found {
+            self.flows.remove(at);
+            self.stale = true;
+        }
+        found.is_ok()
+    }
+
+    /// The earliest finish, after sharing out the rates as of `now` if they are stale.
+    pub fn next_finish(&mut self, now: SimTime) -> Option<SimTime> {
+        if self.stale {
+            self.refill(now);
+        }
+        self.next_finish
+    }
+
+    /// Takes out the flows that have sent everything by `now`, in the order of admission.
+    pub fn retire(&mut self, now: SimTime) -> Vec<Flow> {
+        let mut finished: Vec<Flow> = self.flows.extract_if(.., |f| f.finish <= now).collect();
+        finished.iter_mut().for_each(|f| f.settle(now));
+        self.stale |= !finished.is_empty();
+        finished
+    }
+
+    /// A flow whose rate stays the same keeps its finish to the bit, so that transfers elsewhere in the network cannot
+    /// move it.
+    fn refill(&mut self, now: SimTime) {
+        let channels: Vec<&[usize]> = self.flows.iter().map(|f| f.route.channels.as_slice()).collect();
+        let shares = max_min_rates(&self.capacities, &channels);
+        for (flow, share) in self.flows.iter_mut().zip(shares) {
+            let bottleneck = share.bottleneck.expect("a live flow crosses a link");
+            if share.rate == flow.rate_bits_per_second && bottleneck == flow.bottleneck {
+                continue;
+            }
+            flow.settle(now);
+            flow.bottleneck = bottleneck;
+            if share.rate != flow.rate_bits_per_second {
+                flow.rate_bits_per_second = share.rate;
+                flow.finish = now + SimDuration::from_seconds(flow.remaining_bits / share.rate);
+            }
+        }
+        self.next_finish = self.flows.iter().map(|f| f.finish).min();
+        self.stale = false;
+    }
+}

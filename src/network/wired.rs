@@ -1,0 +1,169 @@
+//! Transfers over a topology, as a fluid: exact between arrivals and departures, no packets.
+
+use super::NetworkError;
+use super::live_flows::{Flow, LiveFlows};
+use super::routing::{Route, RouteBy};
+use super::topology::{NodeId, Topology};
+use crate::sim::{FluidModel, SimDuration, SimTime};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A transfer to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub from: NodeId,
+    pub to: NodeId,
+    pub bytes: u64,
+}
+
+/// A transfer that was made, and what made it take as long as it did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub start: SimTime,
+    /// Arrival of the last byte: end of transmission plus `path_latency`.
+    pub end: SimTime,
+    pub bytes: u64,
+    pub hops: usize,
+    /// The link that limited the rate for the longest time; `None` where nothing had to be transmitted.
+    pub bottleneck: Option<Arc<str>>,
+    /// Over the time of transmission, without `path_latency`; 0 where nothing had to be transmitted.
+    pub mean_rate_bits_per_second: f64,
+    pub path_latency: SimDuration,
+}
+
+/// The wired network in motion.
+///
+/// Live flows share their links max-min fairly. A flow ends when its last byte has been sent and has then travelled the
+/// route's latency. A transfer of no bytes takes the latency only, one from a host to itself no time at all.
+#[derive(Clone, Debug)]
+pub struct WiredNetwork {
+    topology: Topology,
+    route_by: RouteBy,
+    routes: BTreeMap<(NodeId, NodeId), Arc<Route>>,
+    now: SimTime,
+    next_key: u64,
+    /// In a cell because asking for the next event is what brings stale rates up to date.
+    live: RefCell<LiveFlows>,
+    /// Sent completely, under way to the receiver; by arrival and key.
+    travelling: BTreeMap<(SimTime, u64), Report>,
+}
+
+impl WiredNetwork {
+    pub fn new(topology: Topology, route_by: RouteBy) -> Self {
+        let capacities = topology.channels.iter().map(|c| c.rate_bits_per_second).collect();
+        Self {
+            topology,
+            route_by,
+            routes: BTreeMap::new(),
+            now: SimTime::ZERO,
+            next_key: 0,
+            live: RefCell::new(LiveFlows::new(capacities)),
+            travelling: BTreeMap::new(),
+        }
+    }
+
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The route that transfers from `from` to `to` take.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoRoute`]. Ask once for every pair that a simulation uses, before it starts.
+    pub fn route(&self, from: NodeId, to: NodeId) -> Result<Route, NetworkError> {
+        let name = |host| self.topology.host_name(host).to_owned();
+        let found = self.topology.route(from, to, self.route_by);
+        found.ok_or_else(|| NetworkError::NoRoute { from: name(from), to: name(to) })
+    }
+
+    /// Number of flows that are being transmitted.
+    pub fn live_flows(&self) -> usize {
+        self.live.borrow().len()
+    }
+
+    fn cached_route(&mut self, from: NodeId, to: NodeId) -> Arc<Route> {
+        if let Some(route) = self.routes.get(&(from, to)) {
+            return Arc::clone(route);
+        }
+        let route = Arc::new(self.route(from, to).unwrap_or_else(|e| panic!("{e}")));
+        self.routes.insert((from, to), Arc::clone(&route));
+        route
+    }
+
+    /// Sends the last byte of a flow on its way.
+    fn dispatch(&mut self, flow: &Flow) {
+        let sending_seconds = (self.now - flow.start).as_seconds();
+        let report = Report {
+            start: flow.start,
+            end: self.now + flow.route.latency,
+            bytes: flow.bytes,
+            hops: flow.route.hops(),
+            bottleneck: Some(Arc::clone(&self.topology.channels[flow.longest_bottleneck()].link_name)),
+            mean_rate_bits_per_second: flow.bytes as f64 * 8.0 / sending_seconds,
+            path_latency: flow.route.latency,
+        };
+        self.travelling.insert((report.end, flow.key), report);
+    }
+}
+
+impl FluidModel for WiredNetwork {
+    type Request = Request;
+    type Report = Report;
+
+    /// # Panics
+    /// If nothing leads to the receiver, which [`WiredNetwork::route`] would have told.
+    fn start(&mut self, now: SimTime, request: Request) -> u64 {
+        debug_assert_eq!(now, self.now, "advance the network before starting a flow");
+        let key = self.next_key;
+        self.next_key += 1;
+        let route = self.cached_route(request.from, request.to);
+        if request.bytes > 0 && route.hops() > 0 {
+            self.live.get_mut().admit(Flow::new(key, route, request.bytes, now));
+            return key;
+        }
+        let report = Report {
+            start: now,
+            end: now + route.latency,
+            bytes: request.bytes,
+            hops: route.hops(),
+            bottleneck: None,
+            mean_rate_bits_per_second: 0.0,
+            path_latency: route.latency,
+        };
+        self.travelling.insert((report.end, key), report);
+        key
+    }
+
+    fn cancel(&mut self, now: SimTime, key: u64) {
+        debug_assert_eq!(now, self.now, "advance the network before cancelling a flow");
+        if !self.live.get_mut().withdraw(key) {
+            self.travelling.retain(|(_, k), _| *k != key);
+        }
+    }
+
+    fn next_event(&self) -> Option<SimTime> {
+        let arrival = self.travelling.first_key_value().map(|((end, _), _)| *end);
+        let finish = self.live.borrow_mut().next_finish(self.now);
+        [arrival, finish].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, Report)> {
+        debug_assert!(now >= self.now, "time runs forward only");
+        // Stale rates have had no effect yet if no time has passed: more flows may come in this instant.
+        while now > self.now || !self.live.get_mut().is_stale() {
+            match self.live.get_mut().next_finish(self.now) {
+                Some(finish) if finish <= now => {
+                    self.now = finish;
+                    let finished = self.live.get_mut().retire(finish);
+                    finished.iter().for_each(|flow| self.dispatch(flow));
+                }
+                _ => break,
+            }
+        }
+        self.now = now;
+        let later = self.travelling.split_off(&(now, u64::MAX));
+        let arrived = std::mem::replace(&mut self.travelling, later);
+        arrived.into_iter().map(|((_, key), report)| (key, report)).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! From a channel to SNR, scheme and rate: the part of a cell that has no state.
+
+use super::Direction;
+use super::config::{CellConfig, PowerControl, UeRadio};
+use super::link::Channel;
+use crate::radio::error::RadioError;
+use crate::radio::link_adaptation::{LinkAdaptation, Offer};
+use crate::radio::link_budget::LinkBudget;
+use crate::radio::noise::thermal_noise_dbm;
+use crate::radio::numerology::Numerology;
+use crate::radio::units::{db_to_linear, dbm_to_watts, linear_to_db};
+
+/// What one transfer gets while nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allocation {
+    /// Granted part of the band.
+    pub share: f64,
+    /// Part that is used: less than the share where the terminal lacks power for more.
+    pub used_share: f64,
+    /// On the used part; on the whole share in outage.
+    pub snr_db: f64,
+    /// `None` is outage: no scheme works and the rate is 0.
+    pub mcs: Option<u32>,
+    pub layers: u32,
+    /// Error-free bits per second, averaged over the duplex pattern.
+    pub rate_bps: f64,
+    /// Transmit power while on the air.
+    pub tx_power_watts: f64,
+}
+
+/// A cell's band, powers and schemes.
+#[derive(Clone, Debug)]
+pub(super) struct Carrier {
+    pub numerology: Numerology,
+    pub resource_blocks: u32,
+    adaptation: LinkAdaptation,
+    config: CellConfig,
+}
+
+impl Carrier {
+    pub fn new(config: CellConfig) -> Result<Self, RadioError> {
+        config.validate()?;
+        let numerology = Numerology::from_scs_khz(config.radio.scs_khz)?;
+        let resource_blocks = numerology.resource_blocks(config.radio.range, config.radio.bandwidth_mhz)?;
+        let adaptation = LinkAdaptation::new(config.radio.modulation, config.implementation_loss_db);
+        Ok(Self { numerology, resource_blocks, adaptation, config })
+    }
+
+    pub fn config(&self) -> &CellConfig {
+        &self.config
+    }
+
+    /// Share of time in which `direction` has the carrier.
+    pub fn time_share(&self, direction: Direction) -> f64 {
+        match direction {
+            Direction::Uplink => self.config.radio.uplink_share,
+            Direction::Downlink => self.config.radio.downlink_share,
+        }
+    }
+
+    /// Antenna gain of both ends minus path loss and shadowing, dB.
+    pub fn coupling_gain_db(&self, channel: &Channel, ue: &UeRadio) -> f64 {
+        let scale = &channel.large_scale;
+        self.config.radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi - scale.path_loss_db - scale.shadowing_db
+    }
+
+    /// The scheme and rate of a transfer that is granted `share` of the band.
+    pub fn allocate(&self, channel: &Channel, ue: &UeRadio, direction: Direction, share: f64) -> Allocation {
+        let snr_over =
+            |tx_dbm: f64, part: f64| db_to_linear(self.budget_of(channel, ue, direction, tx_dbm, part).snr_db);
+        let radio = &self.config.radio;
+        let (full_band_snr, snr_ceiling, layers, overhead) = match direction {
+            Direction::Uplink => {
+                let full_power = snr_over(ue.power_dbm, 1.0);
+                let ceiling = self.config.power_control.map_or(f64::INFINITY, |control| {
+                    snr_over(self.controlled_dbm(&control, channel, ue, 1.0, f64::INFINITY), 1.0)
+                });
+                (full_power, ceiling, ue.uplink_layers, radio.uplink_overhead)
+            }
+            Direction::Downlink => {
+                let snr = snr_over(radio.gnb_power_dbm, 1.0);
+                (snr, snr, ue.downlink_layers.min(radio.downlink_layers), radio.downlink_overhead)
+            }
+        };
+        let smallest_part = 1.0 / f64::from(self.resource_blocks);
+        let choice =
+            self.adaptation.best(&Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers: layers });
+        let used_share = choice.map_or(share, |c| c.used_share);
+        let snr_db = linear_to_db((full_band_snr / used_share).min(snr_ceiling));
+        let symbols = self.numerology.rate_bps(f64::from(self.resource_blocks) * used_share, 1.0, overhead);
+        Allocation {
+            share,
+            used_share,
+            snr_db,
+            mcs: choice.map(|c| c.scheme.index),
+            layers: choice.map_or(0, |c| c.layers),
+            rate_bps: choice.map_or(0.0, |c| symbols * c.goodput_per_symbol * self.time_share(direction)),
+            tx_power_watts: dbm_to_watts(self.transmit_dbm(channel, ue, direction, used_share)),
+        }
+    }
+
+    /// Every term of the link on a `part` of the band.
+    pub fn budget(&self, channel: &Channel, ue: &UeRadio, direction: Direction, part: f64) -> LinkBudget {
+        self.budget_of(channel, ue, direction, self.transmit_dbm(channel, ue, direction, part), part)
+    }
+
+    /// Noise and interference margin in one subcarrier at the base station, watts.
+    pub fn uplink_noise_watts_per_subcarrier(&self) -> f64 {
+        let hz = f64::from(self.numerology.scs_khz()) * 1e3;
+        let noise_dbm = thermal_noise_dbm(hz, self.config.radio.gnb_noise_figure_db);
+        dbm_to_watts(noise_dbm + self.config.interference_margin_db)
+    }
+
+    /// Power on a `part` of the band: a terminal concentrates its power, a base station spreads it evenly.
+    fn transmit_dbm(&self, channel: &Channel, ue: &UeRadio, direction: Direction, part: f64) -> f64 {
+        match (direction, self.config.power_control) {
+            (Direction::Downlink, _) => self.config.radio.gnb_power_dbm + linear_to_db(part),
+            (Direction::Uplink, None) => ue.power_dbm,
+            (Direction::Uplink, Some(control)) => self.controlled_dbm(&control, channel, ue, part, ue.power_dbm),
+        }
+    }
+
+    fn controlled_dbm(&self, control: &PowerControl, channel: &Channel, ue: &UeRadio, part: f64, max_dbm: f64) -> f64 {
+        let blocks = f64::from(self.resource_blocks) * part;
+        control.transmit_dbm(blocks, self.numerology.mu(), -self.coupling_gain_db(channel, ue), max_dbm)
+    }
+
+    fn budget_of(
+        &self,
+        channel: &Channel,
+        ue: &UeRadio,
+        direction: Direction,
+        tx_power_dbm: f64,
+        part: f64,
+    ) -> LinkBudget {
+        let radio = &self.config.radio;
+        let bandwidth_hz = f64::from(self.resource_blocks) * self.numerology.resource_block_hz() * part;
+        let noise_figure_db = match direction {
+            Direction::Uplink => radio.gnb_noise_figure_db,
+            Direction::Downlink => ue.noise_figure_db,
+        };
+        let noise_dbm = thermal_noise_dbm(bandwidth_hz, noise_figure_db);
+        let fading_db = linear_to_db(channel.fading_power);
+        let received_dbm = tx_power_dbm + self.coupling_gain_db(channel, ue) + fading_db;
+        LinkBudget {
+            distance_2d_m: channel.large_scale.distance_2d_m,
+            distance_m: channel.large_scale.distance_m,
+            los: channel.large_scale.los,
+            path_loss_db: channel.large_scale.path_loss_db,
+            shadowing_db: channel.large_scale.shadowing_db,
+            fading_db,
+            antenna_gain_db: radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi,
+            tx_power_dbm,
+            bandwidth_hz,
+            noise_dbm,
+            interference_margin_db: self.config.interference_margin_db,
+            snr_db: received_dbm - noise_dbm - self.config.interference_margin_db,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! One attached terminal and its channel, block by block.
+
+use super::config::UeRadio;
+use super::propagation::{LargeScale, Propagation};
+use crate::radio::fading::{Fading, FadingLaw, LinkFading};
+use crate::radio::geometry::Position;
+use crate::radio::mobility::Trajectory;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub ue: UeRadio,
+    pub trajectory: Trajectory,
+    fading: LinkFading,
+    latest: Option<Snapshot>,
+}
+
+/// The channel during one coherence block, the same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Channel {
+    pub large_scale: LargeScale,
+    pub law: FadingLaw,
+    /// |h|^2, mean 1.
+    pub fading_power: f64,
+}
+
+/// The block last asked for: most questions repeat it, and terminals that stand still keep their large-scale loss.
+#[derive(Clone, Copy, Debug)]
+struct Snapshot {
+    block: u64,
+    position: Position,
+    channel: Channel,
+}
+
+impl Link {
+    pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading) -> Self {
+        Self { ue, trajectory, fading, latest: None }
+    }
+
+    /// The channel in coherence block `block`, seen from where the terminal is when the block begins.
+    pub fn channel_in_block(&mut self, block: u64, fading: &Fading, surroundings: &Propagation) -> Channel {
+        if let Some(latest) = self.latest.filter(|latest| latest.block == block) {
+            return latest.channel;
+        }
+        let position = self.trajectory.position_at(fading.block_start(block));
+        let large_scale = match self.latest.filter(|latest| latest.position == position) {
+            Some(latest) => latest.channel.large_scale,
+            None => surroundings.at(&position),
+        };
+        let law = fading.model.law(large_scale.los);
+        let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };
+        self.latest = Some(Snapshot { block, position, channel });
+        channel
+    }
+}

@@ -1,0 +1,75 @@
+//! One cell: what it is asked, what it answers, and the parts of which every fidelity is made.
+//!
+//! `config` describes the cell, `propagation` turns a place into large-scale loss, `carrier` turns loss and fading into
+//! SNR, scheme and rate. `flow` puts a fluid model on top of them; a per-slot scheduler would stand beside it and use
+//! the same requests, reports, links and carrier.
+
+mod carrier;
+mod config;
+mod flow;
+mod link;
+mod propagation;
+#[cfg(test)]
+mod tests;
+
+pub use carrier::Allocation;
+pub use config::{CellConfig, LosRule, PowerControl, UeRadio};
+pub use flow::FlowCell;
+
+use super::link_budget::LinkBudget;
+use crate::sim::SimTime;
+
+/// A terminal attached to a cell; valid for the cell that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub(super) usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    Uplink,
+    Downlink,
+}
+
+/// So many bytes to move between a terminal and the base station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferRequest {
+    pub link: LinkId,
+    pub direction: Direction,
+    pub bytes: u64,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered,
+    /// The link supported no scheme for the cell's outage limit in a row, and the cell gave up.
+    Outage {
+        undelivered_bytes: u64,
+    },
+}
+
+/// What a transfer took and why. Means are over the transfer's duration unless said otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransferReport {
+    pub link: LinkId,
+    pub direction: Direction,
+    pub bytes: u64,
+    pub start: SimTime,
+    pub end: SimTime,
+    pub outcome: Outcome,
+    /// Delivered bits per second of duration.
+    pub mean_rate_bps: f64,
+    /// Part of the band granted.
+    pub mean_share: f64,
+    /// Mean of the SNR in dB.
+    pub mean_snr_db: f64,
+    /// Mean index of the scheme over the time in which one was usable; `None` if none ever was.
+    pub mean_mcs: Option<f64>,
+    /// The link when the transfer began, on the part of the band used then.
+    pub budget: LinkBudget,
+    /// Time in which the transmitter was on the air for this transfer.
+    pub on_air_seconds: f64,
+    /// Time in which no scheme was usable.
+    pub outage_seconds: f64,
+    /// Energy radiated by the terminal; 0 for a downlink.
+    pub tx_energy_joules: f64,
+}

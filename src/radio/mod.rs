@@ -1,0 +1,42 @@
+//! The radio plane: from metres to bits per second, and the physics of over-the-air aggregation.
+//!
+//! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
+//! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`] and [`shadowing`] (large-scale loss), [`fading`]
+//! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`numerology`]
+//! (resource blocks and symbols). [`presets`] holds the generations as data; [`aircomp`] stands apart and knows
+//! channel gains only.
+//!
+//! This module knows virtual time but no process, no model and no tensor. All randomness comes from named
+//! counter streams, so a channel is a pure function of (stream, position, coherence block): two trials that differ in
+//! one knob see the same channel, and the order of queries does not matter.
+
+pub mod aircomp;
+pub mod cell;
+mod error;
+pub mod fading;
+pub mod geometry;
+pub mod link_adaptation;
+pub mod link_budget;
+pub mod mobility;
+pub mod noise;
+pub mod numerology;
+pub mod pathloss;
+pub mod placement;
+pub mod presets;
+pub mod shadowing;
+pub mod special;
+pub mod tables;
+pub mod transport_block;
+pub mod units;
+
+pub use cell::{
+    Allocation, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
+    TransferRequest, UeRadio,
+};
+pub use error::RadioError;
+pub use fading::{Fading, FadingModel};
+pub use geometry::{Area, Position};
+pub use link_budget::LinkBudget;
+pub use mobility::Trajectory;
+pub use placement::Placement;
+pub use presets::Preset;

@@ -1,0 +1,47 @@
+//! A scenario exactly as typed: the keys a user may write, each with the kind of value it takes, and nothing checked
+//! beyond that. Everything is optional here; `validate` knows the defaults and the limits.
+
+mod devices;
+mod fields;
+mod learning;
+mod network;
+mod node;
+mod search;
+mod technique;
+
+pub(crate) use devices::{DeviceGroup, Mobility, MobilityKind, Placement, PlacementKind};
+pub(crate) use fields::section_of;
+pub(crate) use learning::{
+    CheckpointWord, CountOrAll, Dataset, FileChoice, Model, Partition, PartitionKind, Peft, Training,
+    TrainingWord, Workload,
+};
+pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Prices, Radio};
+pub(crate) use node::{PlainOrMap, read};
+pub(crate) use search::{Objective, Sampler, SamplerKind, Search};
+pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
+
+use serde::Deserialize;
+
+/// The file's top level. [`super::schema::Scenario`] says what each key means.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub seed: Option<u64>,
+    pub replications: Option<u64>,
+    pub model: Option<Model>,
+    pub peft: Option<Peft>,
+    pub workload: Option<Workload>,
+    pub training: Option<PlainOrMap<TrainingWord, Training>>,
+    pub technique: Option<Technique>,
+    pub devices: Option<Vec<DeviceGroup>>,
+    pub placement: Option<Placement>,
+    pub mobility: Option<Mobility>,
+    pub radio: Option<Radio>,
+    pub cells: Option<Vec<Cell>>,
+    pub edge_servers: Option<Vec<EdgeServer>>,
+    pub network: Option<Network>,
+    pub prices: Option<Prices>,
+    pub search: Option<Search>,
+}

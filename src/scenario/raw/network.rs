@@ -1,0 +1,75 @@
+//! Keys of `radio`, `cells`, `edge_servers`, `network` and `prices`.
+
+use crate::scenario::schema::{Propagation, Routing};
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Radio {
+    pub preset: Option<String>,
+    pub carrier_ghz: Option<f64>,
+    pub bandwidth_mhz: Option<f64>,
+    pub propagation: Option<Propagation>,
+    pub fading: Option<Fading>,
+    pub coherence_time_ms: Option<f64>,
+    pub cell_tx_power_dbm: Option<f64>,
+    pub cell_noise_figure_db: Option<f64>,
+    pub device_noise_figure_db: Option<f64>,
+    pub implementation_loss_db: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fading {
+    pub kind: Option<FadingKind>,
+    pub k_factor_db: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FadingKind {
+    None,
+    Rayleigh,
+    Rician,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cell {
+    pub name: Option<String>,
+    pub position_m: Option<Vec<f64>>,
+    pub antenna_height_m: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EdgeServer {
+    pub name: Option<String>,
+    pub hardware: Option<String>,
+    pub accelerators: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Network {
+    pub routers: Option<Vec<String>>,
+    pub links: Option<Vec<Link>>,
+    pub route_by: Option<Routing>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Link {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub rate_gbit_per_s: Option<f64>,
+    pub latency_ms: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prices {
+    pub edge_usd_per_accelerator_hour: Option<f64>,
+    pub radio_usd_per_gb: Option<f64>,
+    pub energy_usd_per_kwh: Option<f64>,
+}

@@ -1,0 +1,134 @@
+//! What is fine-tuned, with which parameters, on which data.
+
+use crate::compute::Precision;
+use serde::{Deserialize, Serialize, Serializer};
+use std::path::PathBuf;
+
+/// The foundation model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelSpec {
+    /// A name of `deft list models`, such as `minilm-l6` or `t5-11b`.
+    pub architecture: String,
+    /// Where the weights come from; unused by a scenario without training.
+    pub checkpoint: Checkpoint,
+    /// Number format of weights, activations and whatever crosses the network. Training needs `fp32`.
+    pub precision: Precision,
+    /// Classes of the task head; with training, the data set's.
+    pub classes: usize,
+}
+
+/// Origin of a model's weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checkpoint {
+    /// The copy inside the program (MiniLM only).
+    Vendored,
+    /// A safetensors file; a relative path starts at the scenario's folder.
+    File(PathBuf),
+}
+
+/// Parameter-efficient fine-tuning: which parameters are added and trained.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PeftSpec {
+    pub method: PeftMethod,
+    /// Rank of LoRA's factors, one for all blocks or one a block (0 leaves a block alone).
+    pub rank: Rank,
+    /// LoRA's numerator: updates are scaled by alpha / rank.
+    pub alpha: f64,
+    /// Products that get a LoRA pair.
+    pub targets: Vec<Projection>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeftMethod {
+    /// Hu et al. 2021.
+    Lora,
+    /// Only the task head is trained.
+    HeadOnly,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Rank {
+    Uniform(usize),
+    PerBlock { blocks: Vec<usize> },
+}
+
+impl Rank {
+    /// The rank of each of `blocks` blocks.
+    pub fn per_block(&self, blocks: usize) -> Vec<usize> {
+        match self {
+            Rank::Uniform(rank) => vec![*rank; blocks],
+            Rank::PerBlock { blocks } => blocks.clone(),
+        }
+    }
+}
+
+/// Products of a transformer block, in the order in which their parameters are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    Query,
+    Key,
+    Value,
+    AttentionOutput,
+    FfnUp,
+    FfnDown,
+}
+
+/// How much data one local step sees.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Workload {
+    /// Sequences per local step.
+    pub batch_size: usize,
+    /// With training: longer sequences are cut to this many tokens. Without: every sequence has this many.
+    pub sequence_tokens: usize,
+}
+
+/// Real fine-tuning.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrainingSpec {
+    pub dataset: DatasetChoice,
+    pub partition: Partition,
+    pub learning_rate: f64,
+    /// The task head starts from random numbers and wants a rate of its own.
+    pub head_learning_rate: f64,
+    pub weight_decay: f64,
+    /// Accuracy is measured after every so many rounds, and after the last.
+    pub evaluate_every_rounds: usize,
+    /// Test samples used while rounds go on (the first so many, fixed); the last evaluation uses them all.
+    pub evaluation_samples: usize,
+    /// End the run at the first evaluation that reaches this accuracy.
+    pub stop_at_accuracy: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DatasetChoice {
+    /// A name of `deft list datasets`.
+    Vendored(String),
+    /// Several vendored sets, one a domain; tested on all.
+    Domains { domains: Vec<String> },
+    /// The user's own table with the columns text, label and split.
+    File { file: PathBuf },
+}
+
+/// How training samples are dealt to devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Partition {
+    /// Shuffled and cut into equal parts.
+    Iid,
+    /// Class shares drawn from Dirichlet(alpha) (Hsu et al. 2019).
+    Dirichlet { alpha: f64 },
+    /// One domain a device, in turn; needs several data sets.
+    Domain,
+}
+
+pub(super) fn none_as_word<S: Serializer>(training: &Option<TrainingSpec>, s: S) -> Result<S::Ok, S::Error> {
+    match training {
+        None => s.serialize_str("none"),
+        Some(t) => t.serialize(s),
+    }
+}

@@ -1,0 +1,58 @@
+//! A scenario after reading: every default filled in, every name known to exist, every value possible.
+//!
+//! These types are the contract between the reader above them in this folder and everything that builds on a
+//! scenario. They serialise to the same YAML that users write, so `scenario.resolved.yaml` can be run again.
+//! Every field's unit is in its name. Start with [`Scenario`].
+
+mod devices;
+mod learning;
+mod network;
+mod search;
+mod technique;
+
+pub use devices::{DeviceGroup, Mobility, Placement};
+pub use learning::{
+    DatasetChoice, Checkpoint, ModelSpec, Partition, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload,
+};
+pub use network::{CellSpec, EdgeServerSpec, Fading, LinkSpec, NetworkSpec, Prices, Propagation, RadioSpec, Routing};
+pub use search::{Objective, Sampler, SearchSpec};
+pub use technique::{AggregationSpec, TechniqueKind, TechniqueSpec};
+
+use serde::Serialize;
+
+/// One experiment, complete.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scenario {
+    /// Names the folder of the results.
+    pub name: String,
+    /// Free text, repeated in the report.
+    pub description: String,
+    /// Root of every random stream.
+    pub seed: u64,
+    /// Independent repetitions with different random streams.
+    pub replications: u64,
+    pub model: ModelSpec,
+    pub peft: PeftSpec,
+    pub workload: Workload,
+    /// `None` (in YAML `training: none`) asks for time alone: no tensor is touched.
+    #[serde(serialize_with = "learning::none_as_word")]
+    pub training: Option<TrainingSpec>,
+    pub technique: TechniqueSpec,
+    pub devices: Vec<DeviceGroup>,
+    pub placement: Placement,
+    pub mobility: Mobility,
+    pub radio: RadioSpec,
+    pub cells: Vec<CellSpec>,
+    pub edge_servers: Vec<EdgeServerSpec>,
+    pub network: NetworkSpec,
+    pub prices: Prices,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSpec>,
+}
+
+impl Scenario {
+    /// Number of devices over all groups.
+    pub fn device_count(&self) -> usize {
+        self.devices.iter().map(|g| g.count).sum()
+    }
+}

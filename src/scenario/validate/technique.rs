@@ -1,0 +1,91 @@
+//! The protocol, and what it can be combined with.
+
+use super::check::{Check, above_to, from_to};
+use crate::fomo::Architecture;
+use crate::scenario::key_path::KeyPath;
+use crate::scenario::raw::{self, AggregationMethod, CountOrAll};
+use crate::scenario::schema::{AggregationSpec, TechniqueKind, TechniqueSpec};
+
+/// `None` only after an issue was noted.
+pub(super) fn technique(
+    c: &mut Check,
+    raw: Option<raw::Technique>,
+    architecture: Option<&Architecture>,
+    device_count: usize,
+) -> Option<TechniqueSpec> {
+    let top = KeyPath::default();
+    let at = top.key("technique");
+    let raw = c.required(&top, "technique", raw, "technique: {kind: split_federated}")?;
+    let kind = c.required(&at, "kind", raw.kind, "kind: split_federated");
+    let rounds = c.count(&at, "rounds", raw.rounds, 10, 1..=1_000_000);
+    let local_steps = c.count(&at, "local_steps", raw.local_steps, 4, 1..=1_000_000);
+    let split_point = match architecture {
+        Some(a) => {
+            let reason = format!("{} has {} blocks", a.name, a.blocks());
+            let third = (a.blocks() as f64 / 3.0).round() as usize;
+            c.count_because(&at, "split_point", raw.split_point, third, 0..=a.blocks(), &reason)
+        }
+        None => 0,
+    };
+    let devices_per_round = match raw.devices_per_round {
+        // Without devices there is nothing to compare with, and that is noted elsewhere.
+        Some(CountOrAll::Count(n)) if device_count > 0 => {
+            let reason = format!("the scenario has {device_count} devices");
+            c.count_because(&at, "devices_per_round", Some(n), device_count, 1..=device_count, &reason)
+        }
+        _ => device_count,
+    };
+    let round_deadline_s = raw
+        .round_deadline_s
+        .map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
+    let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default());
+
+    let kind = kind?;
+    if !kind.aggregates() {
+        if matches!(aggregation, AggregationSpec::AirComp { .. }) {
+            let message = format!("`air_comp` adds up devices' updates, and `{}` aggregates nothing", word(kind));
+            let help = "use `method: digital`, or a technique that aggregates: federated, split_federated";
+            c.conflict(at.key("aggregation").key("method"), message, help);
+        }
+        if round_deadline_s.is_some() {
+            let message = format!("`{}` waits for nobody's update: it has no deadline to miss", word(kind));
+            let help = "drop the key, or use a technique that aggregates: federated, split_federated";
+            c.conflict(at.key("round_deadline_s"), message, help);
+        }
+    }
+    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+}
+
+fn word(kind: TechniqueKind) -> &'static str {
+    match kind {
+        TechniqueKind::Centralized => "centralized",
+        TechniqueKind::OnDevice => "on_device",
+        TechniqueKind::Federated => "federated",
+        TechniqueKind::Split => "split",
+        TechniqueKind::SplitFederated => "split_federated",
+    }
+}
+
+fn aggregation(c: &mut Check, at: &KeyPath, raw: raw::Aggregation) -> AggregationSpec {
+    match raw.method.unwrap_or(AggregationMethod::Digital) {
+        AggregationMethod::Digital => {
+            let analog = [
+                ("truncation_threshold", raw.truncation_threshold.is_some()),
+                ("average_power_dbm", raw.average_power_dbm.is_some()),
+            ];
+            c.unused(at, &analog, "digital", "method");
+            AggregationSpec::Digital
+        }
+        AggregationMethod::AirComp => AggregationSpec::AirComp {
+            // Zero would ask for unbounded power; at 10 a Rayleigh channel (mean gain 1) is open once in 22,000 blocks.
+            truncation_threshold: c.number(
+                at,
+                "truncation_threshold",
+                raw.truncation_threshold,
+                0.1,
+                above_to(0.0, 10.0),
+            ),
+            average_power_dbm: c.number(at, "average_power_dbm", raw.average_power_dbm, 23.0, from_to(-40.0, 50.0)),
+        },
+    }
+}

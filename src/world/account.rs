@@ -1,0 +1,197 @@
+//! The books: where seconds, bytes and joules went, a device and a round at a time.
+
+use super::DeviceId;
+use crate::radio::LinkBudget;
+use crate::sim::{SimDuration, SimTime};
+
+/// What a transfer carries. A test lists which of these may cross which link under each technique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    RawData,
+    Activations,
+    ActivationGradients,
+    Adapters,
+    AnalogUpdate,
+}
+
+impl Content {
+    pub fn name(self) -> &'static str {
+        match self {
+            Content::RawData => "raw_data",
+            Content::Activations => "activations",
+            Content::ActivationGradients => "activation_gradients",
+            Content::Adapters => "adapters",
+            Content::AnalogUpdate => "analog_update",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowDirection {
+    Uplink,
+    Downlink,
+    OverTheAir,
+}
+
+impl FlowDirection {
+    pub fn name(self) -> &'static str {
+        match self {
+            FlowDirection::Uplink => "uplink",
+            FlowDirection::Downlink => "downlink",
+            FlowDirection::OverTheAir => "over_the_air",
+        }
+    }
+}
+
+/// One finished transfer, with what made it take as long as it did.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub round: usize,
+    pub device: DeviceId,
+    pub direction: FlowDirection,
+    pub content: Content,
+    pub bytes: u64,
+    pub start: SimTime,
+    pub end: SimTime,
+    pub radio: SimDuration,
+    pub wired: SimDuration,
+    pub cell: usize,
+    pub server: usize,
+    /// The link at the start of the transfer.
+    pub budget: LinkBudget,
+    pub mean_snr_db: f64,
+    pub mean_mcs: Option<f64>,
+    pub mean_share: f64,
+    pub mean_rate_bit_per_s: f64,
+    pub tx_joules: f64,
+}
+
+/// A device's seconds by what it did. Whatever is left of a round it waited, for others or in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Activity {
+    pub device_compute: SimDuration,
+    pub uplink: SimDuration,
+    pub edge_compute: SimDuration,
+    pub downlink: SimDuration,
+}
+
+impl Activity {
+    pub fn total(&self) -> SimDuration {
+        self.device_compute + self.uplink + self.edge_compute + self.downlink
+    }
+
+    fn add(&mut self, other: &Activity) {
+        self.device_compute += other.device_compute;
+        self.uplink += other.uplink;
+        self.edge_compute += other.edge_compute;
+        self.downlink += other.downlink;
+    }
+}
+
+/// One device's books over a round or a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DeviceTotals {
+    pub rounds_taken_part: usize,
+    pub rounds_delivered: usize,
+    pub activity: Activity,
+    pub waiting: SimDuration,
+    pub uplink_bytes: u64,
+    pub downlink_bytes: u64,
+    pub compute_joules: f64,
+    pub radio_joules: f64,
+    pub peak_memory_bytes: u64,
+    /// Sum over uplink transfers, for the mean.
+    pub uplink_snr_db_sum: f64,
+    pub uplinks: u64,
+}
+
+impl DeviceTotals {
+    fn add(&mut self, round: &DeviceTotals) {
+        self.rounds_taken_part += round.rounds_taken_part;
+        self.rounds_delivered += round.rounds_delivered;
+        self.activity.add(&round.activity);
+        self.waiting += round.waiting;
+        self.uplink_bytes += round.uplink_bytes;
+        self.downlink_bytes += round.downlink_bytes;
+        self.compute_joules += round.compute_joules;
+        self.radio_joules += round.radio_joules;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(round.peak_memory_bytes);
+        self.uplink_snr_db_sum += round.uplink_snr_db_sum;
+        self.uplinks += round.uplinks;
+    }
+}
+
+/// The time plane's part of a round's record. Latency parts are means over the participants, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RoundTotals {
+    pub round: usize,
+    pub start: SimTime,
+    pub end: SimTime,
+    pub participants: usize,
+    pub device_compute_s: f64,
+    pub uplink_s: f64,
+    pub edge_compute_s: f64,
+    pub downlink_s: f64,
+    pub waiting_s: f64,
+    pub uplink_bytes: u64,
+    pub downlink_bytes: u64,
+    pub device_joules: f64,
+    pub edge_joules: f64,
+    pub cost_usd: f64,
+    pub peak_device_memory_bytes: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Account {
+    pub round_start: SimTime,
+    pub participants: Vec<DeviceId>,
+    /// This round, by device.
+    current: Vec<DeviceTotals>,
+    /// All finished rounds, by device.
+    total: Vec<DeviceTotals>,
+    /// Accelerator time of this round, by server.
+    pub edge_busy: Vec<SimDuration>,
+    pub flows: Vec<Flow>,
+}
+
+impl Account {
+    pub fn new(devices: usize, servers: usize) -> Self {
+        let empty = vec![DeviceTotals::default(); devices];
+        let edge_busy = vec![SimDuration::ZERO; servers];
+        Self { current: empty.clone(), total: empty, edge_busy, ..Self::default() }
+    }
+
+    pub fn begin_round(&mut self, now: SimTime, participants: &[DeviceId]) {
+        self.round_start = now;
+        self.participants = participants.to_vec();
+        self.edge_busy.fill(SimDuration::ZERO);
+        for d in participants {
+            self.device(*d).rounds_taken_part = 1;
+        }
+    }
+
+    /// This round's books of one device.
+    pub fn device(&mut self, device: DeviceId) -> &mut DeviceTotals {
+        &mut self.current[device.index()]
+    }
+
+    /// Closes the round: what a participant did not spend on anything else it waited. Returns each participant's books.
+    pub fn end_round(&mut self, now: SimTime, delivered: &[DeviceId]) -> Vec<DeviceTotals> {
+        let length = now - self.round_start;
+        for d in delivered {
+            self.current[d.index()].rounds_delivered = 1;
+        }
+        let participants = std::mem::take(&mut self.participants);
+        let closed = participants.iter().map(|d| {
+            let mut books = std::mem::take(&mut self.current[d.index()]);
+            books.waiting = (self.round_start + length) - (self.round_start + books.activity.total());
+            self.total[d.index()].add(&books);
+            books
+        });
+        closed.collect()
+    }
+
+    pub fn totals(&self) -> &[DeviceTotals] {
+        &self.total
+    }
+}

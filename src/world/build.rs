@@ -1,0 +1,208 @@
+//! From a scenario to a world: the only place that reads the scenario's description of hardware, radio and wires.
+
+use super::account::Account;
+use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
+use crate::compute;
+use crate::network::{Link, NodeId, RouteBy, Topology, WiredNetwork};
+use crate::radio::fading::{Fading, FadingModel};
+use crate::radio::mobility::RandomWaypoint;
+use crate::radio::{Area, CellConfig, FlowCell, Position, Preset, Trajectory, UeRadio};
+use crate::random::Streams;
+use crate::scenario::{self, CellSpec, DeviceGroup, Mobility, Placement, Propagation, Routing, Scenario};
+use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
+use std::cell::{Cell, RefCell};
+
+const BITS_PER_GBIT: f64 = 1e9;
+/// Walkers of a fixed placement roam at least this far around their cell.
+const SMALLEST_WALK_M: f64 = 50.0;
+
+impl World {
+    /// Builds one replication of the scenario's system. `streams` decide placement, shadowing, fading and draws.
+    pub fn new(scenario: &Scenario, demand: Demand, streams: Streams, sim: Sim) -> Result<Self, WorldError> {
+        let preset = preset(scenario)?;
+        let (network, hosts) = wires(scenario)?;
+        let host = |name: &str| hosts.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
+        let missing = |kind, name: &str| WorldError::Unknown { kind, name: name.to_owned() };
+        let mut cells = vec![];
+        for c in &scenario.cells {
+            let air = FlowCell::new(&c.name, cell_config(scenario, &preset, c), &streams)?;
+            cells.push(RadioCell {
+                name: c.name.clone(),
+                position_m: c.position_m,
+                air: Fluid::new(&sim, air),
+                host: host(&c.name).ok_or_else(|| missing("cell", &c.name))?,
+            });
+        }
+        let mut servers = vec![];
+        for s in &scenario.edge_servers {
+            servers.push(EdgeServer {
+                name: s.name.clone(),
+                hardware: compute::profile(&s.hardware).ok_or_else(|| missing("hardware", &s.hardware))?,
+                accelerators: s.accelerators,
+                queue: Resource::new(&sim, s.accelerators, Discipline::Fifo),
+                host: host(&s.name).ok_or_else(|| missing("edge server", &s.name))?,
+            });
+        }
+        let mut world = Self {
+            account: RefCell::new(Account::new(scenario.device_count(), servers.len())),
+            wires: Fluid::new(&sim, network),
+            prices: scenario.prices.clone(),
+            round: Cell::new(0),
+            devices: vec![],
+            sim,
+            demand,
+            servers,
+            cells,
+            streams,
+        };
+        let groups = scenario.devices.iter().flat_map(|g| (0..g.count).map(move |i| (g, i)));
+        for (number, (group, in_group)) in (0u32..).zip(groups) {
+            let device = world.device_of(scenario, &preset, group, in_group, DeviceId(number))?;
+            world.devices.push(device);
+        }
+        Ok(world)
+    }
+
+    fn device_of(
+        &self,
+        scenario: &Scenario,
+        preset: &Preset,
+        group: &DeviceGroup,
+        in_group: usize,
+        id: DeviceId,
+    ) -> Result<Device, WorldError> {
+        let name = format!("{}-{in_group}", group.name);
+        let hardware = compute::profile(&group.hardware)
+            .ok_or_else(|| WorldError::Unknown { kind: "hardware", name: group.hardware.clone() })?;
+        let home = id.index() % self.cells.len();
+        let (start, area) = self.place(scenario, preset, &name, id, home)?;
+        let trajectory = match &scenario.mobility {
+            Mobility::Static => Trajectory::Static(start),
+            Mobility::RandomWaypoint { min_speed_m_per_s, max_speed_m_per_s, pause_s } => {
+                let stream = self.streams.counter(&name, "mobility");
+                let speeds = (*min_speed_m_per_s, *max_speed_m_per_s);
+                Trajectory::RandomWaypoint(RandomWaypoint::new(start, area, speeds, *pause_s, stream)?)
+            }
+        };
+        let cell = self.nearest_cell([start.x_m, start.y_m]);
+        Ok(Device {
+            id,
+            group: group.name.clone(),
+            hardware,
+            compute_share: group.compute_share,
+            memory_limit_bytes: hardware.available_bytes(group.memory_share),
+            server: self.nearest_server(cell)?,
+            battery: RefCell::new(hardware.battery(group.battery_percent)),
+            radio: UeRadio { power_dbm: group.tx_power_dbm, ..UeRadio::from_preset(preset) },
+            trajectory: RefCell::new(trajectory),
+            cell: Cell::new(cell),
+            links: RefCell::default(),
+            name,
+        })
+    }
+
+    /// Where a device starts, and the area in which it would walk.
+    fn place(
+        &self,
+        scenario: &Scenario,
+        preset: &Preset,
+        name: &str,
+        id: DeviceId,
+        home: usize,
+    ) -> Result<(Position, Area), WorldError> {
+        let ring = |cell: usize, inner_m: f64, outer_m: f64| {
+            let [x, y] = self.cells[cell].position_m;
+            Area::Annulus { centre: Position::new(x, y, preset.ue_height_m), inner_m, outer_m }
+        };
+        match &scenario.placement {
+            Placement::Uniform { min_distance_m, max_distance_m } => {
+                let area = ring(home, *min_distance_m, *max_distance_m);
+                area.validate()?;
+                let draw = self.streams.counter(name, "placement");
+                Ok((area.uniform_point([draw.uniform(0), draw.uniform(1)], preset.ue_height_m), area))
+            }
+            Placement::Fixed { positions_m } => {
+                let [x, y] = positions_m[id.index()];
+                let cell = self.nearest_cell([x, y]);
+                let [cx, cy] = self.cells[cell].position_m;
+                let reach = (x - cx).hypot(y - cy).max(SMALLEST_WALK_M);
+                Ok((Position::new(x, y, preset.ue_height_m), ring(cell, 0.0, reach)))
+            }
+        }
+    }
+
+    /// The edge server with the quickest route from a cell; the first of equals.
+    fn nearest_server(&self, cell: usize) -> Result<usize, WorldError> {
+        let mut nearest = (SimDuration::MAX, 0);
+        for (index, server) in self.servers.iter().enumerate() {
+            let route = self.wires.with(|w| w.route(self.cells[cell].host, server.host))?;
+            if route.latency < nearest.0 {
+                nearest = (route.latency, index);
+            }
+        }
+        Ok(nearest.1)
+    }
+
+    pub(super) fn device(&self, id: DeviceId) -> &Device {
+        &self.devices[id.index()]
+    }
+}
+
+/// The preset with the scenario's values in place of its own.
+fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
+    let spec = &scenario.radio;
+    let mut preset = Preset::by_name(&spec.preset)?;
+    preset.carrier_ghz = spec.carrier_ghz;
+    preset.bandwidth_mhz = spec.bandwidth_mhz;
+    preset.gnb_power_dbm = spec.cell_tx_power_dbm;
+    preset.gnb_noise_figure_db = spec.cell_noise_figure_db;
+    preset.ue_noise_figure_db = spec.device_noise_figure_db;
+    preset.path_loss = match spec.propagation {
+        Propagation::Uma => "uma",
+        Propagation::Umi => "umi",
+        Propagation::Rma => "rma",
+        Propagation::InhOffice => "inh_mixed",
+        Propagation::FreeSpace => "free_space",
+    }
+    .to_owned();
+    Ok(preset)
+}
+
+fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellConfig {
+    let spec = &scenario.radio;
+    let model = match spec.fading {
+        scenario::Fading::None => FadingModel::None,
+        scenario::Fading::Rayleigh => FadingModel::Rayleigh,
+        scenario::Fading::Rician { k_factor_db } => FadingModel::Rician { k_db: k_factor_db },
+    };
+    let coherence = SimDuration::from_seconds(spec.coherence_time_ms / 1e3);
+    let [x, y] = cell.position_m;
+    CellConfig {
+        position: Position::new(x, y, cell.antenna_height_m),
+        fading: Fading::from_coherence_time(model, coherence),
+        implementation_loss_db: spec.implementation_loss_db,
+        ..CellConfig::from_preset(preset.clone())
+    }
+}
+
+/// The wired network: cells, edge servers and routers as hosts, links as the scenario lists them.
+fn wires(scenario: &Scenario) -> Result<(WiredNetwork, Vec<(String, NodeId)>), WorldError> {
+    let cells = scenario.cells.iter().map(|c| &c.name);
+    let servers = scenario.edge_servers.iter().map(|s| &s.name);
+    let mut topology = Topology::builder();
+    for name in cells.chain(servers).chain(&scenario.network.routers) {
+        topology = topology.host(name);
+    }
+    for l in &scenario.network.links {
+        let latency = SimDuration::from_seconds(l.latency_ms / 1e3);
+        topology = topology.link(Link::new(&l.from, &l.to, l.rate_gbit_per_s * BITS_PER_GBIT, latency));
+    }
+    let topology = topology.build()?;
+    let hosts = topology.hosts().map(|h| (topology.host_name(h).to_owned(), h)).collect();
+    let by = match scenario.network.route_by {
+        Routing::Latency => RouteBy::Latency,
+        Routing::Rate => RouteBy::Rate,
+        Routing::Hops => RouteBy::Hops,
+    };
+    Ok((WiredNetwork::new(topology, by), hosts))
+}

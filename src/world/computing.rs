@@ -1,0 +1,121 @@
+//! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
+
+use super::{Device, DeviceId, EdgeServer, Lost, World};
+use crate::compute::Work;
+use crate::fomo::{BatchShape, Segment};
+use crate::sim::{SimDuration, SimTime};
+
+impl World {
+    /// One training step of the whole model on the device.
+    pub async fn train_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
+        let whole = self.demand.cost().whole();
+        let work = [self.demand.forward(&whole, batch), self.demand.backward(&whole, batch)];
+        self.compute_on_device(device, "train", &work, batch).await
+    }
+
+    /// Forward pass of the device's side of the cut.
+    pub async fn forward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
+        let work = self.on_device().map(|s| self.demand.forward(&s, batch));
+        self.compute_on_device(device, "forward", work.as_slice(), batch).await
+    }
+
+    /// Backward pass of the device's side of the cut.
+    pub async fn backward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
+        let work = self.on_device().map(|s| self.demand.backward(&s, batch));
+        self.compute_on_device(device, "backward", work.as_slice(), batch).await
+    }
+
+    /// Forward and backward pass of the edge's side of the cut, for one device, at the device's edge server.
+    pub async fn train_edge_side(&self, device: DeviceId, batch: &BatchShape) {
+        let server = self.device(device).server;
+        let segment = self.demand.at_edge().unwrap_or_else(|| self.demand.cost().whole());
+        self.compute_at_edge(server, &[device], &segment, batch).await;
+    }
+
+    /// One training step of the whole model at the first edge server, for which all `devices` wait.
+    pub async fn train_at_edge(&self, devices: &[DeviceId], batch: &BatchShape) {
+        self.compute_at_edge(0, devices, &self.demand.cost().whole(), batch).await;
+    }
+
+    /// Whether the device has memory for the technique's largest mini-batch.
+    pub fn fits(&self, device: DeviceId) -> bool {
+        self.demand.device_memory_bytes(self.demand.nominal_batch()) <= self.device(device).memory_limit_bytes
+    }
+
+    /// Time of `work` on the device, phases one after another.
+    pub fn device_seconds(&self, device: &Device, work: &[Work]) -> f64 {
+        let precision = self.demand.precision();
+        work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
+    }
+
+    fn on_device(&self) -> Option<Segment> {
+        self.demand.on_device()
+    }
+
+    async fn compute_on_device(
+        &self,
+        id: DeviceId,
+        what: &str,
+        work: &[Work],
+        batch: &BatchShape,
+    ) -> Result<(), Lost> {
+        let device = self.device(id);
+        let memory = self.demand.device_memory_bytes(batch);
+        {
+            let mut account = self.account.borrow_mut();
+            let books = account.device(id);
+            books.peak_memory_bytes = books.peak_memory_bytes.max(memory);
+        }
+        let computing = Computing { world: self, device, what, start: self.now() };
+        self.sim.sleep(SimDuration::from_seconds(self.device_seconds(device, work))).await;
+        drop(computing);
+        if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
+    }
+
+    async fn compute_at_edge(&self, server: usize, devices: &[DeviceId], segment: &Segment, batch: &BatchShape) {
+        let at = &self.servers[server];
+        let precision = self.demand.precision();
+        let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
+        let service = SimDuration::from_seconds(work.iter().map(|w| at.hardware.seconds(w, precision)).sum());
+        let served = at.queue.serve(service).await;
+        self.note_edge_service(at, server, devices, served.service);
+    }
+
+    fn note_edge_service(&self, at: &EdgeServer, server: usize, devices: &[DeviceId], service: SimDuration) {
+        let mut account = self.account.borrow_mut();
+        account.edge_busy[server] += service;
+        for d in devices {
+            account.device(*d).activity.edge_compute += service;
+        }
+        drop(account);
+        if self.trace().is_enabled() {
+            let start = SimTime::from_nanos(self.now().as_nanos() - service.as_nanos());
+            let who = devices.first().map_or("", |d| &self.device(*d).name);
+            self.trace().span(&at.name, "train", start, self.now(), &[("device", who.into())]);
+        }
+    }
+}
+
+/// A device at work. Dropped when the work ends or is cut off by a deadline: either way the time was spent.
+struct Computing<'a> {
+    world: &'a World,
+    device: &'a Device,
+    what: &'a str,
+    start: SimTime,
+}
+
+impl Drop for Computing<'_> {
+    fn drop(&mut self) {
+        let (world, device) = (self.world, self.device);
+        let spent = world.now() - self.start;
+        let joules = device.hardware.energy_joules(spent, SimDuration::ZERO) * device.compute_share;
+        let mut account = world.account.borrow_mut();
+        let books = account.device(device.id);
+        books.activity.device_compute += spent;
+        books.compute_joules += joules;
+        device.drain(joules);
+        if world.trace().is_enabled() {
+            world.trace().span(&device.name, self.what, self.start, world.now(), &[]);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Devices: what they are, where they are, what is left in their battery.
+
+use crate::compute::{Battery, HardwareProfile};
+use crate::radio::{LinkId, Trajectory, UeRadio};
+use std::cell::{Cell, RefCell};
+
+/// Number of a device, in the order of the scenario's groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceId(pub(super) u32);
+
+impl DeviceId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// One device.
+pub struct Device {
+    pub id: DeviceId,
+    pub name: String,
+    pub group: String,
+    pub hardware: &'static HardwareProfile,
+    /// Share of the hardware's speed that fine-tuning gets.
+    pub compute_share: f64,
+    pub memory_limit_bytes: u64,
+    /// The edge server that works with this device.
+    pub server: usize,
+    pub(super) battery: RefCell<Option<Battery>>,
+    pub(super) radio: UeRadio,
+    pub(super) trajectory: RefCell<Trajectory>,
+    /// The cell that serves it now, and its link there once it has transmitted.
+    pub(super) cell: Cell<usize>,
+    pub(super) links: RefCell<Vec<(usize, LinkId)>>,
+}
+
+impl Device {
+    pub fn cell(&self) -> usize {
+        self.cell.get()
+    }
+
+    /// Charge left, in percent; `None` for hardware on mains.
+    pub fn battery_percent(&self) -> Option<f64> {
+        self.battery.borrow().as_ref().map(Battery::percent)
+    }
+
+    pub(super) fn battery_is_empty(&self) -> bool {
+        self.battery.borrow().as_ref().is_some_and(Battery::exhausted)
+    }
+
+    pub(super) fn drain(&self, joules: f64) {
+        if let Some(battery) = self.battery.borrow_mut().as_mut() {
+            battery.drain(joules);
+        }
+    }
+}

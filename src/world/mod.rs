@@ -1,0 +1,131 @@
+//! The emulated system: devices, edge servers, cells and wires, built from a scenario, in virtual time.
+//!
+//! A protocol tells the world who computes what and who sends how many bytes; the world lets the time pass that this
+//! takes on that hardware, over that channel, beside everybody else, and keeps account of seconds, bytes, joules and
+//! memory. It ties `radio`, `network` and `compute` together, none of which knows the others; it must not know what is
+//! learnt. Start with [`World`] (`build.rs` makes one, `computing.rs` and `transferring.rs` are what it does).
+
+mod account;
+mod air;
+mod build;
+mod computing;
+mod demand;
+mod device;
+mod rounds;
+mod transferring;
+
+pub use account::{Content, DeviceTotals, Flow, FlowDirection, RoundTotals};
+pub use air::Heard;
+pub use demand::Demand;
+pub use device::{Device, DeviceId};
+
+use crate::network::WiredNetwork;
+use crate::radio::FlowCell;
+use crate::random::{CounterStream, Streams};
+use crate::scenario::Prices;
+use crate::sim::{Fluid, Resource, Sim, SimTime, Trace};
+use account::Account;
+use std::cell::{Cell, RefCell};
+
+/// Why a device's part in a round came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    BatteryEmpty,
+    /// No modulation got through for so long that the radio gave up.
+    LinkOutage,
+    /// The round's deadline passed.
+    TooLate,
+}
+
+/// What can stop a world from being built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    #[error(transparent)]
+    Radio(#[from] crate::radio::RadioError),
+    #[error(transparent)]
+    Network(#[from] crate::network::NetworkError),
+    #[error("{kind} `{name}` is not known")]
+    Unknown { kind: &'static str, name: String },
+}
+
+/// The system in which a protocol plays.
+pub struct World {
+    sim: Sim,
+    demand: Demand,
+    devices: Vec<Device>,
+    servers: Vec<EdgeServer>,
+    cells: Vec<RadioCell>,
+    wires: Fluid<WiredNetwork>,
+    prices: Prices,
+    streams: Streams,
+    account: RefCell<Account>,
+    round: Cell<usize>,
+}
+
+/// An edge server: accelerators behind one queue.
+pub(crate) struct EdgeServer {
+    pub name: String,
+    pub hardware: &'static crate::compute::HardwareProfile,
+    pub accelerators: usize,
+    pub queue: Resource,
+    pub host: crate::network::NodeId,
+}
+
+/// A cell and where it meets the wires.
+pub(crate) struct RadioCell {
+    pub name: String,
+    pub position_m: [f64; 2],
+    pub air: Fluid<FlowCell>,
+    pub host: crate::network::NodeId,
+}
+
+impl World {
+    pub fn now(&self) -> SimTime {
+        self.sim.now()
+    }
+
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter()
+    }
+
+    pub fn device_name(&self, id: DeviceId) -> &str {
+        &self.device(id).name
+    }
+
+    pub fn cell_name(&self, cell: usize) -> &str {
+        &self.cells[cell].name
+    }
+
+    pub fn server_name(&self, server: usize) -> &str {
+        &self.servers[server].name
+    }
+
+    /// Blocks of the model: the largest split point.
+    pub fn blocks(&self) -> usize {
+        self.demand.blocks()
+    }
+
+    /// What the model asks of hardware and network.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    pub fn trace(&self) -> &Trace {
+        self.sim.trace()
+    }
+
+    /// Events executed so far and the digest of their order.
+    pub fn events_and_digest(&self) -> (u64, u64) {
+        (self.sim.events(), self.sim.digest())
+    }
+
+    /// The receiver noise of this round's superposition: the same in every trial with the same seed and replication.
+    pub fn air_noise(&self) -> CounterStream {
+        self.streams.counter("air", "receiver noise").child(self.round.get() as u64)
+    }
+}
