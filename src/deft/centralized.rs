@@ -1,7 +1,7 @@
 //! Centralised fine-tuning: raw data is uploaded once, then the edge trains alone on the pooled samples.
 //!
-//! The upper baseline in accuracy, and what privacy forbids. A round makes as many steps on mini-batches of the pool as
-//! the round's devices would have made together, so techniques compare at equal numbers of samples; the optimiser
+//! The upper baseline in accuracy, and what privacy forbids. A mini-batch of the pool is as large as the mini-batches
+//! of a round's devices together, so techniques compare at equal numbers of samples and of steps; the optimiser
 //! keeps its memory throughout.
 
 use super::Run;
@@ -14,13 +14,11 @@ use std::collections::BTreeSet;
 pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     let mut model = run.learn.initial();
     let uploaded = RefCell::new(BTreeSet::new());
-    let steps_per_round = run.plan.local_steps * run.plan.devices_per_round;
     for round in 0..run.plan.rounds {
         let Some(devices) = run.begin_round(round) else { break };
         let mut contributors = run.gather(&devices, |device| upload_once(run, device, model, &uploaded)).await;
         let mut steps = vec![];
-        for step in (round * steps_per_round..).take(steps_per_round) {
-            let step = step as u64;
+        for step in run.steps_of(round) {
             run.world.train_at_edge(&devices, &run.learn.batch_shape(Client::Pool, step)).await;
             model = run.learn.local_step(model, Client::Pool, step, step == 0);
             steps.push(model);

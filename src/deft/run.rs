@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         if let Some(training) = self.training {
             played.loss = (!steps.is_empty()).then(|| self.learn.mean_loss(&steps));
             if last || (round + 1) % training.evaluate_every_rounds == 0 {
-                let samples = if last { usize::MAX } else { training.evaluation_samples };
+                let samples = if last { training.final_evaluation_samples } else { training.evaluation_samples };
                 played.evaluations = models.iter().map(|m| self.learn.evaluate(*m, samples, last)).collect();
             }
         }

@@ -169,7 +169,7 @@ impl Learning {
         StateHandle(self.add(Operation::Combine { parts }, inputs))
     }
 
-    /// Test result of `state` on the first `samples` test samples. `keep` also keeps the state on disk, so that a
+    /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a
     /// longer run can go on from here.
     pub fn evaluate(&self, state: StateHandle, samples: usize, keep: bool) -> EvaluationHandle {
         if keep && self.trains() {
@@ -228,7 +228,11 @@ impl Learning {
     }
 
     fn add(&self, operation: Operation, inputs: Vec<NodeId>) -> NodeId {
-        if self.trains() { self.graph.borrow_mut().add(&self.task, operation, inputs) } else { 0 }
+        if !self.trains() {
+            return 0;
+        }
+        self.store.count(1, 0);
+        self.graph.borrow_mut().add(&self.task, operation, inputs)
     }
 
     fn metric(&self, node: NodeId) -> Option<Metric> {

@@ -60,7 +60,7 @@ pub enum Operation {
     LocalStep { client: Client, step: u64, fresh_optimizer: bool },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
-    /// Loss and accuracy on the first `samples` test samples. Input: the state.
+    /// Loss and accuracy on `samples` test samples, evenly spread. Input: the state.
     Evaluate { samples: usize },
     /// Mean training loss of the steps that led to the inputs.
     MeanLoss,

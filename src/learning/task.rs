@@ -18,8 +18,9 @@ use std::sync::Arc;
 /// Everything that operations refer to. Its identity is the root of every operation's identity.
 pub struct Task {
     identity: Identity,
-    /// Sequences and tokens of every step of a scenario without training.
+    /// Sequences and tokens of a device's step and of the pool's, in a scenario without training.
     nominal: BatchShape,
+    nominal_pool: BatchShape,
     weights: Vec<f64>,
     training: Option<Training>,
 }
@@ -46,10 +47,13 @@ impl Task {
     ) -> Result<Self, LearningError> {
         let Scenario { workload, training, .. } = scenario;
         let weights: Vec<f64> = scenario.devices.iter().flat_map(|g| vec![g.data_weight; g.count]).collect();
+        // The pool's steps stand for those of all of a round's devices at once.
+        let pooled = workload.batch_size * scenario.technique.devices_per_round;
         let nominal = BatchShape::uniform(workload.batch_size, workload.sequence_tokens);
+        let nominal_pool = BatchShape::uniform(pooled, workload.sequence_tokens);
         let Some(spec) = training else {
             let identity = IdentityBuilder::new("no training").finish();
-            return Ok(Self { identity, nominal, weights, training: None });
+            return Ok(Self { identity, nominal, nominal_pool, weights, training: None });
         };
         let dataset = store.library.dataset(
             &spec.dataset,
@@ -79,14 +83,15 @@ impl Task {
             epsilon: 1e-8,
         };
         let identity = identify(scenario, architecture, &layout, &dataset, &shares, &optimizer, streams);
-        let batches = |examples: Vec<usize>, client: Client| {
-            BatchStream::new(examples, workload.batch_size, &streams, &client.name())
+        let batches = |examples: Vec<usize>, client: Client, size: usize| {
+            BatchStream::new(examples, size, &streams, &client.name())
         };
-        let pool = batches((0..dataset.tokens.train.sequences()).collect(), Client::Pool)?;
+        let pool = batches((0..dataset.tokens.train.sequences()).collect(), Client::Pool, pooled)?;
         let engine = Engine::new(store.clone(), scenario.model.checkpoint.clone(), architecture.clone(), optimizer);
         Ok(Self {
             identity,
             nominal,
+            nominal_pool,
             weights,
             training: Some(Training {
                 layout,
@@ -95,7 +100,7 @@ impl Task {
                 raw_bytes: shares.iter().map(|s| s.iter().map(|&i| dataset.train_bytes[i]).sum()).collect(),
                 devices: (0u32..)
                     .zip(shares)
-                    .map(|(n, s)| batches(s, Client::Device(n)))
+                    .map(|(n, s)| batches(s, Client::Device(n), workload.batch_size))
                     .collect::<Result<_, _>>()?,
                 pool,
                 dataset,
@@ -115,6 +120,7 @@ impl Task {
     /// Shape of mini-batch `step` of a client.
     pub fn batch_shape(&self, client: Client, step: u64) -> BatchShape {
         match &self.training {
+            None if client == Client::Pool => self.nominal_pool,
             None => self.nominal,
             Some(t) => {
                 let lengths = t.batches(client).batch_indices(step).into_iter().map(|i| t.dataset.tokens.train.sequence(i).len());
@@ -245,6 +251,7 @@ fn identify(
         .text(&instruction_set())
         .word(layout.len() as u64)
         .word(scenario.workload.batch_size as u64)
+        .word(scenario.technique.devices_per_round as u64)
         .word(streams.seed())
         .word(streams.replication());
     if let Checkpoint::File(path) = &scenario.model.checkpoint {

@@ -73,7 +73,7 @@ pub(crate) struct Issue {
     pub side: Side,
     /// Set where the position cannot be looked up from `path`.
     pub mark: Option<Mark>,
-    pub complaint: Complaint,
+    pub complaint: Box<Complaint>,
     pub help: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Issue {
             Complaint::UnknownKey(_) | Complaint::DuplicateKey { .. } => Side::Key,
             _ => Side::Value,
         };
-        Self { path, side, mark: None, complaint, help: None }
+        Self { path, side, mark: None, complaint: Box::new(complaint), help: None }
     }
 
     pub fn value(path: KeyPath, found: impl fmt::Display, allowed: impl fmt::Display) -> Self {
@@ -121,7 +121,8 @@ pub(crate) struct Locator<'a> {
 
 impl Locator<'_> {
     pub fn error(&self, issues: Vec<Issue>) -> ScenarioError {
-        let mut problems: Vec<Problem> = issues.into_iter().map(|issue| self.problem(issue)).collect();
+        let lines: Vec<&str> = self.text.lines().collect();
+        let mut problems: Vec<Problem> = issues.into_iter().map(|issue| self.problem(issue, &lines)).collect();
         problems.sort_by_key(|p| match p.place {
             Place::File => (0, 0),
             Place::At { line, column } => (line, column),
@@ -130,16 +131,16 @@ impl Locator<'_> {
         ScenarioError { file: self.file.to_owned(), problems }
     }
 
-    fn problem(&self, issue: Issue) -> Problem {
+    fn problem(&self, issue: Issue, lines: &[&str]) -> Problem {
         let place = match issue.mark {
             Some(Mark { line, column }) => Place::At { line, column },
             None => self.place(&issue),
         };
         let source_line = match place {
-            Place::At { line, .. } => self.text.lines().nth(line - 1).map(str::to_owned),
+            Place::At { line, .. } => lines.get(line - 1).map(|line| (*line).to_owned()),
             _ => None,
         };
-        Problem { place, path: issue.path.to_string(), complaint: issue.complaint, help: issue.help, source_line }
+        Problem { place, path: issue.path.to_string(), complaint: *issue.complaint, help: issue.help, source_line }
     }
 
     /// The override that wrote the place; else the place in the file; else what it would lie in.

@@ -86,11 +86,11 @@ impl<'a> Indexer<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::StreamEnd => return Ok(found),
-                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-                _ if found.is_some() => {
+                Event::DocumentStart(_) if found.is_some() => {
                     let issue = syntax(span.start.into(), "a second document starts here");
                     return Err(issue.help("a scenario file holds one document: drop the `---` line".to_owned()));
                 }
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 event => found = Some(self.node(event, span, &KeyPath::default(), 0)?),
             }
         }
@@ -173,6 +173,8 @@ pub(crate) fn syntax(mark: Mark, message: &str) -> Issue {
         Some("indent with spaces; YAML does not take tabs".to_owned())
     } else if message.contains("simple key") || message.contains("block") || message.contains("expected ':'") {
         Some("check the indentation: keys of one section start in one column, and `: ` follows each key".to_owned())
+    } else if message.contains("flow") {
+        Some("check that every `[` and `{` is closed and that commas stand between entries".to_owned())
     } else {
         None
     };
@@ -180,7 +182,7 @@ pub(crate) fn syntax(mark: Mark, message: &str) -> Issue {
         path: KeyPath::default(),
         side: Side::Value,
         mark: Some(mark),
-        complaint: Complaint::Syntax(message.to_owned()),
+        complaint: Box::new(Complaint::Syntax(message.to_owned())),
         help,
     }
 }

@@ -97,12 +97,14 @@ impl ScenarioSource {
         let spots = positions::index(&self.text).map_err(|issues| locator.error(issues))?;
         let Some(spots) = spots else {
             let empty = Issue::new(KeyPath::default(), Complaint::Unreadable("the file is empty".into()));
-            let help = "a scenario needs at least name, model, technique and devices; start from a copy of quickstart.yaml";
+            let help =
+                "a scenario needs at least name, model, technique and devices; start from a copy of quickstart.yaml";
             return Err(locator.error(vec![empty.help(help.to_owned())]));
         };
         locator.spots = Some(&spots);
         let mut value: Value = serde_yaml::from_str(&self.text).map_err(|e| {
-            let mark = e.location().map_or(Mark { line: 1, column: 1 }, |l| Mark { line: l.line(), column: l.column() });
+            let mark =
+                e.location().map_or(Mark { line: 1, column: 1 }, |l| Mark { line: l.line(), column: l.column() });
             locator.error(vec![positions::syntax(mark, &e.to_string())])
         })?;
 
@@ -165,7 +167,8 @@ impl ScenarioSource {
 pub fn parse_override(text: &str) -> Result<(String, serde_json::Value), ScenarioError> {
     let refuse = |message: String| {
         let issue = Issue::new(KeyPath::default(), Complaint::Unreadable(message));
-        let issue = issue.help("write key=value, for example technique.rounds=20 or peft.targets=[query,key]".to_owned());
+        let issue =
+            issue.help("write key=value, for example technique.rounds=20 or peft.targets=[query,key]".to_owned());
         refused("command line", text.to_owned(), issue)
     };
     let (key, value) = text.split_once('=').ok_or_else(|| refuse("an override needs a `=`".to_owned()))?;

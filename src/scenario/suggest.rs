@@ -20,8 +20,28 @@ const UNITS: [(&str, &str); 14] = [
 
 /// Endings that people write for units that scenarios do not use.
 const OTHER_UNITS: [&str; 22] = [
-    "_mbit_per_s", "_kbit_per_s", "_bit_per_s", "_km_per_h", "_gbps", "_mbps", "_kbps", "_bps", "_khz", "_hz",
-    "_seconds", "_minutes", "_sec", "_min", "_us", "_ns", "_km", "_cm", "_mw", "_w", "_kmh", "_meters",
+    "_mbit_per_s",
+    "_kbit_per_s",
+    "_bit_per_s",
+    "_km_per_h",
+    "_gbps",
+    "_mbps",
+    "_kbps",
+    "_bps",
+    "_khz",
+    "_hz",
+    "_seconds",
+    "_minutes",
+    "_sec",
+    "_min",
+    "_us",
+    "_ns",
+    "_km",
+    "_cm",
+    "_mw",
+    "_w",
+    "_kmh",
+    "_meters",
 ];
 
 /// The unit that `key` names: `bandwidth_mhz` is in MHz.

@@ -80,7 +80,8 @@ impl Demand {
         let Some(segment) = self.at_edge() else { return 0 };
         let one = self.cost.training_memory_bytes(&segment, batch, ADAMW_BYTES_PER_PARAMETER);
         let weights = self.cost.segment_weight_bytes(&segment);
-        let copies = if self.kind == TechniqueKind::SplitFederated { devices } else { 1 };
+        // The pool's mini-batch is as large as those of all devices together.
+        let copies = if self.kind == TechniqueKind::Split { 1 } else { devices };
         weights + copies * (one - weights)
     }
 

@@ -3,8 +3,8 @@
 use super::PlainOrMap;
 use crate::compute::Precision;
 use crate::scenario::schema::{PeftMethod, Projection};
-use serde::de::{Deserializer, Error, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 use std::fmt;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -66,6 +66,7 @@ pub(crate) struct Training {
     pub weight_decay: Option<f64>,
     pub evaluate_every_rounds: Option<u64>,
     pub evaluation_samples: Option<CountOrAll>,
+    pub final_evaluation_samples: Option<CountOrAll>,
     pub stop_at_accuracy: Option<f64>,
 }
 

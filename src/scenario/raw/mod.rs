@@ -12,8 +12,8 @@ mod technique;
 pub(crate) use devices::{DeviceGroup, Mobility, MobilityKind, Placement, PlacementKind};
 pub(crate) use fields::section_of;
 pub(crate) use learning::{
-    CheckpointWord, CountOrAll, Dataset, FileChoice, Model, Partition, PartitionKind, Peft, Training,
-    TrainingWord, Workload,
+    CheckpointWord, CountOrAll, Dataset, FileChoice, Model, Partition, PartitionKind, Peft, Training, TrainingWord,
+    Workload,
 };
 pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Prices, Radio};
 pub(crate) use node::{PlainOrMap, read};

@@ -6,11 +6,16 @@
 use crate::scenario::error::{Complaint, Issue};
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::suggest;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
+};
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_yaml::Value;
 use std::cell::RefCell;
 use std::fmt;
+
+/// Finding close names and lines for more would only cost time.
+const MOST_ISSUES: usize = 100;
 
 /// What a user may write plainly (`rank: 8`) or as a map (`rank: {blocks: [8, 0]}`); the value's kind decides.
 #[derive(Clone, Debug, Deserialize)]
@@ -81,11 +86,19 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// Whether there are so many issues that nobody reads one more.
+    fn is_hopeless(&self) -> bool {
+        self.issues.borrow().len() >= MOST_ISSUES
+    }
+
     fn note(&self, issue: Issue) {
         self.issues.borrow_mut().push(issue);
     }
 
     fn note_value(&self, allowed: &str) {
+        if self.is_hopeless() {
+            return;
+        }
         let issue = Issue::value(self.path.clone(), describe(self.value), allowed);
         let unit = self.path.last_key().and_then(suggest::unit);
         let help = match (self.value, unit) {
@@ -95,7 +108,7 @@ impl<'a> Node<'a> {
             (Value::String(s), None) if s.starts_with(|c: char| c.is_ascii_digit()) => {
                 Some("write a plain number, without quotes, units or leading zeros".to_owned())
             }
-            (Value::Number(_) | Value::Bool(_), _) if allowed.contains("word") => {
+            (Value::Number(_) | Value::Bool(_), _) if allowed == "a word" => {
                 Some("put it in quotes to make it a word".to_owned())
             }
             _ => None,
@@ -142,6 +155,9 @@ impl<'a> Node<'a> {
     }
 
     fn note_unknown(&self, name: &str, known: &[&str]) {
+        if self.is_hopeless() {
+            return;
+        }
         let help = suggest::for_key(name, known)
             .or_else(|| super::section_of(name).map(|section| format!("`{name}` belongs in {section}")))
             .unwrap_or_else(|| format!("keys here: {}", known.join(", ")));

@@ -37,5 +37,9 @@ pub enum Placement {
 pub enum Mobility {
     Static,
     /// Straight walks between uniform points of the placement's area (Johnson and Maltz 1996).
-    RandomWaypoint { min_speed_m_per_s: f64, max_speed_m_per_s: f64, pause_s: f64 },
+    RandomWaypoint {
+        min_speed_m_per_s: f64,
+        max_speed_m_per_s: f64,
+        pause_s: f64,
+    },
 }

@@ -10,6 +10,8 @@ pub struct ModelSpec {
     /// A name of `deft list models`, such as `minilm-l6` or `t5-11b`.
     pub architecture: String,
     /// Where the weights come from; unused by a scenario without training.
+    // A map, where serde_yaml would write the tag `!file`.
+    #[serde(with = "serde_yaml::with::singleton_map")]
     pub checkpoint: Checkpoint,
     /// Number format of weights, activations and whatever crosses the network. Training needs `fp32`.
     pub precision: Precision,
@@ -97,8 +99,10 @@ pub struct TrainingSpec {
     pub weight_decay: f64,
     /// Accuracy is measured after every so many rounds, and after the last.
     pub evaluate_every_rounds: usize,
-    /// Test samples used while rounds go on (the first so many, fixed); the last evaluation uses them all.
+    /// Test samples used while rounds go on, spread evenly over the test set.
     pub evaluation_samples: usize,
+    /// Test samples used after the last round.
+    pub final_evaluation_samples: usize,
     /// End the run at the first evaluation that reaches this accuracy.
     pub stop_at_accuracy: Option<f64>,
 }
@@ -118,11 +122,11 @@ pub enum DatasetChoice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Partition {
-    /// Shuffled and cut into equal parts.
+    /// Shuffled and cut in proportion to the devices' data weights.
     Iid,
-    /// Class shares drawn from Dirichlet(alpha) (Hsu et al. 2019).
+    /// Class shares drawn from Dirichlet(alpha p), p the classes' shares in the whole set (Hsu et al. 2019).
     Dirichlet { alpha: f64 },
-    /// One domain a device, in turn; needs several data sets.
+    /// Device k of K holds samples of domain floor(k D / K) only; needs several data sets.
     Domain,
 }
 

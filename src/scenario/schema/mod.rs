@@ -12,7 +12,7 @@ mod technique;
 
 pub use devices::{DeviceGroup, Mobility, Placement};
 pub use learning::{
-    DatasetChoice, Checkpoint, ModelSpec, Partition, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload,
+    Checkpoint, DatasetChoice, ModelSpec, Partition, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload,
 };
 pub use network::{CellSpec, EdgeServerSpec, Fading, LinkSpec, NetworkSpec, Prices, Propagation, RadioSpec, Routing};
 pub use search::{Objective, Sampler, SearchSpec};

@@ -1,6 +1,6 @@
 //! Checks of single values. Each notes what is wrong and returns something usable, so that one reading finds all.
 
-use crate::scenario::error::{Complaint, Issue};
+use crate::scenario::error::{Complaint, Issue, Side};
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::suggest;
 use std::fmt;
@@ -125,15 +125,16 @@ impl Check {
         let fine = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64;
         if !fine || !name.chars().all(allowed) {
             let issue = Issue::value(path, quoted(name), "1 to 64 letters, digits, `.`, `-` and `_`");
-            self.issues.push(issue.help("names become parts of files and tables; start with a letter or digit".to_owned()));
+            self.issues
+                .push(issue.help("names become parts of files and tables; start with a letter or digit".to_owned()));
         }
     }
 
     /// Notes a key that the chosen kind has no use for.
     pub fn unused(&mut self, at: &KeyPath, keys: &[(&str, bool)], kind: &str, keys_of_kind: &str) {
         for (key, _) in keys.iter().filter(|(_, written)| *written) {
-            let message = format!("`{kind}` has no such key");
-            self.issues.push(Issue::conflict(at.key(key), message).help(format!("its keys: {keys_of_kind}")));
+            let issue = Issue::conflict(at.key(key), format!("`{kind}` has no such key"));
+            self.issues.push(Issue { side: Side::Key, ..issue.help(format!("its keys: {keys_of_kind}")) });
         }
     }
 

@@ -23,7 +23,8 @@ pub(super) fn devices(
     let example = "devices: [{name: phone, count: 8, hardware: snapdragon_8_gen_3}]";
     let raw = c.required(&KeyPath::default(), "devices", raw, example).unwrap_or_default();
     if raw.is_empty() && !c.issues.iter().any(|issue| issue.path == *at) {
-        c.issues.push(Issue::value(at.clone(), "an empty list", "at least one group of devices").help(example.to_owned()));
+        c.issues
+            .push(Issue::value(at.clone(), "an empty list", "at least one group of devices").help(example.to_owned()));
     }
     let mut firsts = BTreeMap::new();
     let groups: Vec<DeviceGroup> =
@@ -40,8 +41,7 @@ pub(super) fn devices(
 
 fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, default_tx_power_dbm: f64) -> DeviceGroup {
     let name = required_name(c, at, raw.name, "name: phone");
-    let hardware =
-        c.required(at, "hardware", raw.hardware, "hardware: snapdragon_8_gen_3").unwrap_or_default();
+    let hardware = c.required(at, "hardware", raw.hardware, "hardware: snapdragon_8_gen_3").unwrap_or_default();
     if !hardware.is_empty() {
         c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
     }

@@ -8,9 +8,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, DatasetFacts, VENDORED_ARCHITECTURE};
 use crate::scenario::raw::{self, PlainOrMap};
-use crate::scenario::schema::{
-    Checkpoint, ModelSpec, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload,
-};
+use crate::scenario::schema::{Checkpoint, ModelSpec, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload};
 use std::path::{Path, PathBuf};
 
 /// Families that the learning plane has forward and backward passes for.
@@ -63,7 +61,8 @@ fn trainable(c: &mut Check, at: &KeyPath, architecture: &Architecture, checkpoin
         let message = format!("`{name}` is of the {:?} family; only BERT encoders can be trained", architecture.family);
         c.conflict(at.key("architecture"), message, "write `training: none` to emulate its time, energy and bytes");
     } else if *checkpoint == Checkpoint::Vendored && name != VENDORED_ARCHITECTURE {
-        let message = format!("training `{name}` needs weights, and only those of `{VENDORED_ARCHITECTURE}` are vendored");
+        let message =
+            format!("training `{name}` needs weights, and only those of `{VENDORED_ARCHITECTURE}` are vendored");
         let help = "give `checkpoint: {file: model.safetensors}`, or write `training: none`";
         c.conflict(at.key("architecture"), message, help);
     }

@@ -64,8 +64,7 @@ fn not_empty(c: &mut Check, at: &KeyPath, entries: usize, example: &str) {
 }
 
 /// Assumed round figures of 2025: an on-demand A100, mobile data bought in bulk, household electricity in the USA.
-const PRICES: Prices =
-    Prices { edge_usd_per_accelerator_hour: 2.5, radio_usd_per_gb: 0.5, energy_usd_per_kwh: 0.15 };
+const PRICES: Prices = Prices { edge_usd_per_accelerator_hour: 2.5, radio_usd_per_gb: 0.5, energy_usd_per_kwh: 0.15 };
 
 pub(super) fn prices(c: &mut Check, raw: raw::Prices) -> Prices {
     let at = KeyPath::default().key("prices");

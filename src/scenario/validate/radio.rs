@@ -1,6 +1,6 @@
 //! The air interface: what the preset leaves open and what the user overrides.
 
-use super::check::{Check, from_to, above_to};
+use super::check::{Check, above_to, from_to};
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, FadingKind};
@@ -21,7 +21,11 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
 
     let bandwidth_mhz = c.number(&at, "bandwidth_mhz", raw.bandwidth_mhz, d.bandwidth_mhz, above_to(0.0, 20_000.0));
     if let Err(reason) = names::bandwidth_fits(&d.preset, bandwidth_mhz) {
-        c.conflict(at.key("bandwidth_mhz"), format!("{bandwidth_mhz} MHz do not fit `{}`: {reason}", d.preset), "raise it");
+        c.conflict(
+            at.key("bandwidth_mhz"),
+            format!("{bandwidth_mhz} MHz do not fit `{}`: {reason}", d.preset),
+            "raise it",
+        );
     }
     let (low, high) = CARRIER_GHZ;
     let spec = RadioSpec {

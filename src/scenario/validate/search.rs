@@ -69,10 +69,10 @@ fn dimension(
         let Err(issues) = attempt(key, value) else { continue };
         // One cause is enough, and an unknown key is one for all values.
         let Some(cause) = issues.into_iter().next() else { continue };
-        let unknown = matches!(cause.complaint, Complaint::UnknownKey(_));
+        let unknown = matches!(*cause.complaint, Complaint::UnknownKey(_));
         let place = if unknown { at.clone() } else { at.index(i) };
         let message = format!("setting {} fails: {}", cause.path, cause.complaint);
-        let complaint = if unknown { cause.complaint } else { Complaint::Conflict(message) };
+        let complaint = if unknown { *cause.complaint } else { Complaint::Conflict(message) };
         c.issues.push(Issue::new(place, complaint).help(cause.help));
         if unknown {
             return;

@@ -4,7 +4,7 @@ use super::check::{Check, above_to, from_to};
 use crate::fomo::Architecture;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, AggregationMethod, CountOrAll};
-use crate::scenario::schema::{AggregationSpec, TechniqueKind, TechniqueSpec};
+use crate::scenario::schema::{AggregationSpec, TechniqueSpec};
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -35,35 +35,24 @@ pub(super) fn technique(
         }
         _ => device_count,
     };
-    let round_deadline_s = raw
-        .round_deadline_s
-        .map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
+    let round_deadline_s =
+        raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default());
 
     let kind = kind?;
     if !kind.aggregates() {
         if matches!(aggregation, AggregationSpec::AirComp { .. }) {
-            let message = format!("`air_comp` adds up devices' updates, and `{}` aggregates nothing", word(kind));
+            let message = format!("`air_comp` adds up devices' updates, and `{}` aggregates nothing", kind.name());
             let help = "use `method: digital`, or a technique that aggregates: federated, split_federated";
             c.conflict(at.key("aggregation").key("method"), message, help);
         }
         if round_deadline_s.is_some() {
-            let message = format!("`{}` waits for nobody's update: it has no deadline to miss", word(kind));
+            let message = format!("`{}` waits for nobody's update: it has no deadline to miss", kind.name());
             let help = "drop the key, or use a technique that aggregates: federated, split_federated";
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
     Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
-}
-
-fn word(kind: TechniqueKind) -> &'static str {
-    match kind {
-        TechniqueKind::Centralized => "centralized",
-        TechniqueKind::OnDevice => "on_device",
-        TechniqueKind::Federated => "federated",
-        TechniqueKind::Split => "split",
-        TechniqueKind::SplitFederated => "split_federated",
-    }
 }
 
 fn aggregation(c: &mut Check, at: &KeyPath, raw: raw::Aggregation) -> AggregationSpec {

@@ -12,12 +12,7 @@ const RATE_GBIT_PER_S: f64 = 10.0;
 const LATENCY_MS: f64 = 1.0;
 const EXAMPLE: &str = "network: {links: [{from: gnb, to: edge, rate_gbit_per_s: 10, latency_ms: 1}]}";
 
-pub(super) fn network(
-    c: &mut Check,
-    raw: raw::Network,
-    cells: &[CellSpec],
-    servers: &[EdgeServerSpec],
-) -> NetworkSpec {
+pub(super) fn network(c: &mut Check, raw: raw::Network, cells: &[CellSpec], servers: &[EdgeServerSpec]) -> NetworkSpec {
     let top = KeyPath::default();
     let at = top.key("network");
     let routers = raw.routers.unwrap_or_default();
@@ -42,8 +37,8 @@ pub(super) fn network(
             links.map(|(i, raw)| link(c, &at.index(i), raw, &nodes)).collect()
         }
     };
-    // Where names are wrong, what cannot be reached follows from that.
-    if c.issues.len() == named_before {
+    // Where names are wrong or nothing is there, what cannot be reached follows from that.
+    if c.issues.len() == named_before && !cells.is_empty() && !servers.is_empty() {
         reachability(c, cells, servers, &links);
     }
     NetworkSpec { routers, links, route_by: raw.route_by.unwrap_or(Routing::Latency) }

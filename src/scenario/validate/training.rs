@@ -24,13 +24,15 @@ pub(super) fn training(
     let rate = above_to(0.0, 10.0);
     let partition = partition(c, &at.key("partition"), raw.partition.unwrap_or_default(), &dataset);
     let test_samples = facts.map_or(1, |f| f.test_samples);
-    let evaluation_samples = match raw.evaluation_samples {
+    let mut samples = |key: &str, written: Option<CountOrAll>| match written {
         Some(CountOrAll::Count(n)) if facts.is_some() => {
             let reason = format!("the test split has {test_samples}");
-            c.count_because(&at, "evaluation_samples", Some(n), test_samples, 1..=test_samples, &reason)
+            c.count_because(&at, key, Some(n), test_samples, 1..=test_samples, &reason)
         }
         _ => test_samples,
     };
+    let evaluation_samples = samples("evaluation_samples", raw.evaluation_samples);
+    let final_evaluation_samples = samples("final_evaluation_samples", raw.final_evaluation_samples);
     let training = TrainingSpec {
         dataset,
         partition,
@@ -39,6 +41,7 @@ pub(super) fn training(
         weight_decay: c.number(&at, "weight_decay", raw.weight_decay, 0.01, from_to(0.0, 10.0)),
         evaluate_every_rounds: c.count(&at, "evaluate_every_rounds", raw.evaluate_every_rounds, 1, 1..=1_000_000),
         evaluation_samples,
+        final_evaluation_samples,
         stop_at_accuracy: raw
             .stop_at_accuracy
             .map(|written| c.number(&at, "stop_at_accuracy", Some(written), 1.0, above_to(0.0, 1.0))),
@@ -90,7 +93,8 @@ fn dataset(
 fn domain_facts(c: &mut Check, at: &KeyPath, domains: &[String]) -> Option<DatasetFacts> {
     if domains.len() < 2 {
         let found = format!("{} domains", domains.len());
-        c.issues.push(Issue::value(at.clone(), found, "at least 2").help("for a single set: dataset: movie".to_owned()));
+        c.issues
+            .push(Issue::value(at.clone(), found, "at least 2").help("for a single set: dataset: movie".to_owned()));
         return None;
     }
     let mut whole: Option<DatasetFacts> = None;
