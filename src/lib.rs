@@ -25,8 +25,8 @@ pub mod learning;
 pub mod world;
 
 pub mod aggregation;
+pub mod cli;
 pub mod deft;
 pub mod experiment;
 pub mod results;
 pub mod search;
-pub mod cli;

@@ -8,11 +8,16 @@ use std::time::Duration;
 const QUICKSTART: &str = "scenarios/quickstart.yaml";
 /// Shrinks the quickstart to a run of about a second without changing what it is.
 const SMALL: [&str; 10] = [
-    "--set", "technique.rounds=2",
-    "--set", "technique.local_steps=1",
-    "--set", "workload.batch_size=4",
-    "--set", "training.evaluation_samples=20",
-    "--set", "training.final_evaluation_samples=40",
+    "--set",
+    "technique.rounds=2",
+    "--set",
+    "technique.local_steps=1",
+    "--set",
+    "workload.batch_size=4",
+    "--set",
+    "training.evaluation_samples=20",
+    "--set",
+    "training.final_evaluation_samples=40",
 ];
 
 fn deft() -> Command {

@@ -58,7 +58,10 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     if wanted(What::Radios) {
         println!("Radios (radio.preset)");
         for p in radio::presets::presets() {
-            println!("  {:<18} {:>6.1} GHz, {:>6.0} MHz, path loss {}", p.name, p.carrier_ghz, p.bandwidth_mhz, p.path_loss);
+            println!(
+                "  {:<18} {:>6.1} GHz, {:>6.0} MHz, path loss {}",
+                p.name, p.carrier_ghz, p.bandwidth_mhz, p.path_loss
+            );
         }
     }
     Ok(())

@@ -25,7 +25,12 @@ impl RunProgress {
     pub fn new(scenario: &Scenario, quiet: bool) -> Self {
         let rounds = scenario.technique.rounds as u64;
         let template = "{bar:30} round {pos}/{len}, {eta} left  {msg}";
-        Self { bar: bar(rounds * scenario.replications, quiet, template), rounds, replications: scenario.replications, quiet }
+        Self {
+            bar: bar(rounds * scenario.replications, quiet, template),
+            rounds,
+            replications: scenario.replications,
+            quiet,
+        }
     }
 
     pub fn round(&self, replication: u64, p: &Progress) {
@@ -39,7 +44,7 @@ impl RunProgress {
         }
         self.bar.set_message(message.clone());
         // Where no bar is drawn (a log file), accuracies and every tenth of the rounds are worth a line.
-        let milestone = p.accuracy.is_some() || (p.round + 1) % p.rounds.div_ceil(10) == 0;
+        let milestone = p.accuracy.is_some() || (p.round + 1).is_multiple_of(p.rounds.div_ceil(10));
         if self.bar.is_hidden() && !self.quiet && milestone {
             let which = if self.replications > 1 { format!("replication {replication}, ") } else { String::new() };
             eprintln!("{which}round {}/{}: {message}", p.round + 1, p.rounds);

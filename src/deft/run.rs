@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
         let mut played = PlayedRound { totals, delivered: ids.len(), loss: None, evaluations: vec![] };
         if let Some(training) = self.training {
             played.loss = (!steps.is_empty()).then(|| self.learn.mean_loss(&steps));
-            if last || (round + 1) % training.evaluate_every_rounds == 0 {
+            if last || (round + 1).is_multiple_of(training.evaluate_every_rounds) {
                 let samples = if last { training.final_evaluation_samples } else { training.evaluation_samples };
                 played.evaluations = models.iter().map(|m| self.learn.evaluate(*m, samples, last)).collect();
             }

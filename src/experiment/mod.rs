@@ -8,12 +8,10 @@ mod estimate;
 mod record;
 
 pub use estimate::{Estimate, MemoryNeed, estimate};
-pub use record::{
-    DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord,
-};
+pub use record::{DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord};
 
-pub use crate::deft::{Progress, WhenToCompute};
 use crate::deft::{self, Run};
+pub use crate::deft::{Progress, WhenToCompute};
 use crate::fomo::{self, Architecture, FomoError};
 use crate::learning::{Learning, LearningError, Store, Task};
 use crate::random::Streams;

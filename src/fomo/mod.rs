@@ -17,8 +17,11 @@ pub mod tokenizer;
 pub mod vendored;
 
 pub use architecture::{Architecture, Family, ImageGeometry};
+pub use checkpoint::SafetensorsCheckpoint;
 pub use config::{ConfigError, bert_from_config};
-pub use cost::{ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Projection, Segment, Task};
+pub use cost::{
+    ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Projection, Segment, Task,
+};
 pub use error::FomoError;
 pub use presets::{preset, preset_names, preset_source};
 pub use tensor_source::{CheckpointError, TensorSource};

@@ -86,8 +86,7 @@ fn decode(bytes: &[u8]) -> Option<State> {
     let body = body.strip_prefix(STATE_MAGIC)?;
     let word = |i: usize| Some(u64::from_le_bytes(body.get(8 * i..8 * i + 8)?.try_into().ok()?));
     let (loss, step, n) = (f64::from_bits(word(0)?), u32::try_from(word(1)?).ok()?, usize::try_from(word(2)?).ok()?);
-    let floats: Vec<f32> =
-        body[24..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+    let floats: Vec<f32> = body[24..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
     let expected = n.checked_mul(if step > 0 { 3 } else { 1 })?;
     if floats.len() != expected {
         return None;

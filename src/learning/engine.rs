@@ -1,11 +1,11 @@
 //! How operations are computed: the bridge from operations to the arithmetic of `nn`.
 
+use super::LearningError;
 use super::library::Backbone;
 use super::operation::{Client, Combination};
 use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
-use super::LearningError;
 use crate::data::PackedBatch;
 use crate::fomo::Architecture;
 use crate::nn::{AdamW, Moments, ParameterLayout, StackItem, TensorSpec};
@@ -46,11 +46,8 @@ impl Engine {
     /// All `steps` as one stacked pass over the shared frozen weights; each outcome is that of the step alone.
     pub fn local_steps(&self, task: &Task, steps: &[StepRequest]) -> Result<Vec<State>, LearningError> {
         let batches: Vec<PackedBatch> = steps.iter().map(|s| task.batch(s.client, s.step)).collect();
-        let stack: Vec<StackItem> = steps
-            .iter()
-            .zip(&batches)
-            .map(|(s, batch)| StackItem { parameters: &s.state.parameters, batch })
-            .collect();
+        let stack: Vec<StackItem> =
+            steps.iter().zip(&batches).map(|(s, batch)| StackItem { parameters: &s.state.parameters, batch }).collect();
         let outcomes = self.backbone()?.loss_and_gradients(task.layout(), &stack);
         let mut states = Vec::with_capacity(steps.len());
         for (s, outcome) in steps.iter().zip(outcomes) {

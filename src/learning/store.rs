@@ -1,10 +1,10 @@
 //! What all trials of a process share: results by identity, who is computing what, and the cache on disk.
 
+use super::LearningError;
 use super::disk::DiskCache;
 use super::identity::Identity;
 use super::library::Library;
 use super::value::{Metric, State};
-use super::LearningError;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

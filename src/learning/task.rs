@@ -3,10 +3,10 @@
 use super::LearningError;
 use super::engine::Engine;
 use super::identity::{Identity, IdentityBuilder};
+use super::library::LoadedDataset;
 use super::operation::Client;
 use super::store::Store;
 use super::value::State;
-use super::library::LoadedDataset;
 use crate::data::{BatchStream, PackedBatch, Partition};
 use crate::fomo::{Architecture, BatchShape};
 use crate::nn::{self, AdamW, LoraConfig, ParameterLayout};
@@ -55,12 +55,8 @@ impl Task {
             let identity = IdentityBuilder::new("no training").finish();
             return Ok(Self { identity, nominal, nominal_pool, weights, training: None });
         };
-        let dataset = store.library.dataset(
-            &spec.dataset,
-            &scenario.model.checkpoint,
-            architecture,
-            workload.sequence_tokens,
-        )?;
+        let dataset =
+            store.library.dataset(&spec.dataset, &scenario.model.checkpoint, architecture, workload.sequence_tokens)?;
         let classes = dataset.tokens.classes.len();
         let layout = ParameterLayout::new(architecture, &peft_method(scenario, architecture), classes)?;
         let partition = match spec.partition {
@@ -123,7 +119,8 @@ impl Task {
             None if client == Client::Pool => self.nominal_pool,
             None => self.nominal,
             Some(t) => {
-                let lengths = t.batches(client).batch_indices(step).into_iter().map(|i| t.dataset.tokens.train.sequence(i).len());
+                let lengths =
+                    t.batches(client).batch_indices(step).into_iter().map(|i| t.dataset.tokens.train.sequence(i).len());
                 BatchShape::from_lengths(lengths)
             }
         }
@@ -270,7 +267,8 @@ fn identify(
 fn instruction_set() -> String {
     #[cfg(target_arch = "x86_64")]
     {
-        let has = [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx2"), is_x86_feature_detected!("fma")];
+        let has =
+            [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx2"), is_x86_feature_detected!("fma")];
         format!("x86_64 {has:?}")
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -15,10 +15,12 @@ pub(super) fn hidden_sibling(path: &Path, purpose: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Creates or replaces the file at `path` by what `write` produces; on an error the old file stays.
+/// Creates or replaces the file at `path`, and folders on the way to it, by what `write` produces; on an error the old
+/// file stays.
 pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), ResultsError> {
     let partial = hidden_sibling(path, "partial");
     let attempt = || -> io::Result<()> {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         let mut out = BufWriter::new(File::create(&partial)?);
         write(&mut out)?;
         out.into_inner()?.sync_all()?;

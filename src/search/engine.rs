@@ -1,9 +1,9 @@
 //! Runs the trials of a search on all cores of this machine.
 
+use super::SearchError;
 use super::report::Report;
 use super::space::{Combination, combinations};
 use super::trial::{self, Numbers, TrialResult, TrialStatus};
-use super::SearchError;
 use crate::experiment::{self, Options, WhenToCompute};
 use crate::learning::Store;
 use crate::results::ResultsError;

@@ -99,7 +99,8 @@ impl Report {
 
     fn write_combinations(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
-        let columns = ["replications", "failed", "seconds_to_target", "final_accuracy", "simulated_seconds", "on_front"];
+        let columns =
+            ["replications", "failed", "seconds_to_target", "final_accuracy", "simulated_seconds", "on_front"];
         csv.write_record(self.keys.iter().map(String::as_str).chain(columns))?;
         for f in &self.findings {
             let mut row = cells(&f.combination);
@@ -114,7 +115,9 @@ impl Report {
     /// The front as text, fastest first.
     pub fn print_front(&self, out: &mut impl Write) -> std::io::Result<()> {
         let mut front: Vec<&Finding> = self.findings.iter().filter(|f| f.on_front).collect();
-        front.sort_by(|a, b| a.seconds_to_target.unwrap_or(f64::MAX).total_cmp(&b.seconds_to_target.unwrap_or(f64::MAX)));
+        front.sort_by(|a, b| {
+            a.seconds_to_target.unwrap_or(f64::MAX).total_cmp(&b.seconds_to_target.unwrap_or(f64::MAX))
+        });
         if front.is_empty() {
             return writeln!(
                 out,
@@ -197,9 +200,11 @@ fn cells(combination: &Combination) -> Vec<String> {
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(map) => {
-            map.iter().map(|(k, v)| if v.is_string() { cell(v) } else { format!("{k}={}", cell(v)) }).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(map) => map
+            .iter()
+            .map(|(k, v)| if v.is_string() { cell(v) } else { format!("{k}={}", cell(v)) })
+            .collect::<Vec<_>>()
+            .join(" "),
         other => other.to_string(),
     }
 }

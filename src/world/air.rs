@@ -23,12 +23,7 @@ impl World {
     ///
     /// Each cell sums its own devices; the sums travel to the first edge server over the wires and are added there. The
     /// air time depends on the number of parameters, not of devices.
-    pub async fn superpose(
-        &self,
-        devices: &[DeviceId],
-        truncation_threshold: f64,
-        average_power_dbm: f64,
-    ) -> Heard {
+    pub async fn superpose(&self, devices: &[DeviceId], truncation_threshold: f64, average_power_dbm: f64) -> Heard {
         let mut heard = Heard { participates: vec![false; devices.len()], noise_std_of_sum: 0.0 };
         // The reader of scenarios admits positive thresholds only.
         let Ok(scheme) = TruncatedInversion::new(truncation_threshold) else { return heard };
@@ -96,9 +91,8 @@ impl World {
             let tx_joules = sum.tx_watts[position] * sum.air.as_seconds();
             let joules = if sends { self.radio_joules(tx_joules, sum.air.as_seconds()) } else { 0.0 };
             device.drain(joules);
-            let (allocation, budget) = self.cells[sum.cell]
-                .air
-                .with(|a| a.rate_now(self.now(), sum.links[position], Direction::Uplink, 1.0));
+            let (allocation, budget) =
+                self.cells[sum.cell].air.with(|a| a.rate_now(self.now(), sum.links[position], Direction::Uplink, 1.0));
             let bytes = if sends { bytes_each } else { 0 };
             let mut account = self.account.borrow_mut();
             let books = account.device(device.id);

@@ -52,13 +52,7 @@ impl World {
         self.demand.on_device()
     }
 
-    async fn compute_on_device(
-        &self,
-        id: DeviceId,
-        what: &str,
-        work: &[Work],
-        batch: &BatchShape,
-    ) -> Result<(), Lost> {
+    async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], batch: &BatchShape) -> Result<(), Lost> {
         let device = self.device(id);
         let memory = self.demand.device_memory_bytes(batch);
         {

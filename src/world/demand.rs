@@ -1,7 +1,9 @@
 //! What the scenario's technique asks of hardware and network: operations, memory and bytes on the air.
 
 use crate::compute::{Precision, Work};
-use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, PeftShape, Projection, Segment, Task};
+use crate::fomo::{
+    ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, PeftShape, Projection, Segment, Task,
+};
 use crate::scenario::{self, PeftMethod, Scenario, TechniqueKind};
 
 /// The cost of the scenario's model and PEFT method, cut as its technique cuts it.

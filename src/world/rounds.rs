@@ -45,7 +45,9 @@ impl World {
         for &d in &participants {
             let device = &self.devices[d.index()];
             let books = account.device(d);
-            let idle = SimDuration::from_nanos(length.as_nanos() - books.activity.device_compute.as_nanos().min(length.as_nanos()));
+            let idle = SimDuration::from_nanos(
+                length.as_nanos() - books.activity.device_compute.as_nanos().min(length.as_nanos()),
+            );
             let joules = device.hardware.energy_joules(SimDuration::ZERO, idle);
             books.compute_joules += joules;
             device.drain(joules);
@@ -53,7 +55,8 @@ impl World {
         let busy = account.edge_busy.clone();
         let books = account.end_round(now, delivered);
         let n = books.len().max(1) as f64;
-        let mean = |part: &dyn Fn(&DeviceTotals) -> SimDuration| books.iter().map(|b| part(b).as_seconds()).sum::<f64>() / n;
+        let mean =
+            |part: &dyn Fn(&DeviceTotals) -> SimDuration| books.iter().map(|b| part(b).as_seconds()).sum::<f64>() / n;
         let mut totals = RoundTotals {
             round,
             start,

@@ -39,13 +39,7 @@ impl World {
         }
     }
 
-    async fn transfer(
-        &self,
-        id: DeviceId,
-        direction: FlowDirection,
-        bytes: u64,
-        content: Content,
-    ) -> Result<(), Lost> {
+    async fn transfer(&self, id: DeviceId, direction: FlowDirection, bytes: u64, content: Content) -> Result<(), Lost> {
         if bytes == 0 {
             return Ok(());
         }
@@ -157,7 +151,8 @@ impl World {
 
     pub(super) fn nearest_cell(&self, [x, y]: [f64; 2]) -> usize {
         let distance = |c: &super::RadioCell| (c.position_m[0] - x).hypot(c.position_m[1] - y);
-        let nearest = (0..self.cells.len()).min_by(|a, b| distance(&self.cells[*a]).total_cmp(&distance(&self.cells[*b])));
+        let nearest =
+            (0..self.cells.len()).min_by(|a, b| distance(&self.cells[*a]).total_cmp(&distance(&self.cells[*b])));
         nearest.expect("a scenario has at least one cell")
     }
 }
