@@ -24,7 +24,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
 fn print_estimate(estimate: &Estimate) {
     println!("# Memory for one training step");
     for need in &estimate.memory {
-        let verdict = if need.fits() { "fits" } else { "DOES NOT FIT: takes no part" };
+        let verdict = if need.fits() { "fits" } else { "DOES NOT FIT: who depends on it takes no part" };
         println!(
             "#   {:<18} {:<18} needs {:>10} of {:>10}  {verdict}",
             need.who,
@@ -33,7 +33,10 @@ fn print_estimate(estimate: &Estimate) {
             Quantity::Bytes.show(need.available_bytes as f64)
         );
     }
-    println!("# Traffic of one device and round: {}", Quantity::Bytes.show(estimate.bytes_per_device_round as f64));
+    match estimate.bytes_per_device_round {
+        Some(bytes) => println!("# Traffic of one device and round: {}", Quantity::Bytes.show(bytes as f64)),
+        None => println!("# Traffic: each device uploads its raw data once"),
+    }
     println!("# Events of the time plane: about {:.0}", estimate.events);
     println!("# Local steps of the learning plane: {}", estimate.local_steps);
 }

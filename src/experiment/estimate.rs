@@ -10,7 +10,8 @@ use crate::world::Demand;
 pub struct Estimate {
     /// One entry a group of devices and an edge server.
     pub memory: Vec<MemoryNeed>,
-    pub bytes_per_device_round: u64,
+    /// `None` where it is not the same every round: raw data is uploaded once.
+    pub bytes_per_device_round: Option<u64>,
     /// Events of the time plane over all replications, to within a factor of two or so.
     pub events: f64,
     /// Local steps of the learning plane over all replications; 0 without training.
@@ -49,7 +50,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     let served = technique.devices_per_round as u64;
     for s in &scenario.edge_servers {
         let available = compute::profile(&s.hardware).map_or(0, |h| h.available_bytes(1.0)) * s.accelerators as u64;
-        memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch, served), available));
+        memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch), available));
     }
     let steps = technique.local_steps as u64;
     let adapters_up = match technique.aggregation {
@@ -57,12 +58,12 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         _ => demand.device_side_bytes(),
     };
     let (bytes, transfers, computations) = match technique.kind {
-        TechniqueKind::OnDevice => (0, 0, steps),
-        TechniqueKind::Centralized => (0, 0, steps),
-        TechniqueKind::Federated => (demand.device_side_bytes() + adapters_up, 2, steps),
+        TechniqueKind::OnDevice => (Some(0), 0, steps),
+        TechniqueKind::Centralized => (None, 0, steps),
+        TechniqueKind::Federated => (Some(demand.device_side_bytes() + adapters_up), 2, steps),
         TechniqueKind::Split | TechniqueKind::SplitFederated => {
             let crossing = demand.smashed_bytes(batch) + demand.gradient_bytes(batch);
-            (demand.device_side_bytes() + adapters_up + steps * crossing, 2 + 2 * steps, 3 * steps)
+            (Some(demand.device_side_bytes() + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)
         }
     };
     let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;

@@ -110,7 +110,7 @@ pub struct DeviceRecord {
     pub final_accuracy: Option<f64>,
 }
 
-/// One transfer: a row of `flows.csv`. Radio columns are empty for purely wired transfers.
+/// One transfer: a row of `flows.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlowRecord {
     pub replication: u64,
@@ -118,7 +118,7 @@ pub struct FlowRecord {
     pub device: String,
     /// `uplink`, `downlink` or `over_the_air`.
     pub direction: String,
-    /// What was sent: `raw_data`, `activations`, `activation_gradients`, `adapters`, `analog_update`, `model`.
+    /// What was sent: `raw_data`, `activations`, `activation_gradients`, `adapters`, `analog_update`.
     pub content: String,
     pub bytes: u64,
     pub start_s: f64,

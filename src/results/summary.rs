@@ -47,8 +47,9 @@ impl Summary {
         let over = |value: &dyn Fn(&ReplicationRecord) -> Option<f64>| {
             Estimate::of(&record.replications.iter().filter_map(value).collect::<Vec<_>>())
         };
-        let sum = |value: fn(&RoundRecord) -> f64| over(&|r| Some(r.rounds.iter().map(value).sum()));
-        let part = |i: usize| over(&|r| Some(r.rounds.iter().map(|x| LatencyParts::of_round(x).0[i]).sum()));
+        let sum = |value: fn(&RoundRecord) -> f64| over(&|r| Some(r.rounds.iter().map(value).fold(0.0, |a, b| a + b)));
+        let part =
+            |i: usize| over(&|r| Some(r.rounds.iter().map(|x| LatencyParts::of_round(x).0[i]).fold(0.0, |a, b| a + b)));
         let time_to = |percent: u32| over(&|r| time_to_accuracy(r, f64::from(percent) / 100.0));
         Self {
             replications: record.replications.len(),

@@ -41,7 +41,8 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
     let propagation = match preset.path_loss.as_str() {
         "umi" => Propagation::Umi,
         "rma" => Propagation::Rma,
-        "inh_open" | "inh_mixed" => Propagation::InhOffice,
+        "inh_open" => Propagation::InhOpen,
+        "inh_mixed" => Propagation::InhMixed,
         "free_space" => Propagation::FreeSpace,
         _ => Propagation::Uma,
     };

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Settings<'a> {
     /// Folder of the trials' files and of the report.
     pub folder: &'a Path,
-    /// Take over trials that an earlier search has finished.
+    /// Take over trials that an earlier search has finished; those that failed are tried again.
     pub resume: bool,
     pub threads: usize,
     pub version: &'a str,
@@ -97,7 +97,7 @@ impl Search<'_> {
         };
         let path = self.path(&scenario, replication);
         if self.settings.resume
-            && let Some(stored) = trial::load(&path)
+            && let Some(stored) = trial::load(&path).filter(|t| matches!(t.status, TrialStatus::Done(_)))
         {
             return Ok(TrialResult { combination: combination.clone(), ..stored });
         }

@@ -71,8 +71,17 @@ impl World {
             states.iter().map(|s| ChannelState { power_watts: s.power_watts.min(limit_watts), ..*s }).collect();
         let superposition = scheme.realise(&limited, &air);
         let seconds = air.round_seconds(self.demand.device_side_parameters(), scheme.values_per_symbol);
+        let on_air_seconds = seconds * air.time_share;
         let tx_watts = superposition.mean_tx_watts.iter().map(|w| w * f64::from(air.subcarriers)).collect();
-        CellSum { cell, members, links, superposition, air: SimDuration::from_seconds(seconds), tx_watts }
+        CellSum {
+            cell,
+            members,
+            links,
+            superposition,
+            air: SimDuration::from_seconds(seconds),
+            on_air_seconds,
+            tx_watts,
+        }
     }
 
     async fn sound_and_forward(&self, sum: &CellSum, bytes: u64) {
@@ -88,8 +97,8 @@ impl World {
             let device = self.device(devices[member]);
             let sends = sum.superposition.participants[position];
             let spent = self.now() - start;
-            let tx_joules = sum.tx_watts[position] * sum.air.as_seconds();
-            let joules = if sends { self.radio_joules(tx_joules, sum.air.as_seconds()) } else { 0.0 };
+            let tx_joules = sum.tx_watts[position] * sum.on_air_seconds;
+            let joules = if sends { self.radio_joules(tx_joules, sum.on_air_seconds) } else { 0.0 };
             device.drain(joules);
             let (allocation, budget) =
                 self.cells[sum.cell].air.with(|a| a.rate_now(self.now(), sum.links[position], Direction::Uplink, 1.0));
@@ -134,6 +143,8 @@ struct CellSum {
     links: Vec<LinkId>,
     superposition: Superposition,
     air: SimDuration,
+    /// Part of `air` in which the uplink has the carrier.
+    on_air_seconds: f64,
     /// Mean transmit power of each member over the whole band.
     tx_watts: Vec<f64>,
 }

@@ -161,7 +161,8 @@ fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
         Propagation::Uma => "uma",
         Propagation::Umi => "umi",
         Propagation::Rma => "rma",
-        Propagation::InhOffice => "inh_mixed",
+        Propagation::InhOpen => "inh_open",
+        Propagation::InhMixed => "inh_mixed",
         Propagation::FreeSpace => "free_space",
     }
     .to_owned();

@@ -37,9 +37,13 @@ impl World {
         self.compute_at_edge(0, devices, &self.demand.cost().whole(), batch).await;
     }
 
-    /// Whether the device has memory for the technique's largest mini-batch.
+    /// Whether the device, and the edge server that works with it, have memory for the technique's largest mini-batch.
     pub fn fits(&self, device: DeviceId) -> bool {
-        self.demand.device_memory_bytes(self.demand.nominal_batch()) <= self.device(device).memory_limit_bytes
+        let (device, batch) = (self.device(device), self.demand.nominal_batch());
+        let server = &self.servers[device.server];
+        let server_limit = server.hardware.available_bytes(1.0) * server.accelerators as u64;
+        self.demand.device_memory_bytes(batch) <= device.memory_limit_bytes
+            && self.demand.edge_memory_bytes(batch) <= server_limit
     }
 
     /// Time of `work` on the device, phases one after another.

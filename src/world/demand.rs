@@ -13,6 +13,7 @@ pub struct Demand {
     precision: Precision,
     kind: TechniqueKind,
     split_point: usize,
+    devices_per_round: u64,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
@@ -28,6 +29,7 @@ impl Demand {
             precision,
             kind: scenario.technique.kind,
             split_point: scenario.technique.split_point,
+            devices_per_round: scenario.technique.devices_per_round as u64,
             nominal: BatchShape::uniform_pairs(
                 workload.batch_size,
                 workload.sequence_tokens,
@@ -76,14 +78,14 @@ impl Demand {
         self.on_device().map_or(0, |s| self.cost.training_memory_bytes(&s, batch, ADAMW_BYTES_PER_PARAMETER))
     }
 
-    /// Memory that the edge needs to serve `devices` at once: one copy of the frozen weights, and of the trainable
-    /// parameters with gradients, moments and activations one a device.
-    pub fn edge_memory_bytes(&self, batch: &BatchShape, devices: u64) -> u64 {
+    /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
+    /// trainable parameters with gradients, moments and activations one a device.
+    pub fn edge_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let Some(segment) = self.at_edge() else { return 0 };
         let one = self.cost.training_memory_bytes(&segment, batch, ADAMW_BYTES_PER_PARAMETER);
         let weights = self.cost.segment_weight_bytes(&segment);
         // The pool's mini-batch is as large as those of all devices together.
-        let copies = if self.kind == TechniqueKind::Split { 1 } else { devices };
+        let copies = if self.kind == TechniqueKind::Split { 1 } else { self.devices_per_round };
         weights + copies * (one - weights)
     }
 

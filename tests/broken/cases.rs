@@ -197,7 +197,10 @@ pub const CASES: &[Case] = &[
     (
         "unknown_propagation",
         (5, 22),
-        &["radio.propagation: found \"umb\", allowed uma, umi, rma, inh_office, free_space", "did you mean `uma`?"],
+        &[
+            "radio.propagation: found \"umb\", allowed uma, umi, rma, inh_open, inh_mixed, free_space",
+            "did you mean `uma`?",
+        ],
     ),
     (
         "unknown_radio_preset",

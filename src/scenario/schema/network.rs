@@ -27,7 +27,10 @@ pub enum Propagation {
     Uma,
     Umi,
     Rma,
-    InhOffice,
+    /// Indoor, open office.
+    InhOpen,
+    /// Indoor, mixed office.
+    InhMixed,
     FreeSpace,
 }
 

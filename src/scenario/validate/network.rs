@@ -14,7 +14,7 @@ fn antenna_height_m(propagation: Propagation) -> f64 {
         Propagation::Uma | Propagation::FreeSpace => 25.0,
         Propagation::Umi => 10.0,
         Propagation::Rma => 35.0,
-        Propagation::InhOffice => 3.0,
+        Propagation::InhOpen | Propagation::InhMixed => 3.0,
     }
 }
 

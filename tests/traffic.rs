@@ -1,0 +1,318 @@
+//! What crosses which link under each technique, how much of it, and whether the books of a run balance.
+
+mod support;
+
+use deft::experiment::{Outcome, ReplicationRecord, RoundRecord};
+use deft::learning::Store;
+use deft::scenario::{Scenario, TechniqueKind};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+type Set<'a> = Vec<(&'a str, Value)>;
+
+/// Every combination of technique and aggregation, and all that may cross the air under it.
+const TRAFFIC: [(&str, &str, &[(&str, &str)]); 7] = [
+    ("centralized", "digital", &[("uplink", "raw_data")]),
+    ("on_device", "digital", &[]),
+    ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
+    ("federated", "air_comp", &[("downlink", "adapters"), ("over_the_air", "analog_update")]),
+    ("split", "digital", &SPLIT),
+    ("split_federated", "digital", &SPLIT),
+    ("split_federated", "air_comp", &SPLIT_OVER_THE_AIR),
+];
+const SPLIT: [(&str, &str); 4] =
+    [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
+const SPLIT_OVER_THE_AIR: [(&str, &str); 4] = [
+    ("downlink", "adapters"),
+    ("uplink", "activations"),
+    ("downlink", "activation_gradients"),
+    ("over_the_air", "analog_update"),
+];
+
+/// Of `tests/data/tiny.yaml` and MiniLM.
+const BATCH: u64 = 4;
+const TOKENS: u64 = 16;
+const RANK: u64 = 4;
+const HIDDEN: u64 = 384;
+const BLOCKS: u64 = 6;
+const DEVICES: usize = 3;
+
+fn play(scenario: &Scenario) -> ReplicationRecord {
+    let store = Arc::new(Store::open(None).expect("a store in memory"));
+    support::play(scenario, &store).replications.remove(0)
+}
+
+fn technique(kind: &str, method: &str) -> Set<'static> {
+    vec![("technique.kind", json!(kind)), ("technique.aggregation", json!({"method": method}))]
+}
+
+/// Time alone: no tensor is touched.
+fn emulated(mut set: Set) -> Scenario {
+    set.insert(0, ("training", json!("none")));
+    support::scenario("tiny.yaml", &set)
+}
+
+fn crossings(record: &ReplicationRecord) -> BTreeSet<(&str, &str)> {
+    record.flows.iter().map(|f| (f.direction.as_str(), f.content.as_str())).collect()
+}
+
+/// Sizes of the transfers of `content` in `direction`.
+fn sizes(record: &ReplicationRecord, direction: &str, content: &str) -> Vec<u64> {
+    let flows = record.flows.iter().filter(|f| f.direction == direction && f.content == content);
+    flows.map(|f| f.bytes).collect()
+}
+
+fn all_equal(sizes: &[u64], to: u64) -> bool {
+    !sizes.is_empty() && sizes.iter().all(|bytes| *bytes == to)
+}
+
+#[test]
+fn each_technique_sends_what_it_may_and_nothing_else() {
+    let kinds: BTreeSet<&str> = TRAFFIC.iter().map(|(kind, ..)| *kind).collect();
+    assert_eq!(kinds, TechniqueKind::ALL.iter().map(|kind| kind.name()).collect(), "techniques in the table");
+    for (kind, method, allowed) in TRAFFIC {
+        let set = technique(kind, method);
+        let allowed: BTreeSet<(&str, &str)> = allowed.iter().copied().collect();
+        assert_eq!(crossings(&play(&emulated(set.clone()))), allowed, "{kind}, {method}, time alone");
+        assert_eq!(crossings(&play(&support::scenario("tiny.yaml", &set))), allowed, "{kind}, {method}");
+    }
+}
+
+#[test]
+fn bytes_follow_the_shapes() {
+    for (precision, width) in [("fp32", 4), ("fp16", 2), ("int8", 1)] {
+        let record = |kind, method| {
+            play(&emulated([technique(kind, method), vec![("model.precision", json!(precision))]].concat()))
+        };
+        // Two factors of RANK x HIDDEN for each of two targets in each block; the head has weights and biases.
+        let lora = |blocks: u64| blocks * 2 * 2 * RANK * HIDDEN * width;
+        let whole = lora(BLOCKS) + 2 * (HIDDEN + 1) * width;
+        let cut = BATCH * TOKENS * HIDDEN * width;
+        let split = record("split", "digital");
+        assert!(all_equal(&sizes(&split, "uplink", "activations"), cut + 4 * BATCH), "{precision}");
+        assert!(all_equal(&sizes(&split, "downlink", "activation_gradients"), cut), "{precision}");
+        assert!(all_equal(&sizes(&split, "uplink", "adapters"), lora(2)), "{precision}");
+        assert!(all_equal(&sizes(&split, "downlink", "adapters"), lora(2)), "{precision}");
+        let federated = record("federated", "digital");
+        assert!(all_equal(&sizes(&federated, "uplink", "adapters"), whole), "{precision}");
+        let raw = record("centralized", "digital");
+        assert_eq!(sizes(&raw, "uplink", "raw_data"), [2 * BATCH * TOKENS; DEVICES], "once a device");
+        for (kind, payload) in [("federated", whole), ("split_federated", lora(2))] {
+            let air = record(kind, "air_comp");
+            for round in &air.rounds {
+                let flows = air.flows.iter().filter(|f| f.round == round.round && f.direction == "over_the_air");
+                let bytes: u64 = flows.map(|f| f.bytes).sum();
+                // A superposition carries its payload once; whole bytes are dealt to those who send.
+                let expected = payload / round.delivered.max(1) as u64 * round.delivered as u64;
+                assert_eq!(bytes, expected, "{kind}, {precision}, {} senders", round.delivered);
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_follow_the_data_where_there_is_training() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.tsv");
+    let table = std::fs::read_to_string(path).expect("the data set is part of the sources");
+    let texts = table.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
+    let train: u64 = texts.filter(|row| row[2] == "train").map(|row| row[0].len() as u64 + 1).sum();
+    let raw = play(&support::scenario("tiny.yaml", &technique("centralized", "digital")));
+    assert_eq!(sizes(&raw, "uplink", "raw_data").iter().sum::<u64>(), train);
+
+    let split = play(&support::scenario("tiny.yaml", &technique("split", "digital")));
+    let steps = sizes(&split, "uplink", "activations");
+    let back = sizes(&split, "downlink", "activation_gradients");
+    assert_eq!(steps.len(), DEVICES * 2 * 2, "one a device, round and local step");
+    let tokens: BTreeSet<u64> = steps.iter().map(|bytes| (bytes - 4 * BATCH) / (4 * HIDDEN)).collect();
+    assert!(tokens.len() > 1, "sentences differ in length, batches in tokens: {tokens:?}");
+    for (up, down) in steps.iter().zip(&back) {
+        assert_eq!(up - 4 * BATCH, *down);
+        assert_eq!(down % (4 * HIDDEN), 0);
+        assert!((3 * BATCH..=TOKENS * BATCH).contains(&(down / (4 * HIDDEN))));
+    }
+}
+
+#[test]
+fn the_books_balance() {
+    let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
+    for (kind, method, _) in TRAFFIC {
+        let mut set = technique(kind, method);
+        set.push(("technique.round_deadline_s", Value::Null));
+        balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}"));
+        set.push(("mobility", walk.clone()));
+        balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}, walking"));
+        balanced(
+            &play(&support::scenario("tiny.yaml", &technique(kind, method))),
+            &format!("{kind}, {method}, training"),
+        );
+        for seconds in [0.3, 3.0].iter().filter(|_| kind.ends_with("federated")) {
+            set.push(("technique.round_deadline_s", json!(seconds)));
+            balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}, at most {seconds} s"));
+        }
+    }
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
+}
+
+fn balanced(record: &ReplicationRecord, what: &str) {
+    let ReplicationRecord { rounds, devices, flows, .. } = record;
+    assert!(!rounds.is_empty(), "{what}");
+    let parts = |r: &RoundRecord| [r.device_compute_s, r.uplink_s, r.edge_compute_s, r.downlink_s, r.waiting_s];
+    let mut clock = 0.0;
+    for r in rounds {
+        assert_eq!(r.start_s, clock, "{what}: rounds follow each other");
+        clock = r.end_s;
+        assert!(parts(r).iter().all(|s| *s >= 0.0), "{what}: {r:?}");
+        assert!((parts(r).iter().sum::<f64>() - (r.end_s - r.start_s)).abs() < 1e-9, "{what}: {r:?}");
+        assert!(r.delivered <= r.participants, "{what}: {r:?}");
+    }
+    assert_eq!(clock, record.simulated_seconds, "{what}");
+
+    let of_rounds = |value: fn(&RoundRecord) -> f64| rounds.iter().map(value).sum::<f64>();
+    let seconds = |part: usize| rounds.iter().map(|r| r.participants as f64 * parts(r)[part]).sum::<f64>();
+    for (part, of_devices) in [
+        devices.iter().map(|d| d.device_compute_s).sum::<f64>(),
+        devices.iter().map(|d| d.uplink_s).sum(),
+        devices.iter().map(|d| d.edge_compute_s).sum(),
+        devices.iter().map(|d| d.downlink_s).sum(),
+        devices.iter().map(|d| d.waiting_s).sum(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(near(seconds(part), *of_devices), "{what}: part {part}: {} {of_devices}", seconds(part));
+    }
+    let joules: f64 = devices.iter().map(|d| d.compute_joules + d.radio_joules).sum();
+    assert!(near(joules, of_rounds(|r| r.device_joules)), "{what}: {joules} J");
+    let taken: usize = devices.iter().map(|d| d.rounds_taken_part).sum();
+    assert_eq!(taken, rounds.iter().map(|r| r.participants).sum::<usize>(), "{what}");
+    let delivered: usize = devices.iter().map(|d| d.rounds_delivered).sum();
+    assert_eq!(delivered, rounds.iter().map(|r| r.delivered).sum::<usize>(), "{what}");
+
+    let bytes = |device: Option<&str>, down: bool| -> u64 {
+        let of = flows.iter().filter(|f| device.is_none_or(|d| d == f.device) && (f.direction == "downlink") == down);
+        of.map(|f| f.bytes).sum()
+    };
+    assert_eq!(bytes(None, false), rounds.iter().map(|r| r.uplink_bytes).sum::<u64>(), "{what}");
+    assert_eq!(bytes(None, true), rounds.iter().map(|r| r.downlink_bytes).sum::<u64>(), "{what}");
+    for d in devices {
+        assert_eq!(bytes(Some(&d.device), false), d.uplink_bytes, "{what}: {}", d.device);
+        assert_eq!(bytes(Some(&d.device), true), d.downlink_bytes, "{what}: {}", d.device);
+    }
+    for f in flows {
+        assert!(near(f.radio_s + f.wired_s, f.end_s - f.start_s), "{what}: {f:?}");
+        let round = rounds.iter().find(|r| r.round == f.round).expect("flows belong to rounds");
+        assert!(round.start_s <= f.start_s && f.end_s <= round.end_s, "{what}: {f:?} outside {round:?}");
+    }
+}
+
+#[test]
+fn every_split_point_runs_and_gradients_come_back_where_something_below_trains() {
+    for kind in ["split", "split_federated"] {
+        for split_point in 0..=BLOCKS {
+            let point = ("technique.split_point", json!(split_point));
+            let record = |more: Set| play(&emulated([technique(kind, "digital"), vec![point.clone()], more].concat()));
+            let all = record(vec![]);
+            assert_eq!(all.outcome, Outcome::Completed);
+            assert!(all.rounds.iter().all(|r| r.delivered == DEVICES), "{kind} at {split_point}");
+            // Blocks from the fifth on train.
+            let upper = record(vec![("peft.rank", json!({"blocks": [0, 0, 0, 0, RANK, RANK]}))]);
+            for (record, trains_below) in [(all, split_point > 0), (upper, split_point > 4)] {
+                let crossing = crossings(&record);
+                assert!(crossing.contains(&("uplink", "activations")));
+                for expected in [("downlink", "activation_gradients"), ("downlink", "adapters"), ("uplink", "adapters")]
+                {
+                    assert_eq!(crossing.contains(&expected), trains_below, "{kind} at {split_point}: {expected:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_model_runs_under_every_technique() {
+    for architecture in ["t5-11b", "llama-7b", "gpt2", "vit-b-16", "roberta-base", "bert-large"] {
+        for (kind, method, allowed) in TRAFFIC {
+            let mut set = technique(kind, method);
+            set.push(("model.architecture", json!(architecture)));
+            // Memory for the largest of them.
+            set.push((
+                "devices",
+                json!([{"name": "tower", "count": 2, "hardware": "intel_xeon_8380", "memory_share": 1}]),
+            ));
+            let record = play(&emulated(set));
+            let what = format!("{architecture}, {kind}, {method}");
+            assert_eq!(record.outcome, Outcome::Completed, "{what}");
+            assert!(record.rounds.iter().all(|r| r.participants == 2 && r.end_s > r.start_s), "{what}");
+            assert_eq!(crossings(&record), allowed.iter().copied().collect(), "{what}");
+            balanced(&record, &what);
+        }
+    }
+}
+
+/// The rounds in which the devices of `group` took part, and those in which their update counted, all devices together.
+fn rounds_of(record: &ReplicationRecord, group: &str) -> (usize, usize) {
+    let devices = || record.devices.iter().filter(|d| d.group == group);
+    (devices().map(|d| d.rounds_taken_part).sum(), devices().map(|d| d.rounds_delivered).sum())
+}
+
+#[test]
+fn a_device_too_small_for_the_model_takes_no_part() {
+    let devices = json!([
+        {"name": "phone", "count": 1, "hardware": "snapdragon_8_gen_3"},
+        {"name": "robot", "count": 1, "hardware": "jetson_agx_orin", "memory_share": 1},
+    ]);
+    let record = |kind| {
+        let model = vec![("model.architecture", json!("llama-7b")), ("devices", devices.clone())];
+        play(&emulated([technique(kind, "digital"), model].concat()))
+    };
+    let whole = record("federated");
+    assert_eq!((rounds_of(&whole, "phone"), rounds_of(&whole, "robot")), ((0, 0), (2, 2)));
+    assert!(whole.flows.iter().all(|f| f.device == "robot-0"));
+    // Two of 32 blocks do fit.
+    let cut = record("split_federated");
+    assert_eq!((rounds_of(&cut, "phone"), rounds_of(&cut, "robot")), ((2, 2), (2, 2)));
+}
+
+#[test]
+fn an_empty_battery_drops_a_device() {
+    let work = ("workload", json!({"batch_size": 32, "sequence_tokens": 64}));
+    let record = |mut more: Set| {
+        more.extend([work.clone(), ("devices[0].battery_percent", json!(1e-6))]);
+        play(&emulated([technique("federated", "digital"), more].concat()))
+    };
+    let mixed = record(vec![]);
+    assert_eq!(mixed.outcome, Outcome::Completed);
+    assert_eq!((rounds_of(&mixed, "phone"), rounds_of(&mixed, "board")), ((2, 0), (2, 2)));
+    let phones = || mixed.devices.iter().filter(|d| d.group == "phone");
+    assert!(phones().all(|d| d.battery_left_percent == Some(0.0)));
+    assert_eq!(mixed.rounds.iter().map(|r| r.participants).collect::<Vec<_>>(), [3, 1]);
+
+    let alone = [("devices", json!([{"name": "phone", "hardware": "snapdragon_8_gen_3"}]))];
+    let phones_only = record(alone.to_vec());
+    assert_eq!(phones_only.outcome, Outcome::NoDevicesLeft);
+    assert_eq!(phones_only.rounds.len(), 1);
+}
+
+#[test]
+fn a_deadline_drops_a_straggler() {
+    const SECONDS: f64 = 2.0;
+    for (kind, method, _) in TRAFFIC.iter().filter(|(kind, ..)| kind.ends_with("federated")) {
+        let slow = ("devices[1].compute_share", json!(0.001));
+        let set = [technique(kind, method), vec![slow]].concat();
+        let patient = play(&emulated(set.clone()));
+        assert_eq!(rounds_of(&patient, "board"), (2, 2), "{kind}, {method}");
+        assert!(patient.rounds.iter().all(|r| r.end_s - r.start_s > SECONDS), "{kind}, {method}: no straggler");
+        let strict = play(&emulated([set, vec![("technique.round_deadline_s", json!(SECONDS))]].concat()));
+        assert_eq!((rounds_of(&strict, "phone").0, rounds_of(&strict, "board")), (4, (2, 0)), "{kind}, {method}");
+        for r in &strict.rounds {
+            let aggregating = r.end_s - r.start_s - SECONDS;
+            assert!((0.0..0.1).contains(&aggregating), "{kind}, {method}: {r:?}");
+            assert!(r.participants == 3 && r.delivered < 3, "{kind}, {method}: {r:?}");
+        }
+        balanced(&strict, kind);
+    }
+}
