@@ -78,6 +78,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn a_warm_cache_computes_nothing_and_a_damaged_one_everything() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -94,7 +96,7 @@ fn a_warm_cache_computes_nothing_and_a_damaged_one_everything() {
     let whole: Vec<(PathBuf, Vec<u8>)> =
         files(folder.path()).into_iter().map(|path| (path.clone(), fs::read(path).expect("a file"))).collect();
     assert!(whole.len() > 4);
-    let damages: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("emptied", |_| vec![]),
         ("cut", |bytes| bytes[..bytes.len() / 2].to_vec()),
         ("garbled", |bytes| bytes.iter().map(|b| b ^ 0x55).collect()),
@@ -134,8 +136,9 @@ fn over_clean_air_aggregation_is_the_weighted_mean() {
     let store = in_memory();
     for kind in ["federated", "split_federated"] {
         let kind = ("technique.kind", json!(kind));
-        let digital = learnt(&support::play(&tiny(&[kind.clone()]), &store));
-        let air = learnt(&support::play(&tiny(&[clean_air(), vec![kind]].concat()), &store));
+        let technique = [kind];
+        let digital = learnt(&support::play(&tiny(&technique), &store));
+        let air = learnt(&support::play(&tiny(&[&clean_air(), technique.as_slice()].concat()), &store));
         for (a, b) in digital.iter().zip(&air) {
             assert_ne!(a.1, b.1, "some noise is left");
             for (x, y) in [(a.0, b.0), (a.1, b.1), (a.2, b.2)] {

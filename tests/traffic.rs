@@ -11,8 +11,11 @@ use std::sync::Arc;
 
 type Set<'a> = Vec<(&'a str, Value)>;
 
-/// Every combination of technique and aggregation, and all that may cross the air under it.
-const TRAFFIC: [(&str, &str, &[(&str, &str)]); 7] = [
+/// A direction and a content.
+type Crossing = (&'static str, &'static str);
+
+/// Every combination of technique and aggregation, and all that crosses the air under it.
+const TRAFFIC: [(&str, &str, &[Crossing]); 7] = [
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -21,9 +24,9 @@ const TRAFFIC: [(&str, &str, &[(&str, &str)]); 7] = [
     ("split_federated", "digital", &SPLIT),
     ("split_federated", "air_comp", &SPLIT_OVER_THE_AIR),
 ];
-const SPLIT: [(&str, &str); 4] =
+const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
-const SPLIT_OVER_THE_AIR: [(&str, &str); 4] = [
+const SPLIT_OVER_THE_AIR: [Crossing; 4] = [
     ("downlink", "adapters"),
     ("uplink", "activations"),
     ("downlink", "activation_gradients"),

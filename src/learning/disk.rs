@@ -25,12 +25,12 @@ impl DiskCache {
     }
 
     pub fn read_metric(&self, identity: Identity) -> Option<Metric> {
-        serde_json::from_slice(&fs::read(self.path(identity, "json")).ok()?).ok()
+        serde_json::from_slice(unsealed(&fs::read(self.path(identity, "metric")).ok()?)?).ok()
     }
 
     pub fn write_metric(&self, identity: Identity, metric: Metric) -> Result<(), LearningError> {
         let json = serde_json::to_vec(&metric).expect("a metric has only finite fields of fixed names");
-        self.write(&self.path(identity, "json"), &json)
+        self.write(&self.path(identity, "metric"), &sealed(json))
     }
 
     pub fn read_state(&self, identity: Identity) -> Option<State> {
@@ -62,8 +62,21 @@ fn error(path: &Path, cause: &std::io::Error) -> LearningError {
     LearningError::Cache { path: path.display().to_string(), cause: cause.to_string() }
 }
 
+/// `body` with its SHA-256 behind it.
+fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    let checksum = Sha256::digest(&body);
+    body.extend(checksum);
+    body
+}
+
+/// What [`sealed`] was given; `None` if a single bit is not as it was.
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (body, checksum) = bytes.split_at(bytes.len().checked_sub(CHECKSUM_BYTES)?);
+    (Sha256::digest(body)[..] == *checksum).then_some(body)
+}
+
 /// magic, loss (NaN for none), step count of the moments (0 for none), length n, n parameters, then m and v if any,
-/// SHA-256 of all of it; little endian.
+/// little endian; sealed.
 fn encode(state: &State) -> Vec<u8> {
     let mut out = STATE_MAGIC.to_vec();
     out.extend(state.loss.unwrap_or(f64::NAN).to_le_bytes());
@@ -73,17 +86,11 @@ fn encode(state: &State) -> Vec<u8> {
     for x in state.parameters.iter().chain(moments) {
         out.extend(x.to_le_bytes());
     }
-    let checksum = Sha256::digest(&out);
-    out.extend(checksum);
-    out
+    sealed(out)
 }
 
 fn decode(bytes: &[u8]) -> Option<State> {
-    let (body, checksum) = bytes.split_at(bytes.len().checked_sub(CHECKSUM_BYTES)?);
-    if Sha256::digest(body)[..] != *checksum {
-        return None;
-    }
-    let body = body.strip_prefix(STATE_MAGIC)?;
+    let body = unsealed(bytes)?.strip_prefix(STATE_MAGIC)?;
     let word = |i: usize| Some(u64::from_le_bytes(body.get(8 * i..8 * i + 8)?.try_into().ok()?));
     let (loss, step, n) = (f64::from_bits(word(0)?), u32::try_from(word(1)?).ok()?, usize::try_from(word(2)?).ok()?);
     let floats: Vec<f32> = body[24..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
