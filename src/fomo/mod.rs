@@ -12,6 +12,7 @@ mod error;
 mod half_precision;
 mod parameters;
 mod presets;
+mod projection;
 mod tensor_source;
 pub mod tokenizer;
 pub mod vendored;
@@ -19,10 +20,9 @@ pub mod vendored;
 pub use architecture::{Architecture, Family, ImageGeometry};
 pub use checkpoint::SafetensorsCheckpoint;
 pub use config::{ConfigError, bert_from_config};
-pub use cost::{
-    ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Projection, Segment, Task,
-};
+pub use cost::{ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Segment, Task};
 pub use error::FomoError;
 pub use presets::{preset, preset_names, preset_source};
+pub use projection::Projection;
 pub use tensor_source::{CheckpointError, TensorSource};
 pub use tokenizer::{Tokenizer, TokenizerError};

@@ -48,7 +48,11 @@ impl Engine {
         let batches: Vec<PackedBatch> = steps.iter().map(|s| task.batch(s.client, s.step)).collect();
         let stack: Vec<StackItem> =
             steps.iter().zip(&batches).map(|(s, batch)| StackItem { parameters: &s.state.parameters, batch }).collect();
-        let outcomes = self.backbone()?.loss_and_gradients(task.layout(), &stack);
+        let backbone = self.backbone()?;
+        for batch in &batches {
+            backbone.check_batch(batch, task.layout().classes())?;
+        }
+        let outcomes = backbone.loss_and_gradients(task.layout(), &stack);
         let mut states = Vec::with_capacity(steps.len());
         for (s, outcome) in steps.iter().zip(outcomes) {
             if !outcome.loss.is_finite() {
@@ -71,7 +75,9 @@ impl Engine {
         // Evenly spread: neighbours in a data set often come from one text.
         let chosen = (0..samples).map(|i| i * all / samples).map(|i| (test.sequence(i), test.labels[i]));
         let chosen = PackedBatch::pack(chosen);
-        let outcome = self.backbone()?.evaluate(task.layout(), &state.parameters, &chosen);
+        let backbone = self.backbone()?;
+        backbone.check_batch(&chosen, task.layout().classes())?;
+        let outcome = backbone.evaluate(task.layout(), &state.parameters, &chosen);
         let n = samples as f64;
         Ok(Evaluation { loss: outcome.loss_sum / n, accuracy: outcome.correct as f64 / n, samples })
     }

@@ -11,7 +11,7 @@ use crate::data::{BatchStream, PackedBatch, Partition};
 use crate::fomo::{Architecture, BatchShape};
 use crate::nn::{self, AdamW, LoraConfig, ParameterLayout};
 use crate::random::Streams;
-use crate::scenario::{self, Checkpoint, PeftMethod, Projection, Scenario};
+use crate::scenario::{self, Checkpoint, PeftMethod, Scenario};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -211,21 +211,13 @@ impl Training {
 
 /// The trainable parameters that a scenario asks for, in the terms of `nn`.
 pub(super) fn peft_method(scenario: &Scenario, architecture: &Architecture) -> nn::PeftMethod {
-    let projection = |p: &Projection| match p {
-        Projection::Query => nn::Projection::Query,
-        Projection::Key => nn::Projection::Key,
-        Projection::Value => nn::Projection::Value,
-        Projection::AttentionOutput => nn::Projection::AttentionOutput,
-        Projection::FfnUp => nn::Projection::FfnUp,
-        Projection::FfnDown => nn::Projection::FfnDown,
-    };
     let peft = &scenario.peft;
     match peft.method {
         PeftMethod::HeadOnly => nn::PeftMethod::HeadOnly,
         PeftMethod::Lora => nn::PeftMethod::Lora(LoraConfig {
             rank_per_block: peft.rank.per_block(architecture.blocks()),
             alpha: peft.alpha,
-            targets: peft.targets.iter().map(projection).collect(),
+            targets: peft.targets.clone(),
         }),
     }
 }

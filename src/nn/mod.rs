@@ -23,5 +23,7 @@ pub use layout::{Group, Owner, ParameterLayout, TensorSpec};
 pub use model::Model;
 pub use optimiser::{AdamW, Moments};
 pub use pass::{Pass, Share};
-pub use peft::{LoraConfig, PeftMethod, Projection};
+pub use peft::{LoraConfig, PeftMethod};
+
+pub use crate::fomo::Projection;
 pub use stack::{Evaluation, StackItem, StepOutcome};

@@ -1,47 +1,7 @@
 //! Which parameters are trained: methods of parameter-efficient fine-tuning.
 
 use super::NnError;
-use crate::fomo::Architecture;
-
-/// A frozen projection of a block that a method can attach to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Projection {
-    Query,
-    Key,
-    Value,
-    AttentionOutput,
-    FfnUp,
-    FfnDown,
-}
-
-impl Projection {
-    /// All projections, in the order in which their parameters are laid out.
-    pub const ALL: [Self; 6] = [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::FfnUp, Self::FfnDown];
-
-    /// Name of the module inside a BERT block, as in Hugging Face checkpoints.
-    pub fn module(self) -> &'static str {
-        match self {
-            Self::Query => "attention.self.query",
-            Self::Key => "attention.self.key",
-            Self::Value => "attention.self.value",
-            Self::AttentionOutput => "attention.output.dense",
-            Self::FfnUp => "intermediate.dense",
-            Self::FfnDown => "output.dense",
-        }
-    }
-
-    /// `(inputs, outputs)` of the projection.
-    pub fn shape(self, architecture: &Architecture) -> (usize, usize) {
-        let Architecture { hidden, ffn, heads, kv_heads, head_dim, .. } = *architecture;
-        match self {
-            Self::Query => (hidden, heads * head_dim),
-            Self::Key | Self::Value => (hidden, kv_heads * head_dim),
-            Self::AttentionOutput => (heads * head_dim, hidden),
-            Self::FfnUp => (hidden, ffn),
-            Self::FfnDown => (ffn, hidden),
-        }
-    }
-}
+use crate::fomo::{Architecture, Projection};
 
 /// Low-rank adaptation (Hu et al. 2021): `y = W x + b + (alpha / rank) B A x`.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,9 @@
 
 use crate::compute::{Precision, Work};
 use crate::fomo::{
-    ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, PeftShape, Projection, Segment, Task,
+    ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, PeftShape, Segment, Task,
 };
-use crate::scenario::{self, PeftMethod, Scenario, TechniqueKind};
+use crate::scenario::{PeftMethod, Scenario, TechniqueKind};
 
 /// The cost of the scenario's model and PEFT method, cut as its technique cuts it.
 #[derive(Clone, Debug)]
@@ -130,20 +130,11 @@ impl Demand {
 
 /// The scenario's PEFT method in the terms of the cost model.
 fn peft_shape(scenario: &Scenario, architecture: &Architecture) -> PeftShape {
-    let projection = |p: &scenario::Projection| match p {
-        scenario::Projection::Query => Projection::Query,
-        scenario::Projection::Key => Projection::Key,
-        scenario::Projection::Value => Projection::Value,
-        scenario::Projection::AttentionOutput => Projection::AttentionOutput,
-        scenario::Projection::FfnUp => Projection::FfnUp,
-        scenario::Projection::FfnDown => Projection::FfnDown,
-    };
     match scenario.peft.method {
         PeftMethod::HeadOnly => PeftShape::head_only(architecture),
         PeftMethod::Lora => {
             let ranks = scenario.peft.rank.per_block(architecture.blocks());
-            let targets: Vec<Projection> = scenario.peft.targets.iter().map(projection).collect();
-            PeftShape::lora(architecture, &ranks, &targets)
+            PeftShape::lora(architecture, &ranks, &scenario.peft.targets)
         }
     }
 }

@@ -12,7 +12,7 @@ mod segment;
 
 pub use batch_shape::BatchShape;
 pub use memory::ADAMW_BYTES_PER_PARAMETER;
-pub use peft_shape::{BlockPeft, PeftShape, Projection};
+pub use peft_shape::{BlockPeft, PeftShape};
 pub use segment::Segment;
 
 use super::FomoError;

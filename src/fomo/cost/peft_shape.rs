@@ -1,6 +1,7 @@
 //! What a PEFT method adds and trains, in plain numbers.
 
 use crate::fomo::architecture::Architecture;
+use crate::fomo::projection::Projection;
 
 /// What PEFT does to one block. All zero leaves the block frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,17 +22,6 @@ pub struct BlockPeft {
     pub trains_weights: bool,
 }
 
-/// Products of a block that a LoRA pair can stand beside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Projection {
-    Query,
-    Key,
-    Value,
-    AttentionOutput,
-    FfnUp,
-    FfnDown,
-}
-
 /// What PEFT does to a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeftShape {
@@ -41,20 +31,6 @@ pub struct PeftShape {
     pub embedding_trainable: u64,
     /// Whether the head trains.
     pub head_trains: bool,
-}
-
-impl Architecture {
-    /// Inputs and outputs of a block's product. A gated FFN's second up projection is not a target.
-    pub fn projection_shape(&self, projection: Projection) -> (usize, usize) {
-        let (h, q, k, f) = (self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim, self.ffn);
-        match projection {
-            Projection::Query => (h, q),
-            Projection::Key | Projection::Value => (h, k),
-            Projection::AttentionOutput => (q, h),
-            Projection::FfnUp => (h, f),
-            Projection::FfnDown => (f, h),
-        }
-    }
 }
 
 impl PeftShape {
@@ -92,7 +68,7 @@ fn lora_block(a: &Architecture, index: usize, rank: u64, targets: &[Projection])
     // Inputs that the pairs read are kept once each, however many pairs read them.
     let mut kept_inputs = Vec::new();
     for &target in targets {
-        let (inputs, outputs) = a.projection_shape(target);
+        let (inputs, outputs) = target.shape(a);
         let pair = rank * (inputs + outputs) as u64;
         let in_attention = !matches!(target, Projection::FfnUp | Projection::FfnDown);
         let crosses = in_attention && a.has_cross_attention(index);

@@ -1,6 +1,7 @@
 //! What is fine-tuned, with which parameters, on which data.
 
 use crate::compute::Precision;
+pub use crate::fomo::Projection;
 use serde::{Deserialize, Serialize, Serializer};
 use std::path::PathBuf;
 
@@ -65,18 +66,6 @@ impl Rank {
             Rank::PerBlock { blocks } => blocks.clone(),
         }
     }
-}
-
-/// Products of a transformer block, in the order in which their parameters are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Projection {
-    Query,
-    Key,
-    Value,
-    AttentionOutput,
-    FfnUp,
-    FfnDown,
 }
 
 /// How much data one local step sees.
