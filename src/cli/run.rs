@@ -47,10 +47,6 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
 
     let mut out = std::io::stdout().lock();
     results::print_table(&trial.record, Some(folder.path()), &mut out)?;
-    let counts = store.counts();
-    if scenario.training.is_some() {
-        writeln!(out, "Learning operations: {} asked for, {} computed.", counts.asked, counts.computed)?;
-    }
     writeln!(out, "Took {:.1} s on {threads} threads.", started.elapsed().as_secs_f64())?;
     Ok(())
 }

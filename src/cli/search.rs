@@ -43,7 +43,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let written = report.write(&folder)?;
 
     let mut out = std::io::stdout().lock();
-    report.print_front(&mut out)?;
+    report.print_best(&mut out)?;
     for (trial, cause) in report.failures() {
         writeln!(out, "failed: {:?} replication {}: {cause}", trial.combination, trial.replication)?;
     }

@@ -32,8 +32,8 @@ impl MemoryNeed {
     }
 }
 
-/// Queue events of one transfer: its end on the air and on the wires, and the wake-ups that follow.
-const EVENTS_PER_TRANSFER: f64 = 4.0;
+/// Queue events of one transfer: admission and end on the air and on the wires, changes of rate in between.
+const EVENTS_PER_TRANSFER: f64 = 7.0;
 /// Queue events of one computation.
 const EVENTS_PER_COMPUTATION: f64 = 1.0;
 

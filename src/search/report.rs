@@ -112,8 +112,24 @@ impl Report {
         csv.flush()
     }
 
-    /// The front as text, fastest first.
-    pub fn print_front(&self, out: &mut impl Write) -> std::io::Result<()> {
+    /// The best as text: the front, fastest first, or all combinations by time where nothing was trained.
+    pub fn print_best(&self, out: &mut impl Write) -> std::io::Result<()> {
+        if self.findings.iter().any(|f| f.final_accuracy.is_some()) {
+            return self.print_front(out);
+        }
+        let mut by_time: Vec<&Finding> = self.findings.iter().collect();
+        by_time.sort_by(|a, b| {
+            a.simulated_seconds.unwrap_or(f64::MAX).total_cmp(&b.simulated_seconds.unwrap_or(f64::MAX))
+        });
+        writeln!(out, "Combinations by simulated time, mean over replications (nothing was trained)")?;
+        writeln!(out, "{:>12}  combination", "time (s)")?;
+        for f in by_time {
+            writeln!(out, "{:>12.3}  {}", f.simulated_seconds.unwrap_or(f64::NAN), describe(&f.combination))?;
+        }
+        Ok(())
+    }
+
+    fn print_front(&self, out: &mut impl Write) -> std::io::Result<()> {
         let mut front: Vec<&Finding> = self.findings.iter().filter(|f| f.on_front).collect();
         front.sort_by(|a, b| {
             a.seconds_to_target.unwrap_or(f64::MAX).total_cmp(&b.seconds_to_target.unwrap_or(f64::MAX))

@@ -105,7 +105,10 @@ impl World {
             let bytes = if sends { bytes_each } else { 0 };
             let mut account = self.account.borrow_mut();
             let books = account.device(device.id);
-            books.activity.uplink += spent;
+            // Who stays silent waits.
+            if sends {
+                books.activity.uplink += spent;
+            }
             books.radio_joules += joules;
             books.uplink_bytes += bytes;
             account.flows.push(Flow {

@@ -1,5 +1,5 @@
 //! Optimal power control of over-the-air aggregation over known channels (Cao, Zhu, Xu, Huang 2020,
-//! arXiv:1906.06854): the receiver scales by sqrt(eta), devices whose channel is too weak send with full power.
+//! doi:10.1109/TWC.2020.3012287): the receiver scales by sqrt(eta), devices whose channel is too weak send with full power.
 
 /// The scale and powers that minimise the error of the mean.
 #[derive(Clone, Debug, PartialEq)]
