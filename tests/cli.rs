@@ -198,7 +198,7 @@ fn a_search_without_training_ranks_by_time() {
     let ran = run(&["search", "scenarios/search/lte_to_6g.yaml", "--replications", "1", "--out", path(out.path())]);
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     let shown = text(&ran.stdout);
-    let seconds: Vec<f64> = shown.lines().filter(|l| l.contains("radio.preset=")).map(|l| first_number(l)).collect();
+    let seconds: Vec<f64> = shown.lines().filter(|l| l.contains("radio.preset=")).map(first_number).collect();
     assert_eq!(seconds.len(), 20, "{shown}");
     assert!(seconds.windows(2).all(|w| w[0] <= w[1]) && seconds[0] > 0.0, "{shown}");
     assert!(shown.contains(" 0 computed"), "{shown}");
