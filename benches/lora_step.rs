@@ -38,6 +38,9 @@ fn minilm() -> Architecture {
         token_types: 2,
         image: None,
         norm_eps: 1e-12,
+        activation: deft::backend::Activation::Gelu,
+        rotary: None,
+        relative_positions: None,
         tied_output: false,
     }
 }

@@ -40,6 +40,9 @@ fn architecture() -> Architecture {
         token_types: 2,
         image: None,
         norm_eps: 1e-12,
+        activation: deft::backend::Activation::Gelu,
+        rotary: None,
+        relative_positions: None,
         tied_output: false,
     }
 }

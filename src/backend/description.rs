@@ -3,6 +3,18 @@
 use super::Backend;
 use std::ops::Range;
 
+/// The nonlinearity of a feed-forward layer or an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x Phi(x)` (Hendrycks and Gimpel 2016), exact.
+    Gelu,
+    /// The same by a hyperbolic tangent: GPT-2's `gelu_new`, T5 v1.1's `gated-gelu`.
+    GeluTanh,
+    /// `x / (1 + e^-x)`: the gate of SwiGLU (Shazeer 2020).
+    Silu,
+    Relu,
+}
+
 /// How rows belong to sequences and sequences to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packing {

@@ -12,8 +12,8 @@ mod description;
 
 pub use cpu::Cpu;
 pub use description::{
-    AttentionShape, Epilogue, GradientEpilogue, HeadSlot, Linear, Lora, LoraGradient, LoraSlot, Norm, NormCache,
-    Packing, SequenceOutcome,
+    Activation, AttentionShape, Epilogue, GradientEpilogue, HeadSlot, Linear, Lora, LoraGradient, LoraSlot, Norm,
+    NormCache, Packing, SequenceOutcome,
 };
 
 /// What the learning arithmetic needs from a device.

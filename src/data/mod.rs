@@ -16,7 +16,7 @@ mod table;
 mod tokenized;
 mod vendored;
 
-pub use batch::PackedBatch;
+pub use batch::{Objective, PackedBatch, TargetText};
 pub use batches::BatchStream;
 pub use dataset::{Dataset, Domain, Example};
 pub use error::DataError;

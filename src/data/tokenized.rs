@@ -11,7 +11,7 @@ pub trait Tokenize: Sync {
 }
 
 /// The token ids of a [`Dataset`], example by example, in its order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TokenizedDataset {
     pub name: String,
     pub classes: Vec<String>,

@@ -1,5 +1,7 @@
 //! The geometry of a foundation model: everything about its shape, nothing about its values.
 
+pub use crate::backend::Activation;
+
 /// Families of transformers, distinguished by what a block computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -43,8 +45,39 @@ pub struct Architecture {
     /// Patch size in pixels and image side, for ViT; `None` otherwise.
     pub image: Option<ImageGeometry>,
     pub norm_eps: f64,
+    /// Of the feed-forward layer; in a gated one, of the gate.
+    pub activation: Activation,
+    /// Rotary positions in place of learned ones.
+    pub rotary: Option<RotaryGeometry>,
+    /// A learned bias on attention scores by distance in place of learned positions.
+    pub relative_positions: Option<RelativePositions>,
     /// Whether the output projection shares the embedding's weights.
     pub tied_output: bool,
+}
+
+/// Rotary position embedding (Su et al. 2021), halves of a head paired as Hugging Face's `rotate_half` pairs them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RotaryGeometry {
+    /// Base of the wavelengths.
+    pub theta: f64,
+    /// Llama 3.1's stretching of long wavelengths (`rope_type: llama3` in config.json).
+    pub scaling: Option<RotaryScaling>,
+}
+
+/// The four numbers of `rope_type: llama3`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RotaryScaling {
+    pub factor: f64,
+    pub low_frequency_factor: f64,
+    pub high_frequency_factor: f64,
+    pub original_positions: f64,
+}
+
+/// T5's buckets of relative distance (Raffel et al. 2020, section 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelativePositions {
+    pub buckets: usize,
+    pub max_distance: usize,
 }
 
 /// How an image becomes tokens.

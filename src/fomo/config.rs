@@ -1,6 +1,6 @@
 //! Reads the `config.json` of a published BERT checkpoint into an [`Architecture`].
 
-use super::architecture::{Architecture, Family};
+use super::architecture::{Activation, Architecture, Family};
 
 /// Why a `config.json` does not describe a model that `deft` can run.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,9 @@ pub fn bert_from_config(name: &str, file: &str, json: &[u8]) -> Result<Architect
         token_types: c.type_vocab_size,
         image: None,
         norm_eps: c.layer_norm_eps,
+        activation: Activation::Gelu,
+        rotary: None,
+        relative_positions: None,
         tied_output: true,
     })
 }

@@ -17,7 +17,9 @@ mod tensor_source;
 pub mod tokenizer;
 pub mod vendored;
 
-pub use architecture::{Architecture, Family, ImageGeometry};
+pub use architecture::{
+    Activation, Architecture, Family, ImageGeometry, RelativePositions, RotaryGeometry, RotaryScaling,
+};
 pub use checkpoint::SafetensorsCheckpoint;
 pub use config::{ConfigError, bert_from_config};
 pub use cost::{ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Segment, Task};

@@ -1,6 +1,8 @@
 //! Shapes of published models, by the names that scenarios use.
 
-use super::architecture::{Architecture, Family, ImageGeometry};
+use super::architecture::{
+    Activation, Architecture, Family, ImageGeometry, RelativePositions, RotaryGeometry, RotaryScaling,
+};
 use serde::Deserialize;
 use std::sync::LazyLock;
 
@@ -23,12 +25,20 @@ struct Row {
     image_side_px: Option<usize>,
     patch_px: Option<usize>,
     norm_eps: f64,
+    activation: String,
+    rope_theta: Option<f64>,
+    relative_buckets: Option<usize>,
+    relative_max_distance: Option<usize>,
     tied_output: bool,
     source: String,
 }
 
 /// Red, green, blue.
 const IMAGE_CHANNELS: usize = 3;
+
+/// `rope_scaling` of meta-llama/Llama-3.2-1B.
+const LLAMA_3_2: RotaryScaling =
+    RotaryScaling { factor: 32.0, low_frequency_factor: 1.0, high_frequency_factor: 4.0, original_positions: 8192.0 };
 
 impl Row {
     fn architecture(&self) -> Option<Architecture> {
@@ -41,6 +51,14 @@ impl Row {
             "vit" => Family::Vit,
             _ => return None,
         };
+        let activation = match self.activation.as_str() {
+            "gelu" => Activation::Gelu,
+            "gelu_tanh" => Activation::GeluTanh,
+            "silu" => Activation::Silu,
+            "relu" => Activation::Relu,
+            _ => return None,
+        };
+        let relative = self.relative_buckets.zip(self.relative_max_distance);
         let image = self.image_side_px.zip(self.patch_px);
         Some(Architecture {
             name: self.name.clone(),
@@ -58,6 +76,11 @@ impl Row {
             token_types: self.token_types,
             image: image.map(|(side_px, patch_px)| ImageGeometry { side_px, patch_px, channels: IMAGE_CHANNELS }),
             norm_eps: self.norm_eps,
+            activation,
+            rotary: self
+                .rope_theta
+                .map(|theta| RotaryGeometry { theta, scaling: (self.name == "llama-3.2-1b").then_some(LLAMA_3_2) }),
+            relative_positions: relative.map(|(buckets, max_distance)| RelativePositions { buckets, max_distance }),
             tied_output: self.tied_output,
         })
     }
