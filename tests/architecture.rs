@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up. Those that share a rank do not know each other.
-const RANKS: [&[&str]; 16] = [
+const RANKS: [&[&str]; 17] = [
     &["random"],
     &["sim"],
     &["radio", "network", "compute"],
@@ -15,6 +15,7 @@ const RANKS: [&[&str]; 16] = [
     &["data"],
     &["fomo"],
     &["nn"],
+    &["adapter"],
     &["scenario"],
     &["world"],
     &["learning"],
@@ -28,10 +29,11 @@ const RANKS: [&[&str]; 16] = [
 
 /// Arrows that point down but would join the planes: the learning plane never looks at a clock, the time plane never
 /// touches a tensor.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("backend", &["sim", "radio", "network", "compute"]),
     ("data", &["sim", "radio", "network", "compute"]),
     ("nn", &["sim", "radio", "network", "compute"]),
+    ("adapter", &["sim", "radio", "network", "compute"]),
     ("fomo", &["sim", "radio", "network"]),
     ("learning", &["sim", "radio", "network", "compute", "world"]),
     ("world", &["backend", "data", "nn"]),

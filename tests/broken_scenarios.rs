@@ -2,9 +2,12 @@
 
 #[path = "broken/cases.rs"]
 mod cases;
+#[path = "broken/learning_cases.rs"]
+mod learning_cases;
 
 use cases::CASES;
-use deft::scenario::{Place, ScenarioError, ScenarioSource, parse_override};
+use deft::scenario::{PeftMethod, Place, Scenario, ScenarioError, ScenarioSource, parse_override};
+use learning_cases::LEARNING_CASES;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +24,7 @@ fn error(file: &str) -> ScenarioError {
 #[test]
 fn every_broken_file_is_refused_where_and_why_expected() {
     let mut wrong = Vec::new();
-    for (file, (line, column), phrases) in CASES {
+    for (file, (line, column), phrases) in CASES.iter().chain(LEARNING_CASES) {
         let error = error(file);
         let message = error.to_string();
         let here = Place::At { line: *line, column: *column };
@@ -38,7 +41,7 @@ fn no_broken_file_is_forgotten() {
     for entry in std::fs::read_dir(folder("tests/broken")).expect("the folder") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
         let Some(name) = name.strip_suffix(".yaml") else { continue };
-        let listed = CASES.iter().any(|(file, ..)| *file == name);
+        let listed = CASES.iter().chain(LEARNING_CASES).any(|(file, ..)| *file == name);
         assert!(listed || whole_file.contains(&name), "{name} has no expectation");
     }
 }
@@ -94,7 +97,10 @@ fn overrides_reach_every_depth_and_make_missing_sections() {
     assert_eq!(set("devices[0].count", json!(5)).expect("valid").device_count(), 10);
     assert_eq!(set("devices.0.count", json!(5)).expect("valid").device_count(), 10);
     assert_eq!(set("prices.radio_usd_per_gb", json!(2)).expect("valid").prices.radio_usd_per_gb, 2.0);
-    assert_eq!(set("peft.rank.blocks", json!([8, 0, 0, 0, 0, 0])).expect("valid").peft.rank.per_block(6)[1], 0);
+    let PeftMethod::Lora(lora) = set("peft.rank.blocks", json!([8, 0, 0, 0, 0, 0])).expect("valid").peft.method else {
+        panic!("the shipped example is about LoRA");
+    };
+    assert_eq!(lora.rank.per_block(&lora.blocks, 6), [8, 0, 0, 0, 0, 0]);
     assert!(set("training", json!("none")).expect("valid").training.is_none());
 
     let minimal = "name: m\nmodel: {architecture: t5-11b}\ntechnique: {kind: federated}\n\
@@ -178,10 +184,67 @@ fn rare_forms_survive_being_written_and_read_again() {
     let path = dir.path().join("rare.yaml");
     std::fs::write(&path, text).expect("written");
     let scenario = ScenarioSource::read(&path).and_then(|s| s.resolve()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(scenario.model.classes, 3);
+    assert_eq!(scenario.model.classes, Some(3));
     assert_eq!(scenario.training.as_ref().map(|t| t.evaluation_samples), Some(1));
     let again = ScenarioSource::from_text("again", scenario.to_yaml()).resolve().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again, scenario);
+}
+
+/// One scenario a method, alone and combined, and what they leave to their defaults.
+fn methods() -> Vec<ScenarioSource> {
+    let methods = [
+        "{method: dora, blocks: {last: 2}, scaling: rank_root, dropout: 0.1}",
+        "{method: ada_lora, rank: {blocks: [12, 12, 9, 9, 0, 0]}, targets: [key, ffn_down]}",
+        "{method: adapter, placement: pfeiffer, bottleneck: {blocks: [8, 0, 0, 0, 0, 8]}, combine_with: [{method: lora}]}",
+        "{method: prefix, blocks: {first: 3}, combine_with: [{method: parallel_adapter, adapter_scale: 4}]}",
+        "{method: prompt, tokens: 20, combine_with: [{method: ia3, blocks: [0, 5]}, {method: layer_norm}]}",
+        "{method: bitfit, outside_blocks: true, blocks: all}",
+        "{method: selective, blocks: {last: 1}, combine_with: [{method: lora, blocks: {first: 5}}]}",
+        "{method: full}",
+        "{method: head_only}",
+    ];
+    let source = |peft: &&str| {
+        let rest = "technique: {kind: federated}\ndevices: [{name: d, hardware: apple_m2}]";
+        ScenarioSource::from_text(
+            "method",
+            format!("name: m\nmodel: {{architecture: minilm-l6}}\npeft: {peft}\n{rest}\n"),
+        )
+    };
+    methods.iter().map(source).collect()
+}
+
+#[test]
+fn every_method_survives_being_written_and_read_again() {
+    for source in methods() {
+        let scenario = source.resolve().unwrap_or_else(|e| panic!("{e}"));
+        let again = ScenarioSource::from_text("again", scenario.to_yaml()).resolve().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again, scenario, "{}", source.text);
+    }
+}
+
+#[test]
+fn every_task_and_optimizer_survives_being_written_and_read_again() {
+    let task = |model: &str, training: &str| {
+        let rest = "technique: {kind: federated}\ndevices: [{name: d, hardware: apple_m2}]";
+        let text = format!("name: m\nmodel: {model}\ntraining: {training}\n{rest}\n");
+        let scenario = ScenarioSource::from_text("task", text).resolve().unwrap_or_else(|e| panic!("{e}"));
+        let again = ScenarioSource::from_text("again", scenario.to_yaml()).resolve().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again, scenario);
+        scenario
+    };
+    let minilm = "{architecture: minilm-l6, precision: fp16}";
+    let regression = task(minilm, "{dataset: movie_ratings, optimizer: {kind: sgd, momentum: 0.9}}");
+    assert_eq!((regression.model.classes, regression.training.map(|t| t.task.name())), (None, Some("regression")));
+    task("{architecture: gpt2, checkpoint: random}", "{dataset: nyt, task: language_model}");
+    task("{architecture: t5-small, checkpoint: random}", "{dataset: movie, task: sequence_to_sequence}");
+    task(minilm, "{dataset: movie, optimizer: {kind: zeroth_order}}");
+}
+
+fn sets_every_key_to_its_own_value(source: &ScenarioSource, scenario: &Scenario) {
+    for (key, value) in scenario.keys() {
+        let set = source.resolve_with(&[(key.clone(), value)]).unwrap_or_else(|e| panic!("{key}: {e}"));
+        assert_eq!(set, *scenario, "{key}");
+    }
 }
 
 #[test]
@@ -191,16 +254,17 @@ fn every_key_can_be_set_to_its_own_value() {
     let keys = scenario.keys();
     assert_eq!(keys[0].0, "name");
     assert!(keys.contains(&("devices[1].count".to_owned(), json!(3))));
-    for (key, value) in keys {
-        let set = source.resolve_with(&[(key.clone(), value)]).unwrap_or_else(|e| panic!("{key}: {e}"));
-        assert_eq!(set, scenario, "{key}");
+    sets_every_key_to_its_own_value(&source, &scenario);
+    for source in methods() {
+        sets_every_key_to_its_own_value(&source, &source.resolve().expect("a method"));
     }
 }
 
 #[test]
 fn every_key_is_documented() {
     let reference = include_str!("../docs/scenario.md");
-    for (key, _) in quickstart().resolve().expect("the shipped example").keys() {
+    let scenarios = methods().into_iter().chain([quickstart()]).map(|source| source.resolve().expect("a scenario"));
+    for (key, _) in scenarios.flat_map(|scenario| scenario.keys()) {
         let name = key.rsplit('.').next().expect("a part").split('[').next().expect("a part");
         assert!(reference.contains(&format!("`{name}`")), "docs/scenario.md does not explain `{name}`");
     }

@@ -273,8 +273,9 @@ fn memory_orders_methods_and_says_what_fits_where() {
         let cost = cost(&a, Task::LanguageModel, peft);
         cost.training_memory_bytes(&cost.whole(), &batch, ADAMW_BYTES_PER_PARAMETER)
     };
-    let frozen = PeftShape { head_trains: false, ..PeftShape::head_only(&a) };
-    let lora = PeftShape { head_trains: false, ..lora(&a, 8) };
+    // A language model has no head of its own: this trains nothing.
+    let frozen = PeftShape::head_only(&a);
+    let lora = lora(&a, 8);
     let (nothing, some, all) = (need(&frozen), need(&lora), need(&PeftShape::full(&a)));
     assert!(nothing < some && some < all);
     let inference = cost(&a, Task::LanguageModel, &frozen);

@@ -1,6 +1,8 @@
 //! What ships in the binary is what docs/data_and_models.md says, and what users bring is checked before it is used.
 
-use deft::data::{BatchStream, DataError, Dataset, Partition, TableOptions, TokenizedDataset, VENDORED};
+use deft::data::{
+    BatchStream, DataError, Dataset, Partition, TableOptions, TaskKind, TokenizedDataset, VENDORED, VendoredSet,
+};
 use deft::fomo::checkpoint::SafetensorsCheckpoint;
 use deft::fomo::{CheckpointError, TensorSource, Tokenizer, TokenizerError, vendored};
 use deft::random::Streams;
@@ -14,6 +16,11 @@ fn hex(bytes: &[u8]) -> String {
 
 // ---- vendored data ----
 
+/// The four domains of classified sentences.
+fn sentiment_sets() -> impl Iterator<Item = VendoredSet> {
+    VENDORED.into_iter().filter(|set| set.task == TaskKind::Classification)
+}
+
 #[test]
 fn vendored_sets_have_the_sizes_and_the_balance_that_the_documentation_gives() {
     // Name, train negative, train positive, test negative, test positive.
@@ -23,11 +30,11 @@ fn vendored_sets_have_the_sizes_and_the_balance_that_the_documentation_gives() {
         ("tweets", [1111, 2476, 188, 421]),
         ("nyt", [2358, 1890, 384, 314]),
     ];
-    assert_eq!(VENDORED.map(|s| s.name), expected.map(|(name, _)| name));
+    assert_eq!(sentiment_sets().map(|s| s.name).collect::<Vec<_>>(), expected.map(|(name, _)| name));
     let documentation = include_str!("../docs/data_and_models.md");
-    for (set, (name, counts)) in VENDORED.iter().zip(expected) {
+    for (set, (name, counts)) in sentiment_sets().zip(expected) {
         let d = Dataset::vendored(name).unwrap();
-        let count = |half: &[deft::data::Example], label| half.iter().filter(|e| e.label == label).count();
+        let count = |half: &[deft::data::Example], label| half.iter().filter(|e| e.class() == Some(label)).count();
         let found = [count(&d.train, 0), count(&d.train, 1), count(&d.test, 0), count(&d.test, 1)];
         assert_eq!(found, counts, "{name}");
         assert_eq!((d.train.len(), d.test.len()), (set.train, set.test), "{name}");
@@ -39,23 +46,23 @@ fn vendored_sets_have_the_sizes_and_the_balance_that_the_documentation_gives() {
 
 #[test]
 fn vendored_texts_are_clean_and_their_split_follows_from_the_text_alone() {
-    for set in VENDORED {
+    for set in sentiment_sets() {
         let d = Dataset::vendored(set.name).unwrap();
         for (half, is_test) in [(&d.train, false), (&d.test, true)] {
             for e in half {
                 for entity in ["&amp;", "&lt;", "&gt;", "&quot;", "&#"] {
-                    assert!(!e.text.contains(entity), "{}: {}", set.name, e.text);
+                    assert!(!e.text().contains(entity), "{}: {}", set.name, e.text());
                 }
-                assert_eq!(e.text, e.text.split_whitespace().collect::<Vec<_>>().join(" "));
-                if e.text.is_ascii() {
-                    let hash = Sha256::digest(e.text.to_ascii_lowercase().as_bytes());
+                assert_eq!(e.text(), e.text().split_whitespace().collect::<Vec<_>>().join(" "));
+                if e.text().is_ascii() {
+                    let hash = Sha256::digest(e.text().to_ascii_lowercase().as_bytes());
                     let number = u64::from_be_bytes(hash[..8].try_into().unwrap());
-                    assert_eq!(number.is_multiple_of(7), is_test, "{}: {}", set.name, e.text);
+                    assert_eq!(number.is_multiple_of(7), is_test, "{}: {}", set.name, e.text());
                 }
             }
         }
-        let train: BTreeSet<String> = d.train.iter().map(|e| e.text.to_lowercase()).collect();
-        assert!(d.test.iter().all(|e| !train.contains(&e.text.to_lowercase())), "{} leaks", set.name);
+        let train: BTreeSet<String> = d.train.iter().map(|e| e.text().to_lowercase()).collect();
+        assert!(d.test.iter().all(|e| !train.contains(&e.text().to_lowercase())), "{} leaks", set.name);
     }
 }
 
@@ -81,7 +88,7 @@ fn tables_are_read_plain_and_compressed() {
     std::fs::write(&packed, &gz).unwrap();
 
     let d = Dataset::from_file(&plain, &TableOptions::default()).unwrap();
-    assert_eq!((d.name.as_str(), d.train[0].text.as_str(), d.test[0].label), ("mine", "so, so", 1));
+    assert_eq!((d.name.as_str(), d.train[0].text(), d.test[0].class()), ("mine", "so, so", Some(1)));
     assert_eq!(d, Dataset::from_file(&packed, &TableOptions::default()).unwrap());
 
     std::fs::write(&packed, &gz[..gz.len() / 2]).unwrap();
@@ -101,7 +108,7 @@ fn tokenizer() -> Tokenizer {
 fn token_lengths_are_those_of_the_documentation() {
     let t = tokenizer();
     let documentation = include_str!("../docs/data_and_models.md");
-    for set in VENDORED {
+    for set in sentiment_sets() {
         let d = TokenizedDataset::new(&Dataset::vendored(set.name).unwrap(), &t, 128).unwrap();
         let l = d.lengths();
         assert!(
@@ -139,7 +146,7 @@ fn a_tokenizer_of_another_model_is_refused() {
 
 #[test]
 fn four_domains_on_eight_devices_give_batches_of_one_domain_each() {
-    let parts = VENDORED.iter().map(|s| Dataset::vendored(s.name).unwrap()).collect();
+    let parts = sentiment_sets().map(|s| Dataset::vendored(s.name).unwrap()).collect();
     let data = TokenizedDataset::new(&Dataset::join("all", parts).unwrap(), &tokenizer(), 64).unwrap();
     let streams = Streams::new(1, 0);
     let mut stream = streams.stream("data", "partition");

@@ -103,6 +103,7 @@ fn description(name: &str) -> RunDescription<'_> {
         wall_seconds: 1.5,
         threads: 2,
         backend: "cpu",
+        adapters: &[],
     }
 }
 

@@ -241,6 +241,10 @@ fn every_kind_of_model_runs_under_every_technique() {
         for (kind, method, allowed) in TRAFFIC {
             let mut set = technique(kind, method);
             set.push(("model.architecture", json!(architecture)));
+            if architecture == "vit-b-16" {
+                // As many as an image has patches, and one for its class.
+                set.push(("workload.sequence_tokens", json!(197)));
+            }
             // Memory for the largest of them.
             set.push((
                 "devices",

@@ -1,6 +1,10 @@
 //! What the arguments of a backend's operations mean: plain descriptions, no arithmetic.
+//!
+//! A *slot* says where a trainable tensor of a client lies in that client's flat parameters. A slot named after a frozen
+//! tensor (`weight`, `bias`, `gain` ...) replaces that tensor by the client's own values.
 
 use super::Backend;
+use crate::random::CounterStream;
 use std::ops::Range;
 
 /// The nonlinearity of a feed-forward layer or an adapter.
@@ -63,35 +67,60 @@ impl Packing {
     }
 }
 
+/// The clients' trainable parameters, `[segments, stride]`.
+pub struct Trainable<'a, B: Backend> {
+    pub values: &'a B::Buffer,
+    /// Length of one client's parameters.
+    pub stride: usize,
+}
+
+impl<B: Backend> Clone for Trainable<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Backend> Copy for Trainable<'_, B> {}
+
+/// Which elements a dropout leaves out: a pure function of the client's key, the layer and the element's place in the
+/// client's batch, so that neither chunks nor cuts nor threads change it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// One a segment: the client's key for this step, and the row of its batch that the segment starts with.
+    pub masks: Vec<(CounterStream, u64)>,
+}
+
 /// A frozen affine map `y = x W^T + b`.
 pub struct Linear<B: Backend> {
     pub weight: B::Matrix,
-    pub bias: B::Buffer,
+    pub bias: Option<B::Buffer>,
     pub inputs: usize,
     pub outputs: usize,
 }
 
-/// A frozen layer norm.
-pub struct Norm<B: Backend> {
-    pub gain: B::Buffer,
-    pub shift: B::Buffer,
-    pub epsilon: f64,
-    pub width: usize,
+/// What is trainable about one [`Linear`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinearSlots {
+    pub lora: Vec<LoraSlot>,
+    /// The client's own `W`, `[outputs, inputs]`.
+    pub weight: Option<usize>,
+    /// The client's own `b`, `[outputs]`; only where the layer has a bias.
+    pub bias: Option<usize>,
 }
 
-/// What a layer norm leaves for its gradient: the normalised rows `[rows, width]` and 1 / deviation `[rows]`.
-pub struct NormCache<B: Backend> {
-    pub normalised: B::Buffer,
-    pub inverse_deviation: B::Buffer,
-}
+impl LinearSlots {
+    /// Whether nothing is trainable.
+    pub fn is_frozen(&self) -> bool {
+        self.lora.is_empty() && self.weight.is_none() && self.bias.is_none()
+    }
 
-impl<B: Backend> Default for NormCache<B> {
-    fn default() -> Self {
-        Self { normalised: B::Buffer::default(), inverse_deviation: B::Buffer::default() }
+    /// Whether the gradient of the parameters needs the layer's input.
+    pub fn reads_input(&self) -> bool {
+        !self.lora.is_empty() || self.weight.is_some()
     }
 }
 
-/// One low-rank term `y[:, column..column + outputs] += scale * (x A^T) B^T` (Hu et al. 2021).
+/// One low-rank term `y[:, column..column + outputs] += scale * (drop(x) A^T) diag(E) B^T` (Hu et al. 2021); with
+/// `magnitude` those columns become `m / |W + scale B A|` times product and term together, before the bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoraSlot {
     /// Where `A` `[rank, inputs]` starts in a client's parameters.
@@ -106,39 +135,62 @@ pub struct LoraSlot {
     pub column: usize,
     /// Sum of the ranks of the terms before this one in the same product: `x A^T` starts at `rows * reduced_column`.
     pub reduced_column: usize,
+    /// Where `E` `[rank]` starts: the singular values of AdaLoRA (Zhang et al. 2023).
+    pub diagonal: Option<usize>,
+    /// Where `m` `[outputs]` starts: the magnitudes of DoRA (Liu et al. 2024). The norm `|W + scale B A|` of each row
+    /// counts as a constant in the gradient (their section 4.3), as in Hugging Face's `peft`.
+    pub magnitude: Option<usize>,
+    /// Share of `x` that is dropped in training, on the way to `A` only.
+    pub dropout: f64,
 }
 
-/// The low-rank terms of one product.
-pub struct Lora<'a, B: Backend> {
-    pub slots: &'a [LoraSlot],
-    /// `[segments, stride]`: a set of trainable parameters a client.
-    pub parameters: &'a B::Buffer,
-    pub stride: usize,
-    /// Receives `x A^T` of every term: `[rows, rank]` blocks one after another.
-    pub reduced: &'a mut B::Buffer,
+/// What the forward product leaves for the gradient.
+pub struct LinearCache<B: Backend> {
+    /// `drop(x) A^T` of every term, before `E`: `[rows, rank]` blocks one after another.
+    pub reduced: B::Buffer,
+    /// Of terms with magnitudes: product and term before the magnitude, `[rows, layer.outputs]`.
+    pub product: B::Buffer,
+    /// Of terms with magnitudes: `1 / |W + scale B A|`, `[segments, layer.outputs]`.
+    pub inverse_norm: B::Buffer,
 }
 
-/// What the gradient of the low-rank terms of one product reads and writes.
-pub struct LoraGradient<'a, B: Backend> {
-    pub slots: &'a [LoraSlot],
-    pub parameters: &'a B::Buffer,
-    pub stride: usize,
-    /// The product's input, `[rows, inputs]`.
+impl<B: Backend> Default for LinearCache<B> {
+    fn default() -> Self {
+        Self { reduced: B::Buffer::default(), product: B::Buffer::default(), inverse_norm: B::Buffer::default() }
+    }
+}
+
+/// The trainable side of a forward product.
+pub struct Adapted<'a, B: Backend> {
+    pub slots: &'a LinearSlots,
+    pub trainable: Trainable<'a, B>,
+    /// `None` outside training.
+    pub dropout: Option<&'a Dropout>,
+    pub cache: &'a mut LinearCache<B>,
+}
+
+/// The trainable side of a product's gradient.
+pub struct AdaptedGradient<'a, B: Backend> {
+    pub slots: &'a LinearSlots,
+    pub trainable: Trainable<'a, B>,
+    pub dropout: Option<&'a Dropout>,
+    pub cache: &'a LinearCache<B>,
+    /// The product's input, `[rows, inputs]`; read only if [`LinearSlots::reads_input`].
     pub x: &'a B::Buffer,
-    /// As left by the forward product.
-    pub reduced: &'a B::Buffer,
-    /// Scratch for `scale * dy B`, laid out like `reduced`.
-    pub d_reduced: &'a mut B::Buffer,
+    /// Working memory.
+    pub scratch: &'a mut B::Buffer,
     /// `[segments, stride]`, added to.
     pub gradient: &'a mut B::Buffer,
 }
 
-/// What happens to a product's rows before they are stored.
+/// What happens to a product's rows (bias and low-rank terms included) on the way to `y`.
 pub enum Epilogue<'a, B: Backend> {
     /// Stored as they are.
     None,
-    /// `x Phi(x)`, the exact GELU (Hendrycks and Gimpel 2016); its derivative is kept when a buffer is given.
-    Gelu { derivative: Option<&'a mut B::Buffer> },
+    /// Added to what `y` holds: a residual connection.
+    Accumulate,
+    /// Through a nonlinearity; its derivative is kept when a buffer is given.
+    Activation { kind: Activation, derivative: Option<&'a mut B::Buffer> },
 }
 
 /// How the input gradient of a product is combined with what is there.
@@ -152,38 +204,277 @@ pub enum GradientEpilogue<'a, B: Backend> {
     Multiply(&'a B::Buffer),
 }
 
+/// A layer norm (Ba et al. 2016), or an RMS norm (Zhang and Sennrich 2019) where there is no mean to subtract.
+pub struct Norm<B: Backend> {
+    pub gain: B::Buffer,
+    pub shift: Option<B::Buffer>,
+    /// Whether the mean is subtracted and the variance taken around it.
+    pub centred: bool,
+    pub epsilon: f64,
+    pub width: usize,
+}
+
+/// What is trainable about one [`Norm`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NormSlots {
+    /// The client's own gain, `[width]`.
+    pub gain: Option<usize>,
+    /// The client's own shift, `[width]`; only where the norm has one.
+    pub shift: Option<usize>,
+}
+
+impl NormSlots {
+    pub fn is_frozen(&self) -> bool {
+        self.gain.is_none() && self.shift.is_none()
+    }
+}
+
+/// What a norm leaves for its gradient: the normalised rows `[rows, width]` and 1 / deviation `[rows]`.
+pub struct NormCache<B: Backend> {
+    pub normalised: B::Buffer,
+    pub inverse_deviation: B::Buffer,
+}
+
+impl<B: Backend> Default for NormCache<B> {
+    fn default() -> Self {
+        Self { normalised: B::Buffer::default(), inverse_deviation: B::Buffer::default() }
+    }
+}
+
 /// Geometry of one attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionShape {
     pub heads: usize,
+    /// Heads of keys and values; each serves `heads / kv_heads` neighbouring query heads (Ainslie et al. 2023).
+    pub kv_heads: usize,
     pub head_dim: usize,
     /// Factor of the scores before the softmax, usually `1 / sqrt(head_dim)`.
     pub scale: f64,
+    /// Whether row i of a sequence sees only rows 0..=i.
+    pub causal: bool,
 }
 
 impl AttentionShape {
-    /// `heads * head_dim`.
+    /// Columns of the queries and of the context: `heads * head_dim`.
     pub fn width(&self) -> usize {
         self.heads * self.head_dim
     }
+
+    /// Columns of the keys, and of the values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
 }
 
-/// Where the classifier lies in a client's parameters: weight `[classes, width]`, bias `[classes]`.
+/// Columns `column..` of the rows of a buffer that are `row` values apart.
+pub struct Columns<'a, B: Backend> {
+    pub buffer: &'a B::Buffer,
+    pub row: usize,
+    pub column: usize,
+}
+
+impl<B: Backend> Clone for Columns<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Backend> Copy for Columns<'_, B> {}
+
+/// What an attention reads.
+pub struct AttentionInput<'a, B: Backend> {
+    pub query: Columns<'a, B>,
+    pub key: Columns<'a, B>,
+    /// In the same buffer as the keys.
+    pub value: Columns<'a, B>,
+    /// How the rows of keys and values belong to sequences: the queries' own packing, or the encoder's under
+    /// cross-attention. As many sequences as the queries have.
+    pub keys: &'a Packing,
+    pub prefix: Option<PrefixSlot>,
+    pub trainable: Trainable<'a, B>,
+    pub bias: Option<&'a RelativeBias<B>>,
+}
+
+/// Trainable keys and values put before those of every sequence, seen by every query, without positions (Li and Liang
+/// 2021): two tensors `[tokens, kv_width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixSlot {
+    pub key: usize,
+    pub value: usize,
+    pub tokens: usize,
+}
+
+/// A frozen bias on the scores by bucket of relative distance, `[buckets, heads]` (Raffel et al. 2020, section 2.1).
+pub struct RelativeBias<B: Backend> {
+    pub table: B::Buffer,
+    pub buckets: usize,
+    pub max_distance: usize,
+    /// Whether keys after the query have buckets of their own: the encoder's, not the decoder's.
+    pub bidirectional: bool,
+}
+
+/// Where an attention's gradients go: laid out as the inputs are, overwritten in the columns that attention reads.
+pub struct AttentionGradient<'a, B: Backend> {
+    /// Holds the queries' gradient and, unless `key_value` is given, the keys' and values'.
+    pub query: &'a mut B::Buffer,
+    /// Where keys and values come from another buffer than the queries: theirs.
+    pub key_value: Option<&'a mut B::Buffer>,
+    /// `[segments, stride]`, added to: of the prefix.
+    pub parameters: &'a mut B::Buffer,
+}
+
+/// What attention's forward pass left.
+pub struct AttentionSaved<'a, B: Backend> {
+    /// `[rows, width]`.
+    pub context: &'a B::Buffer,
+    /// Log of each softmax's denominator, `[rows, heads]`.
+    pub log_sum: &'a B::Buffer,
+}
+
+/// Rotary positions: pair (j, j + head_dim / 2) of a head turns by `position * inverse_frequencies[j]` (Su et al. 2021,
+/// paired by halves). The position is the row's index in its sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotary {
+    pub inverse_frequencies: Vec<f64>,
+}
+
+/// A vector of factors on `columns` columns: (IA)3 (Liu et al. 2022).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleSlot {
+    pub factor: usize,
+    pub columns: usize,
+}
+
+/// A bottleneck `y += scale * (act(x D^T + d) U^T + u)` (Houlsby et al. 2019; in parallel, He et al. 2022): `D`
+/// `[bottleneck, width]`, `d`, `U` `[width, bottleneck]`, `u`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdapterSlot {
+    pub down_weight: usize,
+    pub down_bias: usize,
+    pub up_weight: usize,
+    pub up_bias: usize,
+    pub width: usize,
+    pub bottleneck: usize,
+    pub activation: Activation,
+    pub scale: f64,
+}
+
+/// What an adapter leaves for its gradient, `[rows, bottleneck]` each.
+pub struct AdapterCache<B: Backend> {
+    pub activated: B::Buffer,
+    pub derivative: B::Buffer,
+}
+
+impl<B: Backend> Default for AdapterCache<B> {
+    fn default() -> Self {
+        Self { activated: B::Buffer::default(), derivative: B::Buffer::default() }
+    }
+}
+
+/// Frozen tables that become the first hidden states.
+pub struct Embedding<B: Backend> {
+    /// `[vocabulary, width]`; empty for images.
+    pub words: B::Buffer,
+    /// `[positions, width]`.
+    pub positions: Option<B::Buffer>,
+    /// Added to every row, `[width]`: BERT's token type 0.
+    pub token_type: Option<B::Buffer>,
+    /// Content of the first row of every sequence, `[width]`: ViT's class token.
+    pub class_token: Option<B::Buffer>,
+    pub width: usize,
+}
+
+/// What is trainable about an [`Embedding`]: the client's own tables, and soft prompts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmbeddingSlots {
+    pub words: Option<usize>,
+    pub positions: Option<usize>,
+    pub token_type: Option<usize>,
+    pub class_token: Option<usize>,
+    pub prompt: Option<PromptSlot>,
+}
+
+impl EmbeddingSlots {
+    /// The same tables for a decoder, whose sequences have no soft prompts.
+    pub fn without_prompt(self) -> Self {
+        Self { prompt: None, ..self }
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Trainable rows at the start of every sequence, `[tokens, width]` (Lester et al. 2021).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptSlot {
+    pub prompt: usize,
+    pub tokens: usize,
+    /// Whether prompts take learned positions 0.. and push the others up (text), or have none (images, Jia et al. 2022).
+    pub takes_positions: bool,
+}
+
+/// What fills the rows of an embedding.
+///
+/// A sequence is: the prompt's rows, the class token's row if there is one, then its tokens or patches.
+pub enum Content<'a, B: Backend> {
+    /// Token ids of all sequences end to end, prompts not counted.
+    Tokens(&'a [u32]),
+    /// Projected patches of all sequences end to end, `[patches, width]`; prompts and class tokens not counted.
+    Patches(&'a B::Buffer),
+}
+
+/// How a sequence's rows become the vector that a head reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    Mean,
+    First,
+    Last,
+}
+
+/// Where a linear head lies in a client's parameters: weight `[outputs, width]`, bias `[outputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadSlot {
     pub weight: usize,
     pub bias: usize,
     pub width: usize,
-    pub classes: usize,
-    /// Length of a client's parameters.
-    pub stride: usize,
+    /// Classes, or 1 for a regression.
+    pub outputs: usize,
+    /// Rows at the start of every sequence that pooling passes over: soft prompts.
+    pub skip: usize,
+    pub pooling: Pooling,
 }
 
-/// What the classifier says about one sequence.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a head should answer, one entry a sequence.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// Cross entropy.
+    Classes(&'a [u32]),
+    /// Squared error.
+    Values(&'a [f32]),
+}
+
+/// What a head says about one sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SequenceOutcome {
-    /// Cross entropy in nats.
+    /// Sum over the sequence's targets: cross entropies in nats, or squared errors.
     pub loss: f64,
-    /// Class with the largest logit, the lowest of equals.
+    /// Targets: 1, or the number of predicted tokens.
+    pub targets: u32,
+    /// Targets whose most likely class or token is the right one; 0 for a regression.
+    pub correct: u32,
+    /// Class with the largest logit, the lowest of equals; 0 where there are no classes.
     pub prediction: u32,
+    /// The answer of a regression; 0 elsewhere.
+    pub value: f64,
+}
+
+/// Where a head puts gradients.
+pub struct HeadGradient<'a, B: Backend> {
+    /// Weight of each of a sequence's targets in the total loss: one over the number of targets in the client's batch,
+    /// times a loss scale.
+    pub weights: &'a [f64],
+    /// `[segments, stride]`, added to.
+    pub parameters: &'a mut B::Buffer,
+    /// `[rows, width]`, written.
+    pub hidden: &'a mut B::Buffer,
 }

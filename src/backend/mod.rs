@@ -5,18 +5,23 @@
 //! `description.rs` for what its arguments mean; `nn/` is the only caller.
 //!
 //! Shapes: activations are row-major `[rows, width]`, one row a token, rows of all sequences end to end. Values that a
-//! method says it writes are overwritten, never added to, unless it says so.
+//! method says it writes are overwritten, never added to, unless it says so. Gradients of parameters are added to.
 
 pub mod cpu;
 mod description;
+mod half;
 
 pub use cpu::Cpu;
 pub use description::{
-    Activation, AttentionShape, Epilogue, GradientEpilogue, HeadSlot, Linear, Lora, LoraGradient, LoraSlot, Norm,
-    NormCache, Packing, SequenceOutcome,
+    Activation, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput, AttentionSaved,
+    AttentionShape, Columns, Content, Dropout, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue, HeadGradient,
+    HeadSlot, Linear, LinearCache, LinearSlots, LoraSlot, Norm, NormCache, NormSlots, Packing, Pooling, PrefixSlot,
+    PromptSlot, RelativeBias, Rotary, ScaleSlot, SequenceOutcome, Targets, Trainable,
 };
+pub use half::{Half, HalfCpu};
 
 /// What the learning arithmetic needs from a device.
+#[allow(clippy::too_many_arguments)]
 pub trait Backend: Send + Sync + Sized {
     /// A growable array of activations, parameters or gradients in the backend's memory.
     type Buffer: Send + Sync + Default;
@@ -36,116 +41,223 @@ pub trait Backend: Send + Sync + Sized {
     fn write(&self, values: &[f32], buffer: &mut Self::Buffer);
     /// The first `len` values of `buffer`.
     fn read(&self, buffer: &Self::Buffer, len: usize) -> Vec<f32>;
-    /// Makes room for `len` values; what they are is unspecified.
-    fn reserve(&self, buffer: &mut Self::Buffer, len: usize);
     /// Makes `buffer` hold `len` zeros.
     fn zero(&self, buffer: &mut Self::Buffer, len: usize);
+    /// The first `len` values of `from`, written to `to`.
+    fn copy(&self, from: &Self::Buffer, len: usize, to: &mut Self::Buffer);
+    /// `y += x` on the first `len` values.
+    fn add(&self, x: &Self::Buffer, len: usize, y: &mut Self::Buffer);
+    /// `y *= x` on the first `len` values.
+    fn multiply(&self, x: &Self::Buffer, len: usize, y: &mut Self::Buffer);
     /// Prepares a frozen `[outputs, inputs]` matrix for [`Backend::linear`] and its gradient.
     fn matrix(&self, values: &[f32], outputs: usize, inputs: usize) -> Self::Matrix;
 
-    /// `out[i] = words[ids[i]] + positions[position of i in its sequence]`, rows of `width`.
-    ///
-    /// Constant summands, such as BERT's single token type, are folded into `positions` by the caller.
+    /// `out[row] = content + position + token type`, `[packing.rows(), width]`; soft prompts in front.
     fn embed(
         &self,
         packing: &Packing,
-        ids: &[u32],
-        words: &Self::Buffer,
-        positions: &Self::Buffer,
-        width: usize,
+        content: Content<'_, Self>,
+        embedding: &Embedding<Self>,
+        slots: &EmbeddingSlots,
+        trainable: Trainable<'_, Self>,
         out: &mut Self::Buffer,
     );
 
-    /// `y = epilogue(x W^T + bias + sum of LoRA terms)`; the LoRA terms' inner values `x A^T` stay in `lora.reduced`.
+    /// Gradient of [`Backend::embed`]: adds to the slots' gradients and, if `d_patches` is given, writes the gradient of
+    /// the projected patches there.
+    fn embed_gradient(
+        &self,
+        packing: &Packing,
+        content: Content<'_, Self>,
+        slots: &EmbeddingSlots,
+        has_class_token: bool,
+        width: usize,
+        d_out: &Self::Buffer,
+        stride: usize,
+        gradient: &mut Self::Buffer,
+        d_patches: Option<&mut Self::Buffer>,
+    );
+
+    /// `y = epilogue(x W^T + b + low-rank terms)`, `[rows, outputs]`.
     fn linear(
         &self,
         packing: &Packing,
         x: &Self::Buffer,
         layer: &Linear<Self>,
-        lora: Lora<'_, Self>,
+        adapted: Adapted<'_, Self>,
         epilogue: Epilogue<'_, Self>,
         y: &mut Self::Buffer,
     );
 
-    /// Gradient of [`Backend::linear`] before its epilogue: adds to the LoRA tensors' gradients and, unless the
-    /// epilogue is [`GradientEpilogue::Skip`], combines `dy W + sum of LoRA terms` into `dx`.
+    /// Gradient of [`Backend::linear`] before its epilogue: adds to the slots' gradients and, unless the epilogue is
+    /// [`GradientEpilogue::Skip`], combines the input's gradient into `dx`.
     fn linear_gradient(
         &self,
         packing: &Packing,
         dy: &Self::Buffer,
         layer: &Linear<Self>,
-        lora: LoraGradient<'_, Self>,
+        adapted: AdaptedGradient<'_, Self>,
         epilogue: GradientEpilogue<'_, Self>,
         dx: &mut Self::Buffer,
     );
 
-    /// Bidirectional attention inside each sequence: `qkv` is `[rows, 3 * width]` (queries, keys, values; heads side
-    /// by side), `context` `[rows, width]`, `log_sum` `[rows, heads]` the log of each softmax's denominator.
+    /// Attention inside each sequence of `packing`: `context` `[rows, width]`, `log_sum` `[rows, heads]`.
     fn attention(
         &self,
         packing: &Packing,
         shape: AttentionShape,
-        qkv: &Self::Buffer,
+        input: &AttentionInput<'_, Self>,
         context: &mut Self::Buffer,
         log_sum: &mut Self::Buffer,
     );
 
     /// Gradient of [`Backend::attention`]; the probabilities are recomputed from `log_sum` (Dao et al. 2022).
-    #[allow(clippy::too_many_arguments)]
     fn attention_gradient(
         &self,
         packing: &Packing,
         shape: AttentionShape,
-        qkv: &Self::Buffer,
-        context: &Self::Buffer,
-        log_sum: &Self::Buffer,
+        input: &AttentionInput<'_, Self>,
+        saved: AttentionSaved<'_, Self>,
         d_context: &Self::Buffer,
-        d_qkv: &mut Self::Buffer,
+        gradient: AttentionGradient<'_, Self>,
     );
 
-    /// `out = LayerNorm(x + residual)`; `cache` receives what the gradient needs.
+    /// Turns `heads` heads of `2 * inverse_frequencies.len()` columns each, from `column` on, in rows that are `row`
+    /// values apart; `backwards` turns the other way, which is the gradient.
+    fn rotate(
+        &self,
+        packing: &Packing,
+        rotary: &Rotary,
+        heads: usize,
+        backwards: bool,
+        buffer: &mut Self::Buffer,
+        row: usize,
+        column: usize,
+    );
+
+    /// `out = norm(x + residual)`; `cache` receives what the gradient needs.
     fn norm(
         &self,
         packing: &Packing,
         x: &Self::Buffer,
         residual: Option<&Self::Buffer>,
         norm: &Norm<Self>,
+        slots: NormSlots,
+        trainable: Trainable<'_, Self>,
         out: &mut Self::Buffer,
         cache: Option<&mut NormCache<Self>>,
     );
 
-    /// `dx`, the gradient of `x + residual` under [`Backend::norm`].
+    /// The gradient of `x + residual` under [`Backend::norm`], written to `dx` or added to it; the slots' is added.
     fn norm_gradient(
         &self,
         packing: &Packing,
         dy: &Self::Buffer,
         norm: &Norm<Self>,
         cache: &NormCache<Self>,
+        slots: NormSlots,
+        trainable: Trainable<'_, Self>,
+        gradient: &mut Self::Buffer,
+        accumulate: bool,
         dx: &mut Self::Buffer,
     );
 
-    /// Mean of each sequence's rows, linear classifier, cross entropy.
-    ///
-    /// `parameters` holds one set a segment, `slot` says where the head lies in a set. With `gradient`, also writes
-    /// `d_hidden` and adds to the head's gradients, each sequence's loss weighted by `weights[sequence]`.
-    #[allow(clippy::too_many_arguments)]
+    /// `out = act(gate) * up` for `pairs` `[rows, 2 * width]`, gate first (Shazeer 2020).
+    fn gate(
+        &self,
+        packing: &Packing,
+        pairs: &Self::Buffer,
+        width: usize,
+        activation: Activation,
+        out: &mut Self::Buffer,
+    );
+
+    /// Gradient of [`Backend::gate`], written to `d_pairs`.
+    fn gate_gradient(
+        &self,
+        packing: &Packing,
+        pairs: &Self::Buffer,
+        width: usize,
+        activation: Activation,
+        d_out: &Self::Buffer,
+        d_pairs: &mut Self::Buffer,
+    );
+
+    /// Multiplies columns `column..column + slot.columns` of `x` by the client's factors; `before`, `[rows,
+    /// slot.columns]`, receives what they were.
+    fn scale(
+        &self,
+        packing: &Packing,
+        slot: ScaleSlot,
+        trainable: Trainable<'_, Self>,
+        x: &mut Self::Buffer,
+        row: usize,
+        column: usize,
+        before: Option<&mut Self::Buffer>,
+    );
+
+    /// Gradient of [`Backend::scale`]: adds to the factors' gradient, multiplies the same columns of `dx` in place.
+    fn scale_gradient(
+        &self,
+        packing: &Packing,
+        slot: ScaleSlot,
+        trainable: Trainable<'_, Self>,
+        before: &Self::Buffer,
+        gradient: &mut Self::Buffer,
+        dx: &mut Self::Buffer,
+        row: usize,
+        column: usize,
+    );
+
+    /// `y += scale * (act(x D^T + d) U^T + u)`; `cache` receives what the gradient needs.
+    fn adapter(
+        &self,
+        packing: &Packing,
+        x: &Self::Buffer,
+        slot: AdapterSlot,
+        trainable: Trainable<'_, Self>,
+        cache: &mut AdapterCache<Self>,
+        y: &mut Self::Buffer,
+    );
+
+    /// Gradient of [`Backend::adapter`]: adds to the slot's gradients and, if given, to `dx`. `scratch` is working memory.
+    fn adapter_gradient(
+        &self,
+        packing: &Packing,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        slot: AdapterSlot,
+        trainable: Trainable<'_, Self>,
+        cache: &AdapterCache<Self>,
+        scratch: &mut Self::Buffer,
+        gradient: &mut Self::Buffer,
+        dx: Option<&mut Self::Buffer>,
+    );
+
+    /// Pooling, linear head, loss. With `gradient`, also writes `d_hidden` and adds to the head's gradients.
     fn classify(
         &self,
         packing: &Packing,
         hidden: &Self::Buffer,
         slot: HeadSlot,
-        parameters: &Self::Buffer,
-        labels: &[u32],
+        trainable: Trainable<'_, Self>,
+        targets: Targets<'_>,
         gradient: Option<HeadGradient<'_, Self>>,
     ) -> Vec<SequenceOutcome>;
-}
 
-/// Where [`Backend::classify`] puts gradients.
-pub struct HeadGradient<'a, B: Backend> {
-    /// Weight of each sequence's loss in the total, usually one over the client's batch size.
-    pub weights: &'a [f64],
-    /// `[segments, slot.stride]`, added to.
-    pub parameters: &'a mut B::Buffer,
-    /// `[rows, width]`, written.
-    pub hidden: &'a mut B::Buffer,
+    /// Next-token prediction: logits `scale * hidden W^T` over the vocabulary, cross entropy.
+    ///
+    /// `weight` is the client's own `W` in place of the frozen one, such as a tied embedding that is trained. `targets`
+    /// has one entry a row, `u32::MAX` where nothing is predicted.
+    fn predict_tokens(
+        &self,
+        packing: &Packing,
+        hidden: &Self::Buffer,
+        output: &Linear<Self>,
+        weight: Option<usize>,
+        scale: f64,
+        trainable: Trainable<'_, Self>,
+        targets: &[u32],
+        gradient: Option<HeadGradient<'_, Self>>,
+    ) -> Vec<SequenceOutcome>;
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Commands parse, call the library and print; they hold no logic of their own.
 
+mod adapter;
 mod check;
 mod common;
 mod compare;
@@ -22,6 +23,7 @@ Examples:
   deft check scenarios/quickstart.yaml                   what would run, does it fit, how long will it take
   deft search scenarios/search/split_and_aggregation.yaml --resume
   deft compare results/quickstart/*                      several runs on one plot
+  deft adapter export results/quickstart/<id>            what was trained, for Hugging Face's peft
   deft list hardware                                     names that scenarios may use
 
 Emulates device-edge cooperative fine-tuning of foundation models: time, traffic and energy by discrete-event
@@ -47,6 +49,8 @@ enum Command {
     Plot(plot::Arguments),
     /// Put several finished runs on one plot
     Compare(compare::Arguments),
+    /// Export, import and look at trained parameters
+    Adapter(adapter::Arguments),
     /// List the names that scenarios may use
     List(list::Arguments),
 }
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Search(arguments) => search::execute(&arguments),
         Command::Plot(arguments) => plot::execute(&arguments),
         Command::Compare(arguments) => compare::execute(&arguments),
+        Command::Adapter(arguments) => adapter::execute(&arguments),
         Command::List(arguments) => list::execute(&arguments),
     };
     match outcome {

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::common::{ComputeArguments, ScenarioArguments, VERSION};
 use super::progress::RunProgress;
-use crate::experiment::{self, Options, WhenToCompute};
+use crate::experiment::{self, FinalModels, Options, WhenToCompute};
 use crate::results::{self, RunDescription};
 use clap::Args;
 use std::io::Write as _;
@@ -30,6 +30,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options { when: WhenToCompute::AsRoundsEnd, trace: arguments.trace, watch: &watch };
     let trial = experiment::run(&scenario, &store, &options)?;
     progress.finish();
+    let adapters = trial.models.as_ref().map(FinalModels::adapters).transpose()?.unwrap_or_default();
 
     let resolved_yaml = scenario.to_yaml();
     let description = RunDescription {
@@ -40,6 +41,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
         wall_seconds: started.elapsed().as_secs_f64(),
         threads,
         backend: if scenario.training.is_some() { "cpu" } else { "none" },
+        adapters: &adapters,
     };
     let mut write_trace = |out: &mut dyn std::io::Write| out.write_all(trial.trace.as_deref().unwrap_or_default());
     let trace: Option<results::TraceWriter<'_>> = trial.trace.is_some().then_some(&mut write_trace as _);

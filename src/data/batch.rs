@@ -53,6 +53,11 @@ impl PackedBatch {
         &self.tokens[self.offsets[i]..self.offsets[i + 1]]
     }
 
+    /// Rows of sequence `i`: tokens of a text, patches of an image.
+    pub fn length(&self, i: usize) -> usize {
+        self.offsets[i + 1] - self.offsets[i]
+    }
+
     /// Lengths in rows, in order.
     pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
         self.offsets.windows(2).map(|w| w[1] - w[0])
@@ -95,6 +100,11 @@ impl TargetText {
 
     pub fn sequence(&self, i: usize) -> &[u32] {
         &self.tokens[self.offsets[i]..self.offsets[i + 1]]
+    }
+
+    /// Tokens of sequence `i`.
+    pub fn length(&self, i: usize) -> usize {
+        self.offsets[i + 1] - self.offsets[i]
     }
 
     /// Lengths in tokens, in order.

@@ -1,5 +1,7 @@
 //! What can be wrong with data; every message names the place and says what would be right.
 
+use super::ImageSize;
+
 /// Errors of data sets, their files, and their division among devices. Rows are lines of the file, the header being
 /// line 1.
 #[derive(Debug, thiserror::Error)]
@@ -7,6 +9,8 @@
 pub enum DataError {
     #[error("there is no vendored data set `{name}`{}; known are {known}", suggestion(.closest))]
     UnknownDataset { name: String, closest: Option<String>, known: String },
+    #[error("data set `{dataset}` cannot be read for {task}; it serves {served}")]
+    TaskNotServed { dataset: String, task: &'static str, served: String },
     #[error("{file}: cannot be read: {cause}")]
     Unreadable { file: String, cause: String },
     #[error("{file}: the format of a data file follows from its name: .tsv or .csv, optionally followed by .gz")]
@@ -19,8 +23,8 @@ pub enum DataError {
     NotUtf8 { file: String, row: u64 },
     #[error("{file}: line {row}: {cause}")]
     Row { file: String, row: u64, cause: String },
-    #[error("{file}: line {row}: the text is empty")]
-    EmptyText { file: String, row: u64 },
+    #[error("{file}: line {row}: the {what} is empty")]
+    EmptyField { file: String, row: u64, what: &'static str },
     #[error("{file}: line {row}: split `{found}`, expected train or test")]
     UnknownSplit { file: String, row: u64, found: String },
     #[error("{file}: line {row}: unknown label `{found}`; known are {known}")]
@@ -31,10 +35,18 @@ pub enum DataError {
     OneClass { file: String, label: String },
     #[error("data sets cannot be joined: `{first}` has the classes {first_classes}, `{other}` has {other_classes}")]
     ClassesDiffer { first: String, first_classes: String, other: String, other_classes: String },
+    #[error("data sets cannot be joined: `{first}` is for {first_kind}, `{other}` for {other_kind}")]
+    KindsDiffer { first: String, first_kind: String, other: String, other_kind: String },
     #[error("a joined data set needs at least one part")]
     NothingToJoin,
     #[error("{dataset}: {split} example {index} cannot be tokenised: {cause}")]
     Tokenize { dataset: String, split: &'static str, index: usize, cause: String },
+    #[error("{dataset}: holds {found}, the model reads {expected}")]
+    WrongInput { dataset: String, found: String, expected: String },
+    #[error(
+        "{dataset}: images of {size} cannot be cut into patches of {patch_px} x {patch_px}; a side must be a multiple"
+    )]
+    Patch { dataset: String, size: ImageSize, patch_px: usize },
     #[error("cannot deal {examples} training examples to {devices} devices: {cause}")]
     Partition { examples: usize, devices: usize, cause: String },
     #[error("mini-batches of device `{device}`: {cause}")]

@@ -1,36 +1,74 @@
-//! Reads a data set from a table of text, label and split.
+//! Reads a data set from a user's table: a row an example, for any task.
 
 use super::error::list;
-use super::{DataError, Dataset, Example};
+use super::rows::{Format, Row, Rows};
+use super::{DataError, Dataset, Example, ImageSize, Input, Target, TaskKind};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
-/// Which columns of a table mean what.
+/// What a table is read for, and which of its columns mean what. Columns that the task does not need are ignored.
+///
+/// | task | columns |
+/// |---|---|
+/// | classification | text, label, split |
+/// | regression | text, label (a finite number), split |
+/// | language model | text, split |
+/// | sequence to sequence | text, target, split |
+/// | images | label, split, and `p0`, `p1`, ...: whole numbers from 0 to 255, `[channel, y, x]` |
 #[derive(Clone, Debug)]
 pub struct TableOptions {
+    pub task: TaskKind,
     pub text_column: String,
     pub label_column: String,
+    /// The text to write for a text.
+    pub target_column: String,
     /// Its values are `train` and `test`.
     pub split_column: String,
     /// The labels allowed, in the order of their class indices. `None`: those of the training rows, in numerical order
     /// if all are integers, alphabetical otherwise.
     pub classes: Option<Vec<String>>,
+    /// Size of the images. `None`: what their number of pixels says, n^2 being grey and 3 n^2 RGB.
+    pub image: Option<ImageSize>,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { text_column: "text".into(), label_column: "label".into(), split_column: "split".into(), classes: None }
+        Self::for_task(TaskKind::default())
     }
 }
 
-/// How fields are separated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Tabs between fields; a quotation mark is an ordinary character.
-    Tsv,
-    /// RFC 4180.
-    Csv,
+impl TableOptions {
+    /// The columns `text`, `label`, `target` and `split`.
+    pub fn for_task(task: TaskKind) -> Self {
+        Self {
+            task,
+            text_column: "text".into(),
+            label_column: "label".into(),
+            target_column: "target".into(),
+            split_column: "split".into(),
+            classes: None,
+            image: None,
+        }
+    }
+
+    /// The column that holds what to answer, and how messages call it.
+    fn answer(&self) -> Option<(&str, &'static str)> {
+        match self.task {
+            TaskKind::LanguageModel => None,
+            TaskKind::SequenceToSequence => Some((&self.target_column, "target")),
+            TaskKind::Classification | TaskKind::Regression | TaskKind::Images => Some((&self.label_column, "label")),
+        }
+    }
+
+    /// The columns that the task needs; the first stands for all of an image's.
+    fn wanted(&self) -> Vec<&str> {
+        let input = if self.task == TaskKind::Images { "p0" } else { self.text_column.as_str() };
+        match self.answer() {
+            Some((answer, _)) => vec![input, answer, &self.split_column],
+            None => vec![input, &self.split_column],
+        }
+    }
 }
 
 pub(super) fn read(path: &Path, options: &TableOptions) -> Result<Dataset, DataError> {
@@ -53,20 +91,33 @@ pub(super) fn read(path: &Path, options: &TableOptions) -> Result<Dataset, DataE
     parse(&file, stem, &bytes, format, options)
 }
 
+/// Decompresses a gzip file of one or several members. Tables shrink to a tenth or so; a file that would grow far beyond
+/// what that explains is refused, for a few kilobytes of gzip can ask for gigabytes of memory.
 pub(super) fn gunzip(bytes: &[u8], file: &str) -> Result<Vec<u8>, DataError> {
+    const ALWAYS_ALLOWED: u64 = 64 << 20;
+    const LARGEST_RATIO: u64 = 100;
+    let limit = ALWAYS_ALLOWED + LARGEST_RATIO * bytes.len() as u64;
+    let unreadable = |cause: String| DataError::Unreadable { file: file.to_owned(), cause };
     let mut plain = Vec::new();
-    match flate2::read::GzDecoder::new(bytes).read_to_end(&mut plain) {
-        Ok(_) => Ok(plain),
-        Err(e) => Err(DataError::Unreadable { file: file.to_owned(), cause: format!("not a whole gzip file: {e}") }),
+    flate2::read::MultiGzDecoder::new(bytes)
+        .take(limit + 1)
+        .read_to_end(&mut plain)
+        .map_err(|e| unreadable(format!("not a whole gzip file: {e}")))?;
+    if plain.len() as u64 > limit {
+        return Err(unreadable(format!(
+            "{} bytes of gzip expand to more than {limit}; if that is meant, decompress the file first",
+            bytes.len()
+        )));
     }
+    Ok(plain)
 }
 
-/// One checked row whose label has no index yet.
-struct Row {
+/// One checked row whose answer is still as it was written.
+struct Draft {
     line: u64,
-    text: String,
-    label: String,
     test: bool,
+    input: Input,
+    answer: String,
 }
 
 /// `file` is for messages, `name` becomes the data set's name.
@@ -77,87 +128,129 @@ pub(super) fn parse(
     format: Format,
     options: &TableOptions,
 ) -> Result<Dataset, DataError> {
-    let rows = rows(file, bytes, format, options)?;
+    let rows = Rows::new(file, bytes, format, &options.wanted())?;
+    let columns = Columns::find(&rows, options)?;
+    let mut drafts = Vec::new();
+    rows.for_each(|row| {
+        drafts.push(columns.draft(&row)?);
+        Ok(())
+    })?;
+    let image = match columns.input {
+        InputColumns::Pixels(_, size) => Some(size),
+        InputColumns::Text(_) => None,
+    };
     for (split, test) in [("train", false), ("test", true)] {
-        if !rows.iter().any(|r| r.test == test) {
+        if !drafts.iter().any(|d| d.test == test) {
             return Err(DataError::NoRows { file: file.into(), split });
         }
     }
-    let classes = options.classes.clone().unwrap_or_else(|| classes_of(&rows));
+    let classes = match (&options.classes, options.task.has_classes()) {
+        (_, false) => vec![],
+        (Some(classes), true) => classes.clone(),
+        (None, true) => classes_of(&drafts),
+    };
     if let [label] = classes.as_slice() {
         return Err(DataError::OneClass { file: file.into(), label: label.clone() });
     }
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for row in rows {
-        let Some(label) = classes.iter().position(|c| *c == row.label) else {
-            let known = list(&classes);
-            return Err(DataError::UnknownLabel { file: file.into(), row: row.line, found: row.label, known });
-        };
-        let half = if row.test { &mut test } else { &mut train };
-        half.push(Example { text: row.text, label: label as u32 });
+    for draft in drafts {
+        let target = target(file, draft.line, draft.answer, options.task, &classes)?;
+        let half = if draft.test { &mut test } else { &mut train };
+        half.push(Example { input: draft.input, target });
     }
-    Ok(Dataset::single(name.into(), classes, train, test))
+    Ok(Dataset { classes, image, ..Dataset::single(name.into(), options.task, train, test) })
 }
 
-fn rows(file: &str, bytes: &[u8], format: Format, options: &TableOptions) -> Result<Vec<Row>, DataError> {
-    let wanted = [&options.text_column, &options.label_column, &options.split_column];
-    let bad_row = |row: u64, cause: String| DataError::Row { file: file.into(), row, cause };
-    let delimiter = if format == Format::Tsv { b'\t' } else { b',' };
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).quoting(format == Format::Csv).from_reader(bytes);
+/// Where the fields that a task needs stand.
+struct Columns {
+    input: InputColumns,
+    /// And how messages call it.
+    answer: Option<(usize, &'static str)>,
+    split: usize,
+}
 
-    let header = reader.byte_headers().map_err(|e| bad_row(1, e.to_string()))?.clone();
-    if header.is_empty() {
-        return Err(DataError::Empty { file: file.into(), expected: list(&wanted) });
-    }
-    let mut columns = [0; 3];
-    for (column, name) in columns.iter_mut().zip(wanted) {
-        *column = header.iter().position(|h| h == name.as_bytes()).ok_or_else(|| {
-            let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
-            DataError::MissingColumn { file: file.into(), column: name.clone(), found: list(&found) }
-        })?;
+enum InputColumns {
+    Text(usize),
+    /// In the order of the pixels.
+    Pixels(Vec<usize>, ImageSize),
+}
+
+impl Columns {
+    fn find(rows: &Rows<'_>, options: &TableOptions) -> Result<Self, DataError> {
+        let input = if options.task == TaskKind::Images {
+            let pixels = rows.pixel_columns()?;
+            let size = image_size(rows, pixels.len(), options.image)?;
+            InputColumns::Pixels(pixels, size)
+        } else {
+            InputColumns::Text(rows.column(&options.text_column)?)
+        };
+        let answer = match options.answer() {
+            Some((name, what)) => Some((rows.column(name)?, what)),
+            None => None,
+        };
+        Ok(Self { input, answer, split: rows.column(&options.split_column)? })
     }
 
-    let mut rows = Vec::new();
-    let mut record = csv::ByteRecord::new();
-    // The csv crate counts blank lines before a record, and the second half of a CRLF, as part of it.
-    let line_of = |p: &csv::Position| {
-        let skipped = bytes[p.byte() as usize..].iter().take_while(|b| matches!(b, b'\r' | b'\n'));
-        p.line() + skipped.filter(|b| **b == b'\n').count() as u64
-    };
-    loop {
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(rows),
-            Err(e) => {
-                let cause = match e.kind() {
-                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                        format!("{len} fields, the header has {expected_len}")
-                    }
-                    _ => e.to_string(),
-                };
-                return Err(bad_row(e.position().map_or(1, line_of), cause));
+    fn draft(&self, row: &Row<'_>) -> Result<Draft, DataError> {
+        let input = match &self.input {
+            InputColumns::Text(column) => Input::Text(row.filled(*column, "text")?.into()),
+            InputColumns::Pixels(columns, _) => {
+                Input::Image(columns.iter().enumerate().map(|(n, &c)| pixel(row, c, n)).collect::<Result<_, _>>()?)
             }
-        }
-        let line = record.position().map_or(1, line_of);
-        let field = |i: usize| std::str::from_utf8(&record[columns[i]]).map(str::trim);
-        let (Ok(text), Ok(label), Ok(split)) = (field(0), field(1), field(2)) else {
-            return Err(DataError::NotUtf8 { file: file.into(), row: line });
         };
-        if text.is_empty() {
-            return Err(DataError::EmptyText { file: file.into(), row: line });
-        }
-        let test = match split {
-            "train" => false,
-            "test" => true,
-            _ => return Err(DataError::UnknownSplit { file: file.into(), row: line, found: split.into() }),
+        let answer = match self.answer {
+            Some((column, what)) => row.filled(column, what)?.into(),
+            None => String::new(),
         };
-        rows.push(Row { line, text: text.into(), label: label.into(), test });
+        Ok(Draft { line: row.line, test: row.is_test(self.split)?, input, answer })
+    }
+}
+
+fn image_size(rows: &Rows<'_>, columns: usize, wanted: Option<ImageSize>) -> Result<ImageSize, DataError> {
+    match wanted {
+        Some(size) if size.bytes() == columns => Ok(size),
+        Some(size) => {
+            Err(rows.header_error(format!("{columns} pixel columns, images of {size} have {}", size.bytes())))
+        }
+        None => ImageSize::of_bytes(columns).ok_or_else(|| {
+            rows.header_error(format!(
+                "{columns} pixel columns make no square image, neither grey (n x n) nor RGB (3 x n x n)"
+            ))
+        }),
+    }
+}
+
+/// The number in column `column`, which is pixel `number`.
+fn pixel(row: &Row<'_>, column: usize, number: usize) -> Result<u8, DataError> {
+    let field = row.field(column)?;
+    field
+        .parse()
+        .map_err(|_| row.error(format!("pixel `p{number}` is `{field}`, expected a whole number from 0 to 255")))
+}
+
+/// What `answer` means for the task.
+fn target(file: &str, row: u64, answer: String, task: TaskKind, classes: &[String]) -> Result<Target, DataError> {
+    let file = || file.to_owned();
+    match task {
+        TaskKind::Classification | TaskKind::Images => match classes.iter().position(|c| *c == answer) {
+            Some(class) => Ok(Target::Class(class as u32)),
+            None => Err(DataError::UnknownLabel { file: file(), row, found: answer, known: list(classes) }),
+        },
+        TaskKind::Regression => match answer.parse::<f32>() {
+            Ok(value) if value.is_finite() => Ok(Target::Value(value)),
+            _ => {
+                let cause = format!("label `{answer}`, expected a finite number (regression)");
+                Err(DataError::Row { file: file(), row, cause })
+            }
+        },
+        TaskKind::SequenceToSequence => Ok(Target::Text(answer)),
+        TaskKind::LanguageModel => Ok(Target::Itself),
     }
 }
 
 /// The labels of the training rows: a label that only test rows have could not be learnt.
-fn classes_of(rows: &[Row]) -> Vec<String> {
-    let labels: BTreeSet<&str> = rows.iter().filter(|r| !r.test).map(|r| r.label.as_str()).collect();
+fn classes_of(drafts: &[Draft]) -> Vec<String> {
+    let labels: BTreeSet<&str> = drafts.iter().filter(|d| !d.test).map(|d| d.answer.as_str()).collect();
     let mut classes: Vec<String> = labels.into_iter().map(String::from).collect();
     if classes.iter().all(|c| c.parse::<i64>().is_ok()) {
         classes.sort_by_key(|c| c.parse::<i64>().unwrap_or_default());
@@ -166,52 +259,5 @@ fn classes_of(rows: &[Row]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tsv(text: &str) -> Result<Dataset, DataError> {
-        parse("f.tsv", "f", text.as_bytes(), Format::Tsv, &TableOptions::default())
-    }
-
-    #[test]
-    fn columns_may_stand_in_any_order_and_labels_become_indices() {
-        let d = tsv("split\tid\ttext\tlabel\ntrain\t7\t say \"hi \t10\ntest\t8\tyo\t9\n\ntrain\t9\tho\t9\n").unwrap();
-        assert_eq!(d.classes, ["9", "10"]);
-        assert_eq!(d.train[0], Example { text: "say \"hi".into(), label: 1 });
-        assert_eq!((d.train.len(), d.test.len(), d.test[0].label), (2, 1, 0));
-    }
-
-    #[test]
-    fn csv_fields_may_be_quoted_and_span_lines() {
-        let text = "\u{feff}text,label,split\n\"one, two\nthree\",a,train\nx,b,train\ny,b,test\nz,c,test\n";
-        let mut options =
-            TableOptions { classes: Some(["a", "b", "c"].map(String::from).to_vec()), ..Default::default() };
-        let d = parse("f.csv", "f", text.as_bytes(), Format::Csv, &options).unwrap();
-        assert_eq!(d.train[0].text, "one, two\nthree");
-        assert_eq!(d.test[1].label, 2);
-        options.classes = None;
-        let message = parse("f.csv", "f", text.as_bytes(), Format::Csv, &options).unwrap_err().to_string();
-        assert_eq!(message, "f.csv: line 6: unknown label `c`; known are `a`, `b`");
-    }
-
-    #[test]
-    fn each_mistake_is_named_with_its_line() {
-        let header = "text\tlabel\tsplit\n";
-        let message = |body: &str| tsv(&format!("{header}{body}")).unwrap_err().to_string();
-        assert_eq!(message("a\t0\ttrain\nb\t1\n"), "f.tsv: line 3: 2 fields, the header has 3");
-        assert_eq!(message("a\t0\ttrain\n\n \t1\ttest\n"), "f.tsv: line 4: the text is empty");
-        assert_eq!(message("a\t0\ttrain\r\nb\t1\r\n"), "f.tsv: line 3: 2 fields, the header has 3");
-        assert_eq!(message("a\t0\ttrain\r\n\r\n \t1\ttest\r\n"), "f.tsv: line 4: the text is empty");
-        assert_eq!(message("a\t0\tdev\n"), "f.tsv: line 2: split `dev`, expected train or test");
-        assert!(message("a\t0\ttrain\n").contains("no row has split `test`"));
-        assert!(message("a\t0\ttest\n").contains("no row has split `train`"));
-        assert!(message("").contains("no row has split `train`"));
-        assert!(message("a\t0\ttrain\nb\t0\ttest\n").contains("all rows have label `0`"));
-        assert!(tsv("").unwrap_err().to_string().contains("is empty; expected a header line"));
-        let missing = tsv("text\tclass\tsplit\na\t0\ttrain\n").unwrap_err().to_string();
-        assert_eq!(missing, "f.tsv: column `label` is missing; the header has `text`, `class`, `split`");
-        let latin1 = b"text\tlabel\tsplit\na\t0\ttrain\ncaf\xe9\t1\ttest\n";
-        let e = parse("f.tsv", "f", latin1, Format::Tsv, &TableOptions::default()).unwrap_err();
-        assert!(matches!(e, DataError::NotUtf8 { row: 3, .. }), "{e}");
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

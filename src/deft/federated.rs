@@ -23,13 +23,13 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
 }
 
 async fn device_round(run: &Run<'_>, round: usize, device: DeviceId, global: StateHandle) -> Result<Delivery, Lost> {
-    let adapters = run.world.demand().device_side_bytes();
-    run.world.download(device, adapters, Content::Adapters).await?;
+    let demand = run.world.demand();
+    run.world.download(device, demand.update_down_bytes(), Content::Adapters).await?;
     let mut update = Delivery::starting_from(device, global);
     for step in run.steps_of(round) {
         run.world.train_on_device(device, &run.learn.batch_shape(client_of(device), step)).await?;
         update.step(run.learn, client_of(device), step);
     }
-    aggregation::upload(run.world, run.plan, device, adapters).await?;
+    aggregation::upload(run.world, run.plan, device, demand.update_up_bytes()).await?;
     Ok(update)
 }

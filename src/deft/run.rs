@@ -40,6 +40,8 @@ pub struct PlayedRound {
 #[derive(Default)]
 pub struct Played {
     pub rounds: Vec<PlayedRound>,
+    /// What the last round left: one state, or one a device where devices keep their own.
+    pub models: Vec<StateHandle>,
     pub initial: Option<EvaluationHandle>,
     pub reached_accuracy: bool,
     pub ran_out_of_devices: bool,
@@ -148,6 +150,7 @@ impl<'a> Run<'a> {
         let reached = self.watch_round(round, &played)?;
         let mut all = self.played.borrow_mut();
         all.rounds.push(played);
+        all.models = models.to_vec();
         all.reached_accuracy = reached;
         Ok(EndOfRound { last: last || reached })
     }

@@ -5,14 +5,16 @@
 
 mod assemble;
 mod estimate;
+mod final_models;
 mod record;
 
 pub use estimate::{Estimate, MemoryNeed, estimate};
+pub use final_models::FinalModels;
 pub use record::{DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord};
 
 use crate::deft::{self, Run};
 pub use crate::deft::{Progress, WhenToCompute};
-use crate::fomo::{self, Architecture, FomoError};
+use crate::fomo::{self, Architecture, CheckpointError, ConfigError, FomoError, ModelFiles};
 use crate::learning::{Learning, LearningError, Store, Task};
 use crate::random::Streams;
 use crate::scenario::Scenario;
@@ -30,6 +32,10 @@ pub enum ExperimentError {
     World(#[from] WorldError),
     #[error(transparent)]
     Fomo(#[from] FomoError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("the model `{name}` is not known; `deft list models` names all")]
     UnknownModel { name: String },
     #[error(transparent)]
@@ -45,21 +51,24 @@ pub struct Options<'a> {
     pub watch: &'a dyn Fn(u64, Progress),
 }
 
-/// A record, and a timeline if one was asked for (Chrome trace-event JSON).
+/// A record, a timeline if one was asked for (Chrome trace-event JSON), and the models of the first replication.
 pub struct Trial {
     pub record: Record,
     pub trace: Option<Vec<u8>>,
+    /// `None` without training.
+    pub models: Option<FinalModels>,
 }
 
 /// Runs all replications of `scenario`.
 pub fn run(scenario: &Scenario, store: &Arc<Store>, options: &Options<'_>) -> Result<Trial, ExperimentError> {
     let architecture = architecture(scenario)?;
-    let mut trial = Trial { record: Record { replications: vec![] }, trace: None };
+    let mut trial = Trial { record: Record { replications: vec![] }, trace: None, models: None };
     for replication in 0..scenario.replications {
         let trace = options.trace && replication == 0;
-        let (record, timeline) = replicate(scenario, &architecture, replication, store, options, trace)?;
-        trial.record.replications.push(record);
-        trial.trace = trial.trace.or(timeline);
+        let replicated = replicate(scenario, &architecture, replication, store, options, trace)?;
+        trial.record.replications.push(replicated.record);
+        trial.trace = trial.trace.or(replicated.timeline);
+        trial.models = trial.models.or(replicated.models);
     }
     Ok(trial)
 }
@@ -72,13 +81,26 @@ pub fn run_replication(
     options: &Options<'_>,
 ) -> Result<ReplicationRecord, ExperimentError> {
     let architecture = architecture(scenario)?;
-    Ok(replicate(scenario, &architecture, replication, store, options, false)?.0)
+    Ok(replicate(scenario, &architecture, replication, store, options, false)?.record)
 }
 
-/// The geometry of the scenario's model.
+/// The geometry of the scenario's model: that of its name, or else what its checkpoint says of itself.
 pub fn architecture(scenario: &Scenario) -> Result<Architecture, ExperimentError> {
-    let name = &scenario.model.architecture;
-    fomo::preset(name).ok_or_else(|| ExperimentError::UnknownModel { name: name.clone() })
+    let model = &scenario.model;
+    match (&model.architecture, model.checkpoint.path()) {
+        (Some(name), _) => fomo::preset(name).ok_or_else(|| ExperimentError::UnknownModel { name: name.clone() }),
+        (None, Some(path)) => ModelFiles::open(path)?
+            .architecture()?
+            .ok_or_else(|| ExperimentError::UnknownModel { name: path.display().to_string() }),
+        (None, None) => Err(ExperimentError::UnknownModel { name: String::new() }),
+    }
+}
+
+/// One replication as it was played.
+struct Replicated {
+    record: ReplicationRecord,
+    timeline: Option<Vec<u8>>,
+    models: Option<FinalModels>,
 }
 
 fn replicate(
@@ -88,7 +110,7 @@ fn replicate(
     store: &Arc<Store>,
     options: &Options<'_>,
     trace: bool,
-) -> Result<(ReplicationRecord, Option<Vec<u8>>), ExperimentError> {
+) -> Result<Replicated, ExperimentError> {
     let streams = Streams::new(scenario.seed, replication);
     let task = Arc::new(Task::new(scenario, architecture, streams, store)?);
     let learn = Learning::new(task, store.clone());
@@ -97,11 +119,14 @@ fn replicate(
     let watch = |progress| (options.watch)(replication, progress);
     let run = Run::new(&world, &learn, &scenario.technique, scenario.training.as_ref(), options.when, &watch);
     sim.run(deft::play(&run))??;
-    let record = assemble::replication(replication, &world, &learn, run.finish())?;
+    let played = run.finish();
+    let models = played.models.clone();
+    let record = assemble::replication(replication, &world, &learn, played)?;
     let timeline = trace.then(|| {
         let mut json = vec![];
         world.trace().write_json(&mut json).expect("writing to memory does not fail");
         json
     });
-    Ok((record, timeline))
+    let models = FinalModels::new(&world, learn, &models);
+    Ok(Replicated { record, timeline, models })
 }

@@ -4,17 +4,21 @@
 //! is mapped, not read, and only the tensors asked for become `f32`. Nothing in a file is trusted: a header that does
 //! not fit the bytes is an error, and no allocation is larger than what the file's own size can back.
 
-use super::half_precision::{bf16_to_f32, f16_to_f32};
+use super::bytes::Bytes;
+use super::spelling::spellings;
 use super::tensor_source::{CheckpointError, TensorSource};
-use memmap2::Mmap;
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Published BERT checkpoints come with and without it.
-const OPTIONAL_PREFIX: &str = "bert.";
 const SCALE_SUFFIX: &str = ".scale";
+/// The whole of a model in one file, as model hubs call it.
+pub(super) const SINGLE_FILE: &str = "model.safetensors";
+/// Which tensor is in which of several files.
+pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
+const TYPES: &str = "F32, F16, BF16 or I8 with a scale";
 /// The length of the header, before the header.
 const LENGTH_BYTES: usize = 8;
 
@@ -37,47 +41,16 @@ struct Shard {
     metadata: Metadata,
 }
 
-#[derive(Debug)]
-enum Bytes {
-    Embedded(&'static [u8]),
-    Mapped(Mmap),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Embedded(bytes) => bytes,
-            Self::Mapped(map) => map,
-        }
-    }
-}
-
 impl SafetensorsCheckpoint {
     /// Opens a file, or a folder as model hubs lay it out: `model.safetensors`, or the shards that
     /// `model.safetensors.index.json` names.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        if !path.is_dir() {
-            return Self::open_shards(&[path.to_path_buf()]);
-        }
-        let (single, index) = (path.join("model.safetensors"), path.join("model.safetensors.index.json"));
-        if single.is_file() || !index.is_file() {
-            return Self::open_shards(&[single]);
-        }
-        Self::open_shards(&shard_paths(path, &index)?)
+        Self::open_shards(&files_at(path)?)
     }
 
     /// Opens the shards of one checkpoint; a tensor may stand in one of them only.
     pub fn open_shards(paths: &[PathBuf]) -> Result<Self, CheckpointError> {
-        let open = |path: &PathBuf| {
-            let file = path.display().to_string();
-            let unreadable =
-                |e: std::io::Error| CheckpointError::Unreadable { file: file.clone(), cause: e.to_string() };
-            let handle = std::fs::File::open(path).map_err(unreadable)?;
-            // SAFETY: the mapping is private to this struct and only read; that nobody shortens the file
-            // meanwhile is asked of the user in the documentation of this type.
-            let map = unsafe { Mmap::map(&handle) }.map_err(unreadable)?;
-            Shard::new(file, Bytes::Mapped(map))
-        };
+        let open = |path: &PathBuf| Shard::new(path.display().to_string(), Bytes::map(path)?);
         Self::from_shards(paths.iter().map(open).collect::<Result<_, _>>()?)
     }
 
@@ -120,14 +93,9 @@ impl SafetensorsCheckpoint {
         self.shards.iter().map(|s| s.file.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The tensor under `name`, with or without the optional prefix: the shard, the name found, what its header says.
+    /// The tensor under one of the spellings of `name`: the shard, the name found, what its header says.
     fn find(&self, name: &str) -> Result<(&Shard, String, &TensorInfo), CheckpointError> {
-        let other = match name.strip_prefix(OPTIONAL_PREFIX) {
-            Some(bare) => bare.to_owned(),
-            None => format!("{OPTIONAL_PREFIX}{name}"),
-        };
-        [name.to_owned(), other]
-            .into_iter()
+        spellings(name)
             .find_map(|candidate| {
                 let shard = &self.shards[*self.index.get(&candidate)?];
                 let info = shard.metadata.info(&candidate)?;
@@ -151,8 +119,8 @@ impl TensorSource for SafetensorsCheckpoint {
         let bytes = shard.data(info);
         let values = match info.dtype {
             Dtype::F32 => decode(bytes, f32::from_le_bytes),
-            Dtype::F16 => decode(bytes, |b| f16_to_f32(u16::from_le_bytes(b))),
-            Dtype::BF16 => decode(bytes, |b| bf16_to_f32(u16::from_le_bytes(b))),
+            Dtype::F16 => decode(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => decode(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             Dtype::I8 => {
                 let rows = shape.first().copied().unwrap_or(1);
                 let scale = self.scale(&found_name, rows)?;
@@ -160,7 +128,7 @@ impl TensorSource for SafetensorsCheckpoint {
             }
             other => {
                 let (file, found) = (shard.file.clone(), format!("{other:?}"));
-                return Err(CheckpointError::Type { file, tensor: found_name, found });
+                return Err(CheckpointError::Type { file, tensor: found_name, found, expected: TYPES });
             }
         };
         if values.iter().any(|v| !v.is_finite()) {
@@ -169,6 +137,10 @@ impl TensorSource for SafetensorsCheckpoint {
         }
         Ok(values)
     }
+
+    fn has(&self, name: &str) -> bool {
+        self.find(name).is_ok()
+    }
 }
 
 impl SafetensorsCheckpoint {
@@ -176,7 +148,7 @@ impl SafetensorsCheckpoint {
         let (shard, scale_name, info) = self.find(&format!("{name}{SCALE_SUFFIX}"))?;
         if info.dtype != Dtype::F32 {
             let (file, found) = (shard.file.clone(), format!("{:?}", info.dtype));
-            return Err(CheckpointError::Type { file, tensor: scale_name, found });
+            return Err(CheckpointError::Type { file, tensor: scale_name, found, expected: "F32" });
         }
         self.tensor(&scale_name, &[rows])
     }
@@ -196,6 +168,16 @@ impl Shard {
         let (begin, end) = info.data_offsets;
         &self.bytes.as_slice()[self.data_start + begin..self.data_start + end]
     }
+}
+
+/// The weight files at `path`: the file itself, or of a folder its `model.safetensors`, or else the shards that its
+/// `model.safetensors.index.json` names. They may be absent.
+pub(super) fn files_at(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let (single, index) = (path.join(SINGLE_FILE), path.join(INDEX_FILE));
+    if single.is_file() || !index.is_file() { Ok(vec![single]) } else { shard_paths(path, &index) }
 }
 
 /// The distinct shards that the index of a folder names.

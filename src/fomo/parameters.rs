@@ -5,14 +5,15 @@
 
 use super::architecture::{Architecture, Family};
 
-/// Buckets of T5's relative position bias (Raffel et al. 2020, section 2.1).
-const RELATIVE_POSITION_BUCKETS: u64 = 32;
 /// Classes of the head that published ViT totals include.
 const IMAGENET_CLASSES: u64 = 1000;
+/// Rows of RoBERTa's table of positions before that of the first token, for a padding index of 1 (Liu et al. 2019,
+/// released code).
+const ROBERTA_POSITION_OFFSET: usize = 2;
 
 impl Family {
     /// Whether products and norms add a bias; T5 and Llama have none anywhere.
-    pub(super) fn has_biases(self) -> bool {
+    pub fn has_biases(self) -> bool {
         !matches!(self, Self::T5 | Self::Llama)
     }
 
@@ -61,6 +62,15 @@ impl Architecture {
         self.family == Family::T5 && index >= self.encoder_layers
     }
 
+    /// Learned positions that a text can take; `None` where text has none.
+    pub fn text_positions(&self) -> Option<usize> {
+        match self.family {
+            Family::Bert | Family::Gpt2 => Some(self.positions),
+            Family::Roberta => Some(self.positions.saturating_sub(ROBERTA_POSITION_OFFSET)),
+            Family::Llama | Family::T5 | Family::Vit => None,
+        }
+    }
+
     /// Tokens of one image, the class token included; `None` without images.
     pub fn image_tokens(&self) -> Option<usize> {
         self.image.map(|i| (i.side_px / i.patch_px).pow(2) + 1)
@@ -88,13 +98,57 @@ impl Architecture {
         (up_projections + 1) * h * f + self.biases(up_projections * f + h)
     }
 
+    /// Norms of block `index`, that which ends an encoder-decoder's encoder left out.
+    pub(super) fn norms_of_block(&self, index: usize) -> u64 {
+        if self.has_cross_attention(index) { 3 } else { 2 }
+    }
+
+    /// Biases of block `index`, the shifts of its norms included.
+    pub(super) fn block_biases(&self, index: usize) -> u64 {
+        let (h, q, k) = (self.hidden_size(), self.query_size(), self.key_size());
+        let up_projections = if self.gated_ffn { 2 } else { 1 };
+        let products = (q + 2 * k + h) + (up_projections * self.ffn_size() + h);
+        self.biases(products + self.norms_of_block(index) * h)
+    }
+
+    /// The last encoder block of an encoder-decoder, behind which stands a norm.
+    pub(super) fn last_encoder_block_of_two_stacks(&self) -> Option<usize> {
+        if self.family == Family::T5 { self.encoder_layers.checked_sub(1) } else { None }
+    }
+
+    /// T5's table of relative position biases in block `index`: in the first of each stack.
+    fn relative_position_parameters(&self, index: usize) -> u64 {
+        let first = index == 0 || index == self.encoder_layers;
+        let buckets = self.relative_positions.filter(|_| first).map_or(0, |r| r.buckets);
+        (buckets * self.heads) as u64
+    }
+
+    /// Those of [`block_parameters`](Self::block_parameters) that fine-tuning can change: not T5's relative position
+    /// biases. The norm that ends its encoder counts outside the blocks.
+    pub(super) fn learnable_block_parameters(&self, index: usize) -> u64 {
+        let own = 1 + u64::from(self.has_cross_attention(index));
+        own * self.attention_parameters() + self.ffn_parameters() + self.norms_of_block(index) * self.norm_parameters()
+    }
+
+    /// The norm behind the tables; 0 for most families.
+    pub(super) fn embedding_norm_parameters(&self) -> u64 {
+        if self.family.normalises_embedding() { self.norm_parameters() } else { 0 }
+    }
+
+    /// Those of [`embedding_parameters`](Self::embedding_parameters) that fine-tuning can change: of positions and types
+    /// only the rows that a text uses, and every text is of type 0.
+    pub(super) fn learnable_embedding_parameters(&self) -> u64 {
+        let unused_positions = self.text_positions().map_or(0, |used| self.positions - used);
+        let unused = unused_positions + self.token_types.saturating_sub(1);
+        self.embedding_parameters() - unused as u64 * self.hidden_size()
+    }
+
     /// Token, position and type tables with their norm; for ViT the patch projection, class token and positions.
     pub fn embedding_parameters(&self) -> u64 {
         let h = self.hidden_size();
         let tables = (self.vocabulary + self.positions + self.token_types) as u64 * h;
         let patches = if self.image.is_some() { self.patch_size() * h + h + h } else { 0 };
-        let norm = if self.family.normalises_embedding() { self.norm_parameters() } else { 0 };
-        tables + patches + norm
+        tables + patches + self.embedding_norm_parameters()
     }
 
     /// Block `index`, encoder first. T5's first block of each stack holds the stack's relative position bias, its last
@@ -104,19 +158,9 @@ impl Architecture {
     /// If `index` is not below [`blocks`](Self::blocks).
     pub fn block_parameters(&self, index: usize) -> u64 {
         assert!(index < self.blocks(), "{} has no block {index}", self.name);
-        let mut parameters = self.attention_parameters() + self.ffn_parameters() + 2 * self.norm_parameters();
-        if self.has_cross_attention(index) {
-            parameters += self.attention_parameters() + self.norm_parameters();
-        }
-        if self.family == Family::T5 {
-            if index == 0 || index == self.encoder_layers {
-                parameters += RELATIVE_POSITION_BUCKETS * self.heads as u64;
-            }
-            if index + 1 == self.encoder_layers {
-                parameters += self.norm_parameters();
-            }
-        }
-        parameters
+        let ends_encoder = self.last_encoder_block_of_two_stacks() == Some(index);
+        let encoder_norm = if ends_encoder { self.norm_parameters() } else { 0 };
+        self.learnable_block_parameters(index) + self.relative_position_parameters(index) + encoder_norm
     }
 
     /// The norm behind the last block of a pre-LN model; 0 for post-LN ones.

@@ -24,6 +24,7 @@ struct Row {
     token_types: usize,
     image_side_px: Option<usize>,
     patch_px: Option<usize>,
+    image_channels: Option<usize>,
     norm_eps: f64,
     activation: String,
     rope_theta: Option<f64>,
@@ -32,9 +33,6 @@ struct Row {
     tied_output: bool,
     source: String,
 }
-
-/// Red, green, blue.
-const IMAGE_CHANNELS: usize = 3;
 
 /// `rope_scaling` of meta-llama/Llama-3.2-1B.
 const LLAMA_3_2: RotaryScaling =
@@ -59,7 +57,7 @@ impl Row {
             _ => return None,
         };
         let relative = self.relative_buckets.zip(self.relative_max_distance);
-        let image = self.image_side_px.zip(self.patch_px);
+        let image = self.image_side_px.zip(self.patch_px).zip(self.image_channels);
         Some(Architecture {
             name: self.name.clone(),
             family,
@@ -74,7 +72,7 @@ impl Row {
             vocabulary: self.vocabulary,
             positions: self.positions,
             token_types: self.token_types,
-            image: image.map(|(side_px, patch_px)| ImageGeometry { side_px, patch_px, channels: IMAGE_CHANNELS }),
+            image: image.map(|((side_px, patch_px), channels)| ImageGeometry { side_px, patch_px, channels }),
             norm_eps: self.norm_eps,
             activation,
             rotary: self

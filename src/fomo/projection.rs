@@ -11,33 +11,43 @@ pub enum Projection {
     Key,
     Value,
     AttentionOutput,
+    /// The gate of a gated feed-forward layer; other architectures have none.
+    FfnGate,
     FfnUp,
     FfnDown,
 }
 
 impl Projection {
-    pub const ALL: [Self; 6] = [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::FfnUp, Self::FfnDown];
+    pub const ALL: [Self; 7] =
+        [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::FfnGate, Self::FfnUp, Self::FfnDown];
 
-    /// Name of the module inside a BERT block, as in Hugging Face checkpoints.
-    pub fn module(self) -> &'static str {
+    /// Those that the architecture's blocks have.
+    pub fn of(architecture: &Architecture) -> impl Iterator<Item = Self> + use<> {
+        let gated = architecture.gated_ffn;
+        Self::ALL.into_iter().filter(move |p| gated || *p != Self::FfnGate)
+    }
+
+    /// As scenarios spell it.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Query => "attention.self.query",
-            Self::Key => "attention.self.key",
-            Self::Value => "attention.self.value",
-            Self::AttentionOutput => "attention.output.dense",
-            Self::FfnUp => "intermediate.dense",
-            Self::FfnDown => "output.dense",
+            Self::Query => "query",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::AttentionOutput => "attention_output",
+            Self::FfnGate => "ffn_gate",
+            Self::FfnUp => "ffn_up",
+            Self::FfnDown => "ffn_down",
         }
     }
 
-    /// `(inputs, outputs)`. A gated FFN's second up projection is not a target.
+    /// `(inputs, outputs)`.
     pub fn shape(self, architecture: &Architecture) -> (usize, usize) {
         let Architecture { hidden, ffn, heads, kv_heads, head_dim, .. } = *architecture;
         match self {
             Self::Query => (hidden, heads * head_dim),
             Self::Key | Self::Value => (hidden, kv_heads * head_dim),
             Self::AttentionOutput => (heads * head_dim, hidden),
-            Self::FfnUp => (hidden, ffn),
+            Self::FfnGate | Self::FfnUp => (hidden, ffn),
             Self::FfnDown => (ffn, hidden),
         }
     }

@@ -1,23 +1,33 @@
 //! Where a model's values come from: a file, the vendored checkpoint, or numbers made up by a test.
+//!
+//! Tensors are asked for by the names of Hugging Face's base models, whatever the file calls them: `encoder.layer.0.…`
+//! (BERT, RoBERTa, ViT), `h.0.…` (GPT-2), `model.layers.0.…` and `lm_head.weight` (Llama), `encoder.block.0.…` (T5).
 
 /// Something that holds named tensors and hands them out as `f32`, dequantised where needed.
 pub trait TensorSource {
     /// The values of tensor `name` in row-major order, checked to have exactly `shape`.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError>;
+
+    /// Whether there is a tensor `name`, for those that a family may leave out. Costs a look-up, reads no values.
+    fn has(&self, name: &str) -> bool;
 }
 
-/// What can be wrong with a checkpoint; each names the file and the tensor.
+/// What can be wrong with a checkpoint; each names the file and, where one is at fault, the tensor.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     #[error("{file}: cannot be read: {cause}")]
     Unreadable { file: String, cause: String },
-    #[error("{file}: not a valid safetensors file: {cause}; fetch or convert the checkpoint again")]
+    #[error("{file}: not a valid checkpoint: {cause}; fetch or convert it again")]
     Malformed { file: String, cause: String },
+    #[error("{file}: {cause}; name a folder, a .safetensors file or a .gguf file that holds the weights of one model")]
+    NoWeights { file: String, cause: String },
     #[error("{file}: tensor `{tensor}` is missing; is this the checkpoint of another architecture?")]
     Missing { file: String, tensor: String },
     #[error("{file}: tensor `{tensor}` has shape {found:?}, expected {expected:?}")]
     Shape { file: String, tensor: String, found: Vec<usize>, expected: Vec<usize> },
-    #[error("{file}: tensor `{tensor}` has type {found}, expected F32, F16, BF16 or I8 with a scale")]
-    Type { file: String, tensor: String, found: String },
+    #[error("{file}: tensor `{tensor}` has type {found}, expected {expected}")]
+    Type { file: String, tensor: String, found: String, expected: &'static str },
+    #[error("{file}: tensor `{tensor}` of shape {shape:?} does not fit in memory; choose a smaller architecture")]
+    Memory { file: String, tensor: String, shape: Vec<usize> },
 }

@@ -12,6 +12,8 @@ use tokenizers::tokenizer::PostProcessor as _;
 pub enum TokenizerError {
     #[error("{file}: cannot be read as a tokenizer.json: {cause}")]
     Unreadable { file: String, cause: String },
+    #[error("{file}: {key} is {found}; {known} can be read from here; put the model's tokenizer.json beside the file")]
+    Unsupported { file: String, key: String, found: String, known: &'static str },
     #[error(
         "{file}: token ids go up to {largest}, but the embedding of `{model}` has {rows} rows; \
          take the tokenizer.json that belongs to the checkpoint"
@@ -43,10 +45,17 @@ impl Tokenizer {
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
         let unreadable =
             |e: tokenizers::Error| TokenizerError::Unreadable { file: file.to_owned(), cause: e.to_string() };
+        // The library panics on some texts that are no JSON (tokenizers 0.22, `DecoderWrapper::deserialize`).
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|e| unreadable(e.into()))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(unreadable)?;
         // Published files bake in the limits of some task: MiniLM's pads every text to 128 tokens.
         inner.with_padding(None).with_truncation(None).map_err(unreadable)?;
-        Ok(Self { file: file.to_owned(), inner })
+        Ok(Self::from_parts(file, inner))
+    }
+
+    /// A tokenizer that was put together, without padding and limit; `file` stands for its origin in messages.
+    pub(super) fn from_parts(file: &str, inner: tokenizers::Tokenizer) -> Self {
+        Self { file: file.to_owned(), inner }
     }
 
     /// Number of special tokens that every text gets: [CLS] and [SEP] make 2.

@@ -4,7 +4,7 @@
 
 use super::architecture::Architecture;
 use super::checkpoint::SafetensorsCheckpoint;
-use super::config::{ConfigError, bert_from_config};
+use super::config::{ConfigError, architecture_from_config};
 use super::tensor_source::CheckpointError;
 use super::tokenizer::{Tokenizer, TokenizerError};
 
@@ -37,7 +37,7 @@ impl VendoredModel {
     }
 
     pub fn architecture(&self) -> Result<Architecture, ConfigError> {
-        bert_from_config(self.name, &self.file("configuration"), self.config)
+        architecture_from_config(self.name, &self.file("configuration"), self.config)
     }
 
     /// What messages call a part that is no file.

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-const STATE_MAGIC: &[u8; 8] = b"DEFTST01";
+const STATE_MAGIC: &[u8; 8] = b"DEFTST02";
 const CHECKSUM_BYTES: usize = 32;
 
 pub(super) struct DiskCache {
@@ -75,31 +75,29 @@ fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
     (Sha256::digest(body)[..] == *checksum).then_some(body)
 }
 
-/// magic, loss (NaN for none), step count of the moments (0 for none), length n, n parameters, then m and v if any,
-/// little endian; sealed.
+/// Magic, loss (NaN for none), number of parameters, parameters, then the moments' own bytes if there are any, little
+/// endian; sealed.
 fn encode(state: &State) -> Vec<u8> {
     let mut out = STATE_MAGIC.to_vec();
     out.extend(state.loss.unwrap_or(f64::NAN).to_le_bytes());
-    out.extend(state.moments.as_ref().map_or(0, |m| u64::from(m.step)).to_le_bytes());
     out.extend((state.parameters.len() as u64).to_le_bytes());
-    let moments = state.moments.iter().filter(|m| m.step > 0).flat_map(|m| m.m.iter().chain(&m.v));
-    for x in state.parameters.iter().chain(moments) {
-        out.extend(x.to_le_bytes());
-    }
+    state.parameters.iter().for_each(|p| out.extend(p.to_le_bytes()));
+    out.extend(state.moments.iter().flat_map(Moments::to_bytes));
     sealed(out)
 }
 
 fn decode(bytes: &[u8]) -> Option<State> {
     let body = unsealed(bytes)?.strip_prefix(STATE_MAGIC)?;
-    let word = |i: usize| Some(u64::from_le_bytes(body.get(8 * i..8 * i + 8)?.try_into().ok()?));
-    let (loss, step, n) = (f64::from_bits(word(0)?), u32::try_from(word(1)?).ok()?, usize::try_from(word(2)?).ok()?);
-    let floats: Vec<f32> = body[24..].chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
-    let expected = n.checked_mul(if step > 0 { 3 } else { 1 })?;
-    if floats.len() != expected {
-        return None;
-    }
-    let moments = (step > 0).then(|| Moments { m: floats[n..2 * n].to_vec(), v: floats[2 * n..].to_vec(), step });
-    Some(State { parameters: floats[..n].to_vec(), moments, loss: (!loss.is_nan()).then_some(loss) })
+    let (loss, body) = body.split_first_chunk::<8>()?;
+    let (len, body) = body.split_first_chunk::<8>()?;
+    let size = usize::try_from(u64::from_le_bytes(*len)).ok()?.checked_mul(size_of::<f32>())?;
+    let (parameters, moments) = body.split_at_checked(size)?;
+    let loss = f64::from_le_bytes(*loss);
+    Some(State {
+        parameters: parameters.as_chunks().0.iter().map(|c| f32::from_le_bytes(*c)).collect(),
+        moments: if moments.is_empty() { None } else { Some(Moments::from_bytes(moments)?) },
+        loss: (!loss.is_nan()).then_some(loss),
+    })
 }
 
 #[cfg(test)]
@@ -107,7 +105,7 @@ mod tests {
     use super::*;
 
     fn states() -> [State; 2] {
-        let moments = Moments { m: vec![0.5, 1.0], v: vec![2.0, 3.0], step: 7 };
+        let moments = Moments { m: vec![0.5, 1.0], v: vec![2.0, 3.0], step: 7, ..Moments::default() };
         [
             State { parameters: vec![1.0, -2.0], moments: None, loss: None },
             State { parameters: vec![1.0, -2.0], moments: Some(moments), loss: Some(0.25) },

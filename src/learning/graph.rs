@@ -6,7 +6,8 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, Metric, State, Value};
 use super::{LearningError, schedule};
-use crate::fomo::BatchShape;
+use crate::fomo::{Architecture, BatchShape};
+use crate::nn::ParameterLayout;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -111,6 +112,16 @@ impl Learning {
     /// Whether numbers exist at all.
     pub fn trains(&self) -> bool {
         self.task.trains()
+    }
+
+    /// Where each trainable tensor lies in a state's parameters; `None` without training.
+    pub fn layout(&self) -> Option<&ParameterLayout> {
+        self.trains().then(|| self.task.layout())
+    }
+
+    /// The geometry of the model that is trained; `None` without training.
+    pub fn architecture(&self) -> Option<&Architecture> {
+        self.trains().then(|| &self.task.engine().backbone_key().architecture)
     }
 
     /// What a local step of `client` has to process, known without computing it.

@@ -1,28 +1,65 @@
-//! What is loaded once per process and shared by all trials: backbones and tokenised data sets.
+//! What is loaded once per process and shared by all trials: backbones, tokenised data sets, frozen hidden states.
 
 use super::LearningError;
-use crate::backend::Cpu;
+use super::backbone::Backbone;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
-use crate::fomo::tokenizer::Tokenizer;
-use crate::fomo::{Architecture, checkpoint::SafetensorsCheckpoint, vendored};
-use crate::nn::Model;
-use crate::scenario::{Checkpoint, DatasetChoice};
-use std::path::Path;
+use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
+use crate::fomo::{Tokenizer, vendored};
+use crate::nn::{FrozenPrefix, Lowest, ParameterLayout, PrefixMemory};
+use crate::random::Streams;
+use crate::scenario::{Checkpoint, DatasetChoice, LearningTask};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The backbone on the backend that computes. The CPU in single precision is the reference.
-pub(super) type Backbone = Model<Cpu<f32>>;
+/// Memory for hidden states below the lowest trainable block, all data sets and models of the process together.
+const PREFIX_BYTES: usize = 1 << 30;
 
-#[derive(Default)]
 pub(super) struct Library {
-    backbones: Shelf<(Checkpoint, String), Backbone>,
-    datasets: Shelf<(DatasetChoice, Checkpoint, usize), LoadedDataset>,
+    backbones: Shelf<BackboneKey, Backbone>,
+    datasets: Shelf<DatasetKey, LoadedDataset>,
+    prefixes: Shelf<PrefixKey, Option<Prefixes>>,
+    prefix_memory: Arc<PrefixMemory>,
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        let prefix_memory = Arc::new(PrefixMemory::new(PREFIX_BYTES));
+        Self { backbones: Shelf::default(), datasets: Shelf::default(), prefixes: Shelf::default(), prefix_memory }
+    }
+}
+
+/// What decides the frozen weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BackboneKey {
+    pub checkpoint: Checkpoint,
+    /// Of random weights: the run that draws them.
+    pub streams: Option<Streams>,
+    pub architecture: Architecture,
+    pub predicts_tokens: bool,
+    pub half_precision: bool,
+}
+
+/// What decides the samples and their tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct DatasetKey {
+    pub choice: DatasetChoice,
+    pub task: LearningTask,
+    pub checkpoint: Checkpoint,
+    pub architecture: Architecture,
+    pub max_tokens: usize,
+}
+
+type PrefixKey = (BackboneKey, DatasetKey, Lowest);
+
+/// Frozen hidden states of both halves of a data set.
+pub(super) struct Prefixes {
+    pub train: FrozenPrefix,
+    pub test: FrozenPrefix,
 }
 
 /// A data set as models read it, and how large it is as people wrote it.
 pub(super) struct LoadedDataset {
     pub tokens: TokenizedDataset,
-    /// Bytes of each training example: its text in UTF-8 and one for the label.
+    /// Bytes of each training example as raw data, its answer included.
     pub train_bytes: Vec<u64>,
 }
 
@@ -49,50 +86,101 @@ impl<K: PartialEq, V> Shelf<K, V> {
 }
 
 impl Library {
-    pub fn backbone(
-        &self,
-        checkpoint: &Checkpoint,
-        architecture: &Architecture,
-    ) -> Result<Arc<Backbone>, LearningError> {
-        self.backbones.get((checkpoint.clone(), architecture.name.clone()), || {
-            let tensors = match checkpoint {
-                Checkpoint::Vendored => vendored::minilm().checkpoint()?,
-                Checkpoint::File(path) => SafetensorsCheckpoint::open(path)?,
+    pub fn backbone(&self, key: &BackboneKey) -> Result<Arc<Backbone>, LearningError> {
+        self.backbones.get(key.clone(), || Backbone::load(key, &key.source()?))
+    }
+
+    pub fn dataset(&self, key: &DatasetKey) -> Result<Arc<LoadedDataset>, LearningError> {
+        self.datasets.get(key.clone(), || {
+            let kind = key.task.data_kind(key.architecture.image.is_some());
+            let dataset = match &key.choice {
+                DatasetChoice::Vendored(name) => Dataset::vendored_for(name, kind)?,
+                DatasetChoice::Domains { domains } => {
+                    let parts = domains.iter().map(|d| Dataset::vendored_for(d, kind)).collect::<Result<_, _>>()?;
+                    Dataset::join(&domains.join("+"), parts)?
+                }
+                DatasetChoice::File { file, image } => {
+                    let size = |i: crate::scenario::ImageSize| crate::data::ImageSize {
+                        side_px: i.side_px,
+                        channels: i.channels,
+                    };
+                    Dataset::from_file(file, &TableOptions { image: image.map(size), ..TableOptions::for_task(kind) })?
+                }
             };
-            Ok(Model::load(Cpu::default(), architecture, &tensors)?)
+            let train_bytes = dataset.train.iter().map(crate::data::Example::bytes).collect();
+            let tokens = match key.architecture.image {
+                Some(image) => {
+                    let expected = crate::data::ImageSize { side_px: image.side_px, channels: image.channels };
+                    TokenizedDataset::from_images(&dataset, expected, image.patch_px)?
+                }
+                None => {
+                    let tokenizer = tokenizer(&key.checkpoint)?;
+                    tokenizer.check_vocabulary(&key.architecture)?;
+                    TokenizedDataset::new(&dataset, &tokenizer, key.max_tokens)?
+                }
+            };
+            Ok(LoadedDataset { tokens, train_bytes })
         })
     }
 
-    pub fn dataset(
+    /// Room for the hidden states below `layout`'s lowest trainable block, shared by all trials that agree on these;
+    /// `None` where no block is frozen below.
+    pub fn prefixes(
         &self,
-        choice: &DatasetChoice,
-        checkpoint: &Checkpoint,
-        architecture: &Architecture,
-        max_tokens: usize,
-    ) -> Result<Arc<LoadedDataset>, LearningError> {
-        self.datasets.get((choice.clone(), checkpoint.clone(), max_tokens), || {
-            let dataset = match choice {
-                DatasetChoice::Vendored(name) => Dataset::vendored(name)?,
-                DatasetChoice::Domains { domains } => {
-                    let parts = domains.iter().map(|d| Dataset::vendored(d)).collect::<Result<_, _>>()?;
-                    Dataset::join(&domains.join("+"), parts)?
-                }
-                DatasetChoice::File { file } => Dataset::from_file(file, &TableOptions::default())?,
-            };
-            let tokenizer = tokenizer(checkpoint)?;
-            tokenizer.check_vocabulary(architecture)?;
-            let train_bytes = dataset.train.iter().map(|e| e.text.len() as u64 + 1).collect();
-            Ok(LoadedDataset { tokens: TokenizedDataset::new(&dataset, &tokenizer, max_tokens)?, train_bytes })
+        key: &BackboneKey,
+        dataset_key: &DatasetKey,
+        layout: &ParameterLayout,
+    ) -> Result<Arc<Option<Prefixes>>, LearningError> {
+        self.prefixes.get((key.clone(), dataset_key.clone(), layout.lowest_trainable()), || {
+            let (backbone, dataset) = (self.backbone(key)?, self.dataset(dataset_key)?);
+            let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_memory.clone());
+            let (train, test) = (new(dataset.tokens.train.sequences()), new(dataset.tokens.test.sequences()));
+            Ok(train.zip(test).map(|(train, test)| Prefixes { train, test }))
         })
     }
 }
 
-/// The tokenizer that belongs to a checkpoint: `tokenizer.json` beside its file.
+/// Where a model's values come from.
+pub(super) enum Source {
+    Safetensors(SafetensorsCheckpoint),
+    Files(ModelFiles),
+    Random(RandomWeights),
+}
+
+impl BackboneKey {
+    pub fn source(&self) -> Result<Source, LearningError> {
+        Ok(match (&self.checkpoint, self.streams) {
+            (Checkpoint::Vendored, _) => Source::Safetensors(vendored::minilm().checkpoint()?),
+            (Checkpoint::File(path) | Checkpoint::Folder(path), _) => Source::Files(ModelFiles::open(path)?),
+            (Checkpoint::Random, streams) => {
+                Source::Random(RandomWeights::new(streams.expect("random weights belong to a run")))
+            }
+        })
+    }
+}
+
+impl TensorSource for Source {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        match self {
+            Self::Safetensors(source) => source.tensor(name, shape),
+            Self::Files(files) => files.weights().tensor(name, shape),
+            Self::Random(source) => source.tensor(name, shape),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Safetensors(source) => source.has(name),
+            Self::Files(files) => files.weights().has(name),
+            Self::Random(source) => source.has(name),
+        }
+    }
+}
+
+/// The tokenizer that belongs to a checkpoint. Untrained models read through the vendored one.
 fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, LearningError> {
     Ok(match checkpoint {
-        Checkpoint::Vendored => vendored::minilm().tokenizer()?,
-        Checkpoint::File(path) => {
-            Tokenizer::from_path(&path.parent().unwrap_or(Path::new(".")).join("tokenizer.json"))?
-        }
+        Checkpoint::Vendored | Checkpoint::Random => vendored::minilm().tokenizer()?,
+        Checkpoint::File(path) | Checkpoint::Folder(path) => ModelFiles::open(path)?.tokenizer()?,
     })
 }

@@ -7,12 +7,14 @@
 //!
 //! Start with [`Learning`] (what protocols see), then `schedule.rs` (what is computed when) and `engine.rs` (how).
 
+mod backbone;
 mod disk;
 mod engine;
 mod graph;
 mod identity;
 mod library;
 mod operation;
+mod peft;
 mod schedule;
 mod store;
 mod task;

@@ -142,7 +142,7 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
         let node = &graph.nodes[n];
         let inputs: Vec<Arc<State>> = node.inputs.iter().map(|&i| state(i)).collect();
         values.push(match &node.operation {
-            Operation::Initial => Value::State(Arc::new(task.initial_state())),
+            Operation::Initial => Value::State(Arc::new(task.initial_state()?)),
             Operation::Combine { parts } => {
                 Value::State(Arc::new(super::engine::combine(task.layout(), &inputs[0], &inputs[1..], parts)))
             }

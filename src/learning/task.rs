@@ -1,17 +1,18 @@
 //! The learning task of one replication: model, trainable parameters, data and who holds which of it.
 
 use super::LearningError;
-use super::engine::Engine;
+use super::engine::{Engine, Rule};
 use super::identity::{Identity, IdentityBuilder};
-use super::library::LoadedDataset;
+use super::library::{BackboneKey, DatasetKey, LoadedDataset};
 use super::operation::Client;
+use super::peft::{objective, peft_methods};
 use super::store::Store;
 use super::value::State;
 use crate::data::{BatchStream, PackedBatch, Partition};
-use crate::fomo::{Architecture, BatchShape};
-use crate::nn::{self, AdamW, LoraConfig, ParameterLayout};
+use crate::fomo::{Architecture, BatchShape, ModelFiles};
+use crate::nn::{AdamW, Optimizer, ParameterLayout, Sgd, ZerothOrder};
 use crate::random::Streams;
-use crate::scenario::{self, Checkpoint, PeftMethod, Scenario};
+use crate::scenario::{self, Checkpoint, Scenario, TrainingSpec};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Task {
 
 struct Training {
     layout: ParameterLayout,
+    /// Rows of a sample beside its tokens or patches.
+    class_tokens: usize,
     engine: Engine,
     dataset: Arc<LoadedDataset>,
     shares: Vec<usize>,
@@ -55,10 +58,26 @@ impl Task {
             let identity = IdentityBuilder::new("no training").finish();
             return Ok(Self { identity, nominal, nominal_pool, weights, training: None });
         };
-        let dataset =
-            store.library.dataset(&spec.dataset, &scenario.model.checkpoint, architecture, workload.sequence_tokens)?;
-        let classes = dataset.tokens.classes.len();
-        let layout = ParameterLayout::new(architecture, &peft_method(scenario, architecture), classes)?;
+        let predicts_tokens = spec.task.predicts_tokens();
+        let checkpoint = scenario.model.checkpoint.clone();
+        let dataset_key = DatasetKey {
+            choice: spec.dataset.clone(),
+            task: spec.task,
+            checkpoint: checkpoint.clone(),
+            architecture: architecture.clone(),
+            max_tokens: workload.sequence_tokens,
+        };
+        let backbone_key = BackboneKey {
+            streams: (checkpoint == Checkpoint::Random).then_some(streams),
+            checkpoint,
+            architecture: architecture.clone(),
+            predicts_tokens,
+            half_precision: scenario.model.trains_in_half_precision(),
+        };
+        let dataset = store.library.dataset(&dataset_key)?;
+        let methods = peft_methods(scenario, architecture);
+        let objective = objective(scenario, dataset.tokens.classes.len());
+        let layout = ParameterLayout::new(architecture, &methods, objective)?;
         let partition = match spec.partition {
             scenario::Partition::Iid => Partition::Iid,
             scenario::Partition::Dirichlet { alpha } => Partition::Dirichlet { alpha },
@@ -70,20 +89,13 @@ impl Task {
             &weights,
             &mut streams.stream("data", "partition"),
         )?;
-        let optimizer = AdamW {
-            learning_rate: spec.learning_rate,
-            head_learning_rate: spec.head_learning_rate,
-            weight_decay: spec.weight_decay,
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-        };
-        let identity = identify(scenario, architecture, &layout, &dataset, &shares, &optimizer, streams);
+        let rule = rule(spec);
+        let identity = identify(scenario, &backbone_key, &layout, &dataset, &shares, &rule, streams)?;
         let batches = |examples: Vec<usize>, client: Client, size: usize| {
             BatchStream::new(examples, size, &streams, &client.name())
         };
         let pool = batches((0..dataset.tokens.train.sequences()).collect(), Client::Pool, pooled)?;
-        let engine = Engine::new(store.clone(), scenario.model.checkpoint.clone(), architecture.clone(), optimizer);
+        let engine = Engine::new(store.clone(), backbone_key, dataset_key, rule, streams);
         Ok(Self {
             identity,
             nominal,
@@ -91,6 +103,7 @@ impl Task {
             weights,
             training: Some(Training {
                 layout,
+                class_tokens: usize::from(architecture.image.is_some()),
                 engine,
                 shares: shares.iter().map(Vec::len).collect(),
                 raw_bytes: shares.iter().map(|s| s.iter().map(|&i| dataset.train_bytes[i]).sum()).collect(),
@@ -119,9 +132,13 @@ impl Task {
             None if client == Client::Pool => self.nominal_pool,
             None => self.nominal,
             Some(t) => {
-                let lengths =
-                    t.batches(client).batch_indices(step).into_iter().map(|i| t.dataset.tokens.train.sequence(i).len());
-                BatchShape::from_lengths(lengths)
+                let train = &t.dataset.tokens.train;
+                let length = |i: usize| {
+                    let rows = train.offsets[i + 1] - train.offsets[i];
+                    let target = train.decoder.as_ref().map_or(0, |d| d.offsets[i + 1] - d.offsets[i]);
+                    (rows + t.class_tokens, target)
+                };
+                BatchShape::from_length_pairs(t.batches(client).batch_indices(step).into_iter().map(length))
             }
         }
     }
@@ -181,18 +198,23 @@ impl Task {
         &self.trained().engine
     }
 
-    pub(super) fn batch(&self, client: Client, step: u64) -> PackedBatch {
-        let t = self.trained();
-        t.dataset.tokens.train_batch(&t.batches(client).batch_indices(step))
+    /// The training samples of a step.
+    pub(super) fn samples_of(&self, client: Client, step: u64) -> Vec<usize> {
+        self.trained().batches(client).batch_indices(step)
+    }
+
+    pub(super) fn train_batch(&self, samples: &[usize]) -> PackedBatch {
+        self.trained().dataset.tokens.train_batch(samples)
     }
 
     pub(super) fn test_set(&self) -> &PackedBatch {
         &self.trained().dataset.tokens.test
     }
 
-    pub(super) fn initial_state(&self) -> State {
+    pub(super) fn initial_state(&self) -> Result<State, LearningError> {
         let t = self.trained();
-        State { parameters: t.layout.initial(&t.streams), moments: None, loss: None }
+        let parameters = t.layout.initial(&t.streams, &t.engine.backbone_key().source()?)?;
+        Ok(State { parameters, moments: None, loss: None })
     }
 
     fn trained(&self) -> &Training {
@@ -209,42 +231,50 @@ impl Training {
     }
 }
 
-/// The trainable parameters that a scenario asks for, in the terms of `nn`.
-pub(super) fn peft_method(scenario: &Scenario, architecture: &Architecture) -> nn::PeftMethod {
-    let peft = &scenario.peft;
-    match peft.method {
-        PeftMethod::HeadOnly => nn::PeftMethod::HeadOnly,
-        PeftMethod::Lora => nn::PeftMethod::Lora(LoraConfig {
-            rank_per_block: peft.rank.per_block(architecture.blocks()),
-            alpha: peft.alpha,
-            targets: peft.targets.clone(),
-        }),
+/// The scenario's optimiser, in the terms of `nn`.
+fn rule(spec: &TrainingSpec) -> Rule {
+    let TrainingSpec { learning_rate, head_learning_rate, weight_decay, .. } = *spec;
+    match spec.optimizer {
+        scenario::Optimizer::AdamW => Rule::Gradient(Optimizer::AdamW(AdamW {
+            learning_rate,
+            head_learning_rate,
+            weight_decay,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        })),
+        scenario::Optimizer::Sgd { momentum } => {
+            Rule::Gradient(Optimizer::Sgd(Sgd { learning_rate, head_learning_rate, momentum, weight_decay }))
+        }
+        scenario::Optimizer::ZerothOrder { perturbation } => {
+            Rule::ZerothOrder(ZerothOrder { perturbation, learning_rate, head_learning_rate })
+        }
     }
 }
 
 /// Whatever the numbers depend on: model, trainable parameters, data and who holds it, optimiser, streams, machine.
 fn identify(
     scenario: &Scenario,
-    architecture: &Architecture,
+    backbone: &BackboneKey,
     layout: &ParameterLayout,
     dataset: &LoadedDataset,
     shares: &[Vec<usize>],
-    optimizer: &AdamW,
+    rule: &Rule,
     streams: Streams,
-) -> Identity {
+) -> Result<Identity, LearningError> {
     let mut b = IdentityBuilder::new("task")
-        .text(&format!("{architecture:?}"))
-        .text(&format!("{:?}", scenario.model.checkpoint))
-        .text(&format!("{:?}", peft_method(scenario, architecture)))
-        .text(&format!("{optimizer:?}"))
+        .text(&format!("{backbone:?}"))
+        .text(&format!("{:?} {:?}", layout.methods(), layout.objective()))
+        .text(&format!("{rule:?}"))
         .text(&instruction_set())
         .word(layout.len() as u64)
         .word(scenario.workload.batch_size as u64)
         .word(scenario.technique.devices_per_round as u64)
         .word(streams.seed())
         .word(streams.replication());
-    if let Checkpoint::File(path) = &scenario.model.checkpoint {
-        b = b.text(&file_stamp(path));
+    if let Some(path) = backbone.checkpoint.path() {
+        // Size and time of its files: enough to notice that a checkpoint was replaced, without reading gigabytes.
+        b = b.text(&format!("{:?}", ModelFiles::open(path)?.stamp()));
     }
     for byte in dataset.tokens.digest() {
         b = b.word(u64::from(byte));
@@ -252,7 +282,7 @@ fn identify(
     for share in shares {
         b = share.iter().fold(b.word(share.len() as u64), |b, i| b.word(*i as u64));
     }
-    b.finish()
+    Ok(b.finish())
 }
 
 /// Matrix products add in an order that depends on the kind of CPU, so a cache that moves between kinds must miss.
@@ -265,9 +295,4 @@ fn instruction_set() -> String {
     }
     #[cfg(not(target_arch = "x86_64"))]
     std::env::consts::ARCH.to_owned()
-}
-
-/// Size and modification time: enough to notice that a checkpoint was replaced, without reading gigabytes.
-fn file_stamp(path: &std::path::Path) -> String {
-    std::fs::metadata(path).map_or_else(|e| e.to_string(), |m| format!("{} {:?}", m.len(), m.modified().ok()))
 }

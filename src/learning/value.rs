@@ -11,16 +11,17 @@ pub struct State {
     pub parameters: Vec<f32>,
     /// The optimiser's memory; `None` where the optimiser starts anew.
     pub moments: Option<Moments>,
-    /// Mean cross entropy of the batch of the step that led here, before that step.
+    /// Mean loss of the batch of the step that led here, before that step.
     pub loss: Option<f64>,
 }
 
 /// Test result of one state.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Mean cross entropy.
+    /// Mean cross entropy in nats over samples or predicted tokens; mean squared error of a regression.
     pub loss: f64,
-    /// Share of samples whose class has the largest logit.
+    /// Share of samples, or of predicted tokens, whose most likely class or token is the right one. Of a regression, R
+    /// squared: the share of the variance that is explained.
     pub accuracy: f64,
     pub samples: usize,
 }

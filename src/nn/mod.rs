@@ -4,26 +4,39 @@
 //! gradient of the block's input and of the *trainable* parameters only. Nothing below the lowest trainable parameter
 //! is differentiated. Generic over [`Backend`](crate::backend::Backend); knows neither clocks nor devices nor files.
 //!
-//! Where to start: [`ParameterLayout`] says what is trained, [`Model`] holds what is frozen, `block.rs` is one
-//! transformer block, `pass.rs` strings blocks together so that they can be cut anywhere, `stack.rs` runs the batches of
-//! many clients side by side. The formulas are in `docs/learning_arithmetic.md`.
+//! Where to start: [`PeftMethod`] says what can be trained, [`ParameterLayout`] where it lies, [`Model`] holds what is
+//! frozen, `block/` is one transformer block of any family, `pass.rs` strings blocks together so that they can be cut
+//! anywhere, `stack.rs` runs the batches of many clients side by side. The formulas are in
+//! `docs/learning_arithmetic.md` and `docs/peft.md`.
 
+mod adaptive_rank;
 mod block;
 mod error;
+mod frozen_prefix;
 mod layout;
 mod model;
+mod names;
 mod optimiser;
 mod pass;
 mod peft;
+mod reader;
+mod rows;
+mod slots;
 mod stack;
 mod workspace;
+mod zeroth_order;
 
 pub use error::NnError;
-pub use layout::{Group, Owner, ParameterLayout, TensorSpec};
+pub use frozen_prefix::{Cached, FrozenPrefix, PrefixMemory};
+pub use layout::{Group, Lowest, Owner, ParameterLayout, TensorSpec};
 pub use model::Model;
-pub use optimiser::{AdamW, Moments};
+pub use optimiser::{AdamW, LossScale, Moments, Optimizer, Sgd};
 pub use pass::{Pass, Share};
-pub use peft::{LoraConfig, PeftMethod};
+pub use peft::{
+    AdapterConfig, AdapterPlacement, AdaptiveRanks, Ia3Config, LoraConfig, LoraScaling, LoraVariant, PeftMethod,
+    PrefixConfig, PromptConfig, Selection, SelectiveConfig,
+};
 
 pub use crate::fomo::Projection;
 pub use stack::{Evaluation, StackItem, StepOutcome};
+pub use zeroth_order::ZerothOrder;

@@ -1,10 +1,12 @@
 //! The frozen backbone, loaded once and shared by every client.
 
-use super::NnError;
 use super::block::Block;
+use super::names;
+use super::reader::Reader;
 use super::workspace::Workspace;
-use crate::backend::{AttentionShape, Backend, Linear, Norm};
-use crate::data::PackedBatch;
+use super::{NnError, ParameterLayout};
+use crate::backend::{Backend, Embedding, Linear, Norm};
+use crate::data::{Objective, PackedBatch};
 use crate::fomo::{Architecture, Family, TensorSource};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,36 +14,57 @@ use std::sync::{Mutex, PoisonError};
 pub struct Model<B: Backend> {
     pub(super) backend: B,
     pub(super) architecture: Architecture,
-    /// `[vocabulary, hidden]`.
-    pub(super) words: B::Buffer,
-    /// `[positions, hidden]`, the embedding of token type 0 included.
-    pub(super) positions: B::Buffer,
-    pub(super) embedding_norm: Norm<B>,
+    /// ViT's projection of patches.
+    pub(super) patches: Option<Linear<B>>,
+    pub(super) embedding: Embedding<B>,
+    pub(super) embedding_norm: Option<Norm<B>>,
     pub(super) blocks: Vec<Block<B>>,
+    /// Behind an encoder-decoder's encoder.
+    pub(super) encoder_norm: Option<Norm<B>>,
+    /// Behind the last block of a pre-norm model.
+    pub(super) final_norm: Option<Norm<B>>,
+    /// From hidden states to the vocabulary, where tokens are predicted.
+    pub(super) output: Option<Linear<B>>,
     idle: Mutex<Vec<Workspace<B>>>,
 }
 
 impl<B: Backend> Model<B> {
-    /// Reads the tensors that a Hugging Face BERT checkpoint holds; the pooler is not used.
+    /// Reads the tensors of a Hugging Face checkpoint; poolers and the heads of other tasks are not used.
     ///
     /// # Errors
-    /// If the family is not supported, the geometry does not fit together, or a tensor is missing or misshapen.
-    pub fn load(backend: B, architecture: &Architecture, source: &dyn TensorSource) -> Result<Self, NnError> {
+    /// If the family has no such objective, the geometry does not fit together, or a tensor is missing or misshapen.
+    pub fn load(
+        backend: B,
+        architecture: &Architecture,
+        objective: Objective,
+        source: &dyn TensorSource,
+    ) -> Result<Self, NnError> {
         check_geometry(architecture)?;
         let reader = Reader { backend: &backend, architecture, source };
-        let hidden = architecture.hidden;
-        let words = source.tensor("embeddings.word_embeddings.weight", &[architecture.vocabulary, hidden])?;
-        let types = source.tensor("embeddings.token_type_embeddings.weight", &[architecture.token_types, hidden])?;
-        let mut positions =
-            source.tensor("embeddings.position_embeddings.weight", &[architecture.positions, hidden])?;
-        for row in positions.chunks_exact_mut(hidden) {
-            row.iter_mut().zip(&types[..hidden]).for_each(|(p, t)| *p += t);
-        }
-        let embedding_norm = reader.norm("embeddings.LayerNorm")?;
-        let blocks = (0..architecture.blocks()).map(|i| reader.block(i)).collect::<Result<_, _>>()?;
-        let (words, positions) = (backend.upload(&words), backend.upload(&positions));
+        let family = architecture.family;
+        let embedding_norm = match family {
+            Family::Bert | Family::Roberta => Some(reader.norm(names::EMBEDDING_NORM)?),
+            _ => None,
+        };
+        let patches = architecture.image.map(|image| reader.patches(image)).transpose()?;
+        let embedding = reader.embedding()?;
+        let blocks = reader.blocks()?;
+        let encoder_norm = (family == Family::T5).then(|| reader.norm(names::ENCODER_NORM)).transpose()?;
+        let final_norm = names::final_norm(family).map(|name| reader.norm(name)).transpose()?;
+        let output = (objective == Objective::NextToken).then(|| reader.output()).transpose()?;
         let (architecture, idle) = (architecture.clone(), Mutex::default());
-        Ok(Self { backend, architecture, words, positions, embedding_norm, blocks, idle })
+        Ok(Self {
+            backend,
+            architecture,
+            patches,
+            embedding,
+            embedding_norm,
+            blocks,
+            encoder_norm,
+            final_norm,
+            output,
+            idle,
+        })
     }
 
     pub fn architecture(&self) -> &Architecture {
@@ -52,25 +75,79 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
-    /// Whether the model can be trained on `batch` with labels below `classes`; passes do not check again.
+    /// Factor of the hidden states on their way to the vocabulary: T5 scales where the matrix is the embedding's.
+    pub(super) fn output_scale(&self) -> f64 {
+        let tied_t5 = self.architecture.family == Family::T5 && self.architecture.tied_output;
+        if tied_t5 { (self.architecture.hidden as f64).sqrt().recip() } else { 1.0 }
+    }
+
+    /// Whether the model can be trained on `batch` as `layout` says; passes do not check again.
     ///
     /// # Errors
-    /// Names the first sequence that is empty, too long, or holds a token or label out of range.
-    pub fn check_batch(&self, batch: &PackedBatch, classes: usize) -> Result<(), NnError> {
-        let Architecture { positions: limit, vocabulary, .. } = self.architecture;
-        for (sequence, &label) in batch.labels.iter().enumerate() {
-            let tokens = batch.sequence(sequence);
-            if tokens.is_empty() || tokens.len() > limit {
-                return Err(NnError::SequenceLength { sequence, tokens: tokens.len(), limit });
-            }
-            if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocabulary) {
-                return Err(NnError::Token { sequence, token, vocabulary });
-            }
-            if label as usize >= classes {
-                return Err(NnError::Label { sequence, label, classes });
+    /// Names the first sample that is empty, too long, of another kind than the model reads, or holds a token, label or
+    /// value out of range.
+    pub fn check_batch(&self, layout: &ParameterLayout, batch: &PackedBatch) -> Result<(), NnError> {
+        let Architecture { vocabulary, .. } = self.architecture;
+        let limit = self.longest_sequence(layout);
+        for (sequence, tokens) in batch.lengths().enumerate() {
+            if tokens == 0 || tokens > limit {
+                return Err(NnError::SequenceLength { sequence, tokens, limit });
             }
         }
-        Ok(())
+        let known = |tokens: &[u32], sequence| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
+            Some(&token) => Err(NnError::Token { sequence, token, vocabulary }),
+            None => Ok(()),
+        };
+        match self.architecture.image {
+            None if batch.tokens.len() != batch.rows() => return Err(NnError::Content { expected: "texts" }),
+            None => (0..batch.sequences()).try_for_each(|s| known(batch.sequence(s), s))?,
+            Some(image) => {
+                let patches = (image.side_px / image.patch_px).pow(2);
+                let values = image.channels * image.patch_px * image.patch_px;
+                let fits = batch.lengths().all(|l| l == patches) && batch.patches.len() == batch.rows() * values;
+                if !fits {
+                    return Err(NnError::Content { expected: "images of the model's size" });
+                }
+            }
+        }
+        match layout.objective() {
+            Objective::Classification { classes } => {
+                let beyond = batch.labels.iter().enumerate().find(|(_, label)| **label as usize >= classes);
+                beyond.map_or(Ok(()), |(sequence, &label)| Err(NnError::Label { sequence, label, classes }))
+            }
+            Objective::Regression => {
+                let values = &batch.values;
+                let unusable = values.len() != batch.sequences() || values.iter().any(|v| !v.is_finite());
+                if unusable { Err(NnError::Content { expected: "one finite number a sequence" }) } else { Ok(()) }
+            }
+            Objective::NextToken if self.architecture.encoder_layers == 0 => {
+                let short = batch.lengths().position(|l| l < 2);
+                short.map_or(Ok(()), |sequence| Err(NnError::SequenceLength { sequence, tokens: 1, limit }))
+            }
+            Objective::NextToken => match &batch.decoder {
+                Some(target) if target.offsets.len() == batch.offsets.len() => {
+                    for (sequence, tokens) in target.lengths().enumerate() {
+                        if tokens == 0 {
+                            return Err(NnError::SequenceLength { sequence, tokens, limit });
+                        }
+                        known(target.sequence(sequence), sequence)?;
+                    }
+                    Ok(())
+                }
+                _ => Err(NnError::Content { expected: "one target text a sequence" }),
+            },
+        }
+    }
+
+    /// Rows that a sequence may have beside soft prompts.
+    fn longest_sequence(&self, layout: &ParameterLayout) -> usize {
+        let Architecture { family, positions, .. } = self.architecture;
+        match family {
+            // Relative and rotary positions have no end; images fit by construction.
+            Family::Llama | Family::T5 | Family::Vit => usize::MAX,
+            Family::Bert | Family::Gpt2 => positions.saturating_sub(layout.prompt_tokens()),
+            Family::Roberta => (positions - ROBERTA_OFFSET).saturating_sub(layout.prompt_tokens()),
+        }
     }
 
     /// A workspace that no other pass is using.
@@ -84,63 +161,40 @@ impl<B: Backend> Model<B> {
     }
 }
 
+/// RoBERTa's first position is its padding index plus one (`create_position_ids_from_input_ids` in transformers).
+pub(super) const ROBERTA_OFFSET: usize = 2;
+
 fn check_geometry(architecture: &Architecture) -> Result<(), NnError> {
-    let Architecture { family, hidden, heads, kv_heads, head_dim, token_types, .. } = *architecture;
-    if family != Family::Bert {
-        return Err(NnError::UnsupportedFamily { family });
+    let Architecture { family, hidden, heads, kv_heads, head_dim, ffn, token_types, positions, .. } = *architecture;
+    let refuse =
+        |what, found: usize, expected: &str| Err(NnError::Geometry { what, found, expected: expected.to_owned() });
+    for (what, size) in [("hidden", hidden), ("heads", heads), ("head_dim", head_dim), ("ffn", ffn)] {
+        if size == 0 {
+            return refuse(what, 0, "1 or more");
+        }
     }
-    let expect = |what, found, expected: usize| {
-        let mismatch = NnError::Geometry { what, found, expected: expected.to_string() };
-        if found == expected { Ok(()) } else { Err(mismatch) }
-    };
-    expect("heads * head_dim", heads * head_dim, hidden)?;
-    expect("kv_heads", kv_heads, heads)?;
-    if token_types == 0 {
-        return Err(NnError::Geometry { what: "token_types", found: 0, expected: "1 or more".into() });
+    if family != Family::T5 && heads * head_dim != hidden {
+        return refuse("heads * head_dim", heads * head_dim, &hidden.to_string());
+    }
+    if kv_heads == 0 || heads % kv_heads != 0 {
+        return refuse("kv_heads", kv_heads, &format!("a divisor of {heads}, the number of heads"));
+    }
+    if matches!(family, Family::Bert | Family::Roberta) && token_types == 0 {
+        return refuse("token_types", 0, "1 or more");
+    }
+    if family == Family::Roberta && positions <= ROBERTA_OFFSET {
+        return refuse("positions", positions, "more than 2, which RoBERTa passes over");
+    }
+    if architecture.rotary.is_some() && head_dim % 2 != 0 {
+        return refuse("head_dim", head_dim, "an even number, for rotary positions");
+    }
+    if let Some(image) = architecture.image {
+        if image.patch_px == 0 || image.side_px % image.patch_px != 0 {
+            return refuse("patch_px", image.patch_px, &format!("a divisor of {}, the image's side", image.side_px));
+        }
+        if positions != (image.side_px / image.patch_px).pow(2) + 1 {
+            return refuse("positions", positions, "one a patch and one for the class token");
+        }
     }
     Ok(())
-}
-
-/// Turns named tensors into a backend's weights.
-struct Reader<'a, B: Backend> {
-    backend: &'a B,
-    architecture: &'a Architecture,
-    source: &'a dyn TensorSource,
-}
-
-impl<B: Backend> Reader<'_, B> {
-    /// Projections `names` of the same input, stacked into one matrix.
-    fn linear(&self, names: &[String], inputs: usize, outputs_each: usize) -> Result<Linear<B>, NnError> {
-        let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for name in names {
-            weight.extend(self.source.tensor(&format!("{name}.weight"), &[outputs_each, inputs])?);
-            bias.extend(self.source.tensor(&format!("{name}.bias"), &[outputs_each])?);
-        }
-        let outputs = outputs_each * names.len();
-        let weight = self.backend.matrix(&weight, outputs, inputs);
-        Ok(Linear { weight, bias: self.backend.upload(&bias), inputs, outputs })
-    }
-
-    fn norm(&self, name: &str) -> Result<Norm<B>, NnError> {
-        let width = self.architecture.hidden;
-        let gain = self.source.tensor(&format!("{name}.weight"), &[width])?;
-        let shift = self.source.tensor(&format!("{name}.bias"), &[width])?;
-        let (gain, shift) = (self.backend.upload(&gain), self.backend.upload(&shift));
-        Ok(Norm { gain, shift, epsilon: self.architecture.norm_eps, width })
-    }
-
-    fn block(&self, index: usize) -> Result<Block<B>, NnError> {
-        let Architecture { hidden, heads, head_dim, ffn, .. } = *self.architecture;
-        let name = |part: &str| format!("encoder.layer.{index}.{part}");
-        let qkv = ["query", "key", "value"].map(|p| name(&format!("attention.self.{p}")));
-        Ok(Block {
-            shape: AttentionShape { heads, head_dim, scale: (head_dim as f64).sqrt().recip() },
-            qkv: self.linear(&qkv, hidden, hidden)?,
-            attention_output: self.linear(&[name("attention.output.dense")], hidden, hidden)?,
-            attention_norm: self.norm(&name("attention.output.LayerNorm"))?,
-            ffn_up: self.linear(&[name("intermediate.dense")], hidden, ffn)?,
-            ffn_down: self.linear(&[name("output.dense")], ffn, hidden)?,
-            ffn_norm: self.norm(&name("output.LayerNorm"))?,
-        })
-    }
 }

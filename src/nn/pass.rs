@@ -1,10 +1,16 @@
 //! One forward and backward pass that can be cut at any block: the unit of split learning and of parallel work.
 
-use super::block::{Context, Gradients};
-use super::workspace::Workspace;
-use super::{Model, ParameterLayout};
-use crate::backend::{Backend, HeadGradient, Packing, SequenceOutcome};
+use super::block::{Context, Gradients, Memory};
+use super::rows::Rows;
+use super::slots::HeadKind;
+use super::workspace::{Scratch, Workspace};
+use super::{Lowest, Model, ParameterLayout};
+use crate::backend::{
+    Adapted, AdaptedGradient, Backend, Content, Epilogue, GradientEpilogue, HeadGradient, NormCache, SequenceOutcome,
+    Targets, Trainable,
+};
 use crate::data::PackedBatch;
+use crate::random::CounterStream;
 use std::ops::Range;
 
 /// The sequences of one client that take part in a pass, with the client's trainable parameters.
@@ -15,6 +21,17 @@ pub struct Share<'a> {
     pub batch: &'a PackedBatch,
     /// Which sequences of `batch`.
     pub sequences: Range<usize>,
+    /// Key of this step's dropout masks; `None` drops nothing.
+    pub dropout: Option<CounterStream>,
+    /// Factor of the loss, and so of every gradient: keeps small gradients above fp16's smallest number.
+    pub loss_scale: f32,
+}
+
+impl<'a> Share<'a> {
+    /// All of `batch`, without dropout.
+    pub fn whole(parameters: &'a [f32], batch: &'a PackedBatch) -> Self {
+        Self { parameters, batch, sequences: 0..batch.sequences(), dropout: None, loss_scale: 1.0 }
+    }
 }
 
 /// A pass in progress: call `embed` or `set_hidden`, `forward_blocks`, `classify`, then `backward_blocks`.
@@ -25,12 +42,12 @@ pub struct Share<'a> {
 pub struct Pass<'m, B: Backend> {
     model: &'m Model<B>,
     layout: &'m ParameterLayout,
-    packing: Packing,
-    tokens: Vec<u32>,
-    labels: Vec<u32>,
-    /// Weight of each sequence's loss: one over the size of the batch that it comes from.
-    weights: Vec<f64>,
+    rows: Rows,
     training: bool,
+    /// Blocks done going forward.
+    position: usize,
+    /// Whether this pass computed the first hidden states itself, so that the embedding's gradient is its to compute.
+    embedded: bool,
     /// Present until the pass is dropped.
     workspace: Option<Workspace<B>>,
 }
@@ -49,27 +66,28 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// If a share's parameters do not have the layout's length, or its sequences lie outside its batch.
     pub fn pass<'m>(&'m self, layout: &'m ParameterLayout, shares: &[Share<'_>], training: bool) -> Pass<'m, B> {
-        let (mut tokens, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut offsets, mut segments, mut parameters) = (vec![0], Vec::new(), Vec::new());
+        let mut parameters = Vec::with_capacity(shares.len() * layout.len());
         for share in shares {
             assert_eq!(share.parameters.len(), layout.len(), "parameters of another layout");
             parameters.extend_from_slice(share.parameters);
-            segments.push(labels.len()..labels.len() + share.sequences.len());
-            for sequence in share.sequences.clone() {
-                tokens.extend_from_slice(share.batch.sequence(sequence));
-                offsets.push(tokens.len());
-                labels.push(share.batch.labels[sequence]);
-                weights.push(1.0 / share.batch.sequences() as f64);
-            }
         }
         let mut workspace = self.take_workspace();
         self.backend.write(&parameters, &mut workspace.parameters);
+        let rows = Rows::new(&self.architecture, layout, shares);
         if training {
             self.backend.zero(&mut workspace.gradient, parameters.len());
+            if let Some(decoder) = &rows.decoder {
+                debug_assert_eq!(decoder.packing.sequences(), rows.main.packing.sequences());
+                self.backend.zero(&mut workspace.d_memory, rows.main.packing.rows() * self.architecture.hidden);
+            }
         }
-        let packing = Packing::new(offsets, segments);
-        Pass { model: self, layout, packing, tokens, labels, weights, training, workspace: Some(workspace) }
+        Pass { model: self, layout, rows, training, position: 0, embedded: false, workspace: Some(workspace) }
     }
+}
+
+/// The number of the first decoder block of an encoder-decoder; beyond all blocks for other models.
+fn first_decoder_block<B: Backend>(model: &Model<B>) -> usize {
+    if model.encoder_norm.is_some() { model.architecture.encoder_layers } else { usize::MAX }
 }
 
 impl<B: Backend> Pass<'_, B> {
@@ -77,86 +95,351 @@ impl<B: Backend> Pass<'_, B> {
         self.workspace.as_ref().expect("present until dropped")
     }
 
-    fn hidden_len(&self) -> usize {
-        self.packing.rows() * self.model.architecture.hidden
+    fn width(&self) -> usize {
+        self.model.architecture.hidden
+    }
+
+    /// Whether block `i` or something below it trains.
+    fn trains_up_to(&self, i: usize) -> bool {
+        self.layout.lowest_trainable() <= Lowest::Block(i)
     }
 
     /// Hidden states before block 0.
     pub fn embed(&mut self) {
-        let Self { model, packing, tokens, .. } = self;
-        let Workspace { hidden, scratch, .. } = self.workspace.as_mut().expect("present until dropped");
-        let width = model.architecture.hidden;
-        model.backend.embed(packing, tokens, &model.words, &model.positions, width, &mut scratch.narrow);
-        model.backend.norm(packing, &scratch.narrow, None, &model.embedding_norm, hidden, None);
+        self.embedded = true;
+        let Self { model, layout, rows, .. } = self;
+        let Workspace { parameters, hidden, patches, pixels, projected, embedding_norm, scratch, .. } =
+            self.workspace.as_mut().expect("present until dropped");
+        let (backend, slots, packing) = (&model.backend, layout.input(), &rows.main.packing);
+        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let content = match (&model.patches, &rows.patches) {
+            (Some(layer), Some(patch_packing)) => {
+                backend.write(&rows.pixels, pixels);
+                let adapted = Adapted { slots: &slots.patches, trainable, dropout: None, cache: patches };
+                backend.linear(patch_packing, pixels, layer, adapted, Epilogue::None, projected);
+                Content::Patches(projected)
+            }
+            _ => Content::Tokens(&rows.main.tokens),
+        };
+        let Some(norm) = &model.embedding_norm else {
+            backend.embed(packing, content, &model.embedding, &slots.embedding, trainable, hidden);
+            return;
+        };
+        let narrow = &mut scratch.narrow;
+        backend.embed(packing, content, &model.embedding, &slots.embedding, trainable, narrow);
+        let kept = self.training.then_some(embedding_norm);
+        backend.norm(packing, narrow, None, norm, slots.norm, trainable, hidden, kept);
     }
 
     /// Runs the blocks in `range` on the current hidden states.
     pub fn forward_blocks(&mut self, range: Range<usize>) {
-        let lowest = self.layout.lowest_trainable_block();
-        let Workspace { parameters, hidden, blocks, shared, scratch, .. } =
-            self.workspace.as_mut().expect("present until dropped");
-        let (backend, packing, stride) = (&self.model.backend, &self.packing, self.layout.len());
-        let context = Context { backend, packing, parameters, stride };
+        let first_decoder_block = first_decoder_block(self.model);
         for i in range {
-            let keep = self.training && lowest.is_some_and(|lowest| i >= lowest);
+            if i == first_decoder_block {
+                self.start_decoder();
+            }
+            let keep = self.training && self.trains_up_to(i);
+            let Self { model, layout, rows, workspace, .. } = &mut *self;
+            let Workspace { parameters, hidden, memory, blocks, shared, scratch, .. } =
+                workspace.as_mut().expect("present until dropped");
+            let context = context(model, layout, rows, i, parameters, memory);
             let cache = if keep { &mut blocks[i] } else { &mut *shared };
-            std::mem::swap(&mut cache.input, hidden);
-            self.model.blocks[i].forward(&context, self.layout.block(i), cache, scratch, keep, hidden);
+            model.blocks[i].forward(&context, layout.block(i), cache, scratch, keep, hidden);
+            self.position = i + 1;
+            if i + 1 == first_decoder_block {
+                self.finish_encoder();
+            }
         }
     }
 
-    /// Classifies the current hidden states; in training, also starts the backward pass at the head.
-    pub fn classify(&mut self) -> Vec<SequenceOutcome> {
-        let Workspace { parameters, gradient, hidden, d_hidden, .. } =
+    /// The norm that ends an encoder-decoder's encoder.
+    fn finish_encoder(&mut self) {
+        let Some(norm) = &self.model.encoder_norm else { return };
+        let Workspace { parameters, hidden, encoder_norm, scratch, .. } =
             self.workspace.as_mut().expect("present until dropped");
-        let slot = self.layout.head();
-        let gradient =
-            self.training.then_some(HeadGradient { weights: &self.weights, parameters: gradient, hidden: d_hidden });
-        self.model.backend.classify(&self.packing, hidden, slot, parameters, &self.labels, gradient)
+        let (packing, slots) = (&self.rows.main.packing, self.layout.output().encoder_norm);
+        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let (backend, kept) = (&self.model.backend, self.training.then_some(encoder_norm));
+        backend.norm(packing, hidden, None, norm, slots, trainable, &mut scratch.narrow, kept);
+        std::mem::swap(hidden, &mut scratch.narrow);
     }
 
-    /// Runs the blocks in `range` backwards, last first, down to the lowest that has trainable parameters.
+    /// The encoder's output becomes what decoder blocks attend to; the decoder's own inputs become hidden states.
+    fn start_decoder(&mut self) {
+        let Workspace { parameters, hidden, memory, .. } = self.workspace.as_mut().expect("present until dropped");
+        let decoder = self.rows.decoder.as_ref().expect("an encoder-decoder's batch has targets");
+        std::mem::swap(hidden, memory);
+        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let (embedding, content) = (&self.model.embedding, Content::Tokens(&decoder.tokens));
+        let slots = self.layout.input().embedding.without_prompt();
+        self.model.backend.embed(&decoder.packing, content, embedding, &slots, trainable, hidden);
+    }
+
+    /// Answers from the current hidden states; in training, also starts the backward pass at the head.
+    pub fn classify(&mut self) -> Vec<SequenceOutcome> {
+        let Self { model, layout, rows, training, .. } = self;
+        let Workspace { parameters, gradient, hidden, d_hidden, final_norm, scratch, .. } =
+            self.workspace.as_mut().expect("present until dropped");
+        let Scratch { narrow, output: d_normed, .. } = scratch;
+        let (backend, slots) = (&model.backend, layout.output());
+        let stream = rows.decoder.as_ref().unwrap_or(&rows.main);
+        let packing = &stream.packing;
+        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let (normed, d_normed) = match &model.final_norm {
+            None => (&*hidden, &mut *d_hidden),
+            Some(norm) => {
+                let kept = training.then_some(&mut *final_norm);
+                backend.norm(packing, hidden, None, norm, slots.norm, trainable, narrow, kept);
+                (&*narrow, d_normed)
+            }
+        };
+        let head_gradient =
+            training.then_some(HeadGradient { weights: &rows.weights, parameters: gradient, hidden: d_normed });
+        let outcomes = match slots.head {
+            HeadKind::Linear(slot) => {
+                let targets = match rows.values.is_empty() {
+                    true => Targets::Classes(&rows.labels),
+                    false => Targets::Values(&rows.values),
+                };
+                backend.classify(packing, normed, slot, trainable, targets, head_gradient)
+            }
+            HeadKind::NextToken { weight, .. } => {
+                let output = model.output.as_ref().expect("a model loaded to predict tokens has an output matrix");
+                let scale = model.output_scale();
+                let targets = &stream.targets;
+                backend.predict_tokens(packing, normed, output, weight, scale, trainable, targets, head_gradient)
+            }
+        };
+        let wanted = !slots.norm.is_frozen() || layout.lowest_trainable() < Lowest::Head;
+        if let Some(norm) = model.final_norm.as_ref().filter(|_| *training && wanted) {
+            let d_normed = &scratch.output;
+            let cache: &NormCache<B> = final_norm;
+            backend.norm_gradient(packing, d_normed, norm, cache, slots.norm, trainable, gradient, false, d_hidden);
+        }
+        outcomes
+    }
+
+    /// Runs the blocks in `range` backwards, last first, down to the lowest that has trainable parameters; from block 0
+    /// on down to the embedding, if this pass did that too.
     pub fn backward_blocks(&mut self, range: Range<usize>) {
         debug_assert!(self.training, "a pass without training keeps nothing to go back on");
-        let Some(lowest) = self.layout.lowest_trainable_block() else { return };
-        let Workspace { parameters, gradient, d_hidden, blocks, scratch, .. } =
-            self.workspace.as_mut().expect("present until dropped");
-        let (backend, packing, stride) = (&self.model.backend, &self.packing, self.layout.len());
-        let context = Context { backend, packing, parameters, stride };
-        for i in range.rev().take_while(|&i| i >= lowest) {
-            let (block, slots) = (&self.model.blocks[i], self.layout.block(i));
-            let gradients = Gradients { parameters: &mut *gradient, hidden: &mut *d_hidden };
-            block.backward(&context, slots, &blocks[i], scratch, i > lowest, gradients);
+        let (lowest, first_decoder_block) = (self.layout.lowest_trainable(), first_decoder_block(self.model));
+        let whole_input = range.start == 0;
+        for i in range.rev().take_while(|&i| lowest <= Lowest::Block(i)) {
+            if i + 1 == first_decoder_block {
+                self.encoder_norm_gradient();
+            }
+            let Self { model, layout, rows, workspace, .. } = &mut *self;
+            let Workspace { parameters, gradient, d_hidden, memory, d_memory, blocks, scratch, .. } =
+                workspace.as_mut().expect("present until dropped");
+            let context = context(model, layout, rows, i, parameters, memory);
+            let memory = (i >= first_decoder_block && lowest < Lowest::Block(first_decoder_block)).then_some(d_memory);
+            let gradients = Gradients { parameters: gradient, hidden: d_hidden, memory };
+            let input_wanted = lowest < Lowest::Block(i);
+            model.blocks[i].backward(&context, layout.block(i), &blocks[i], scratch, input_wanted, gradients);
+            if i == first_decoder_block && input_wanted {
+                self.decoder_input_gradient();
+            }
+        }
+        if whole_input && self.embedded && lowest == Lowest::Input {
+            self.input_gradient();
         }
     }
 
-    /// The current hidden states, `[tokens, hidden]`: what a device sends up.
+    /// From the gradient of the encoder's output to that of its last block's.
+    fn encoder_norm_gradient(&mut self) {
+        let Some(norm) = &self.model.encoder_norm else { return };
+        let Workspace { parameters, gradient, d_hidden, encoder_norm, scratch, .. } =
+            self.workspace.as_mut().expect("present until dropped");
+        let (packing, slots) = (&self.rows.main.packing, self.layout.output().encoder_norm);
+        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let (backend, dx) = (&self.model.backend, &mut scratch.narrow);
+        backend.norm_gradient(packing, d_hidden, norm, encoder_norm, slots, trainable, gradient, false, dx);
+        std::mem::swap(d_hidden, dx);
+    }
+
+    /// The decoder's own embedding gets its gradient; going on below is the encoder's output.
+    fn decoder_input_gradient(&mut self) {
+        let width = self.width();
+        let Workspace { gradient, d_hidden, d_memory, .. } = self.workspace.as_mut().expect("present until dropped");
+        let decoder = self.rows.decoder.as_ref().expect("an encoder-decoder's batch has targets");
+        let slots = self.layout.input().embedding.without_prompt();
+        if !slots.is_frozen() {
+            let content = Content::Tokens(&decoder.tokens);
+            let (backend, stride) = (&self.model.backend, self.layout.len());
+            backend.embed_gradient(&decoder.packing, content, &slots, false, width, d_hidden, stride, gradient, None);
+        }
+        std::mem::swap(d_hidden, d_memory);
+    }
+
+    /// From the gradient of block 0's input to the parameters of the embedding.
+    fn input_gradient(&mut self) {
+        let width = self.width();
+        let Self { model, layout, rows, .. } = self;
+        let Workspace { parameters, gradient, d_hidden, patches, pixels, projected, embedding_norm, scratch, .. } =
+            self.workspace.as_mut().expect("present until dropped");
+        let (backend, slots, packing) = (&model.backend, layout.input(), &rows.main.packing);
+        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let Scratch { narrow, output: d_patches, linear, .. } = scratch;
+        let d_out = match &model.embedding_norm {
+            None => &*d_hidden,
+            Some(norm) => {
+                let dy = &*d_hidden;
+                backend.norm_gradient(
+                    packing,
+                    dy,
+                    norm,
+                    embedding_norm,
+                    slots.norm,
+                    trainable,
+                    gradient,
+                    false,
+                    narrow,
+                );
+                &*narrow
+            }
+        };
+        let (class, stride) = (model.embedding.class_token.is_some(), layout.len());
+        let embedding = &slots.embedding;
+        match (&model.patches, &rows.patches) {
+            (Some(layer), Some(patch_packing)) => {
+                let content = Content::Patches(projected);
+                let below = (!slots.patches.is_frozen()).then_some(&mut *d_patches);
+                backend.embed_gradient(packing, content, embedding, class, width, d_out, stride, gradient, below);
+                if !slots.patches.is_frozen() {
+                    let (slots, x) = (&slots.patches, &*pixels);
+                    let adapted = AdaptedGradient {
+                        slots,
+                        trainable,
+                        dropout: None,
+                        cache: patches,
+                        x,
+                        scratch: linear,
+                        gradient,
+                    };
+                    let dx = &mut scratch.wide;
+                    backend.linear_gradient(patch_packing, d_patches, layer, adapted, GradientEpilogue::Skip, dx);
+                }
+            }
+            _ => {
+                let content = Content::Tokens(&rows.main.tokens);
+                backend.embed_gradient(packing, content, embedding, class, width, d_out, stride, gradient, None);
+            }
+        }
+    }
+
+    /// Rows of the current hidden states, and of the encoder's output where that goes along.
+    fn crossing_rows(&self, split: usize) -> (usize, usize) {
+        let encoder = self.rows.main.packing.rows();
+        match &self.rows.decoder {
+            Some(decoder) if split > first_decoder_block(self.model) => (decoder.packing.rows(), encoder),
+            _ => (encoder, 0),
+        }
+    }
+
+    /// Rows of the pass's only stack of blocks, or of its encoder.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.main.packing.rows()
+    }
+
+    /// Those rows, sequence by sequence.
+    pub(super) fn sequence_rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.rows.main.packing.all_sequence_rows()
+    }
+
+    /// The current hidden states, `[rows, hidden]`: what a device sends up. Between two decoder blocks of an
+    /// encoder-decoder the encoder's output comes behind them.
     pub fn hidden(&self) -> Vec<f32> {
-        self.model.backend.read(&self.workspace().hidden, self.hidden_len())
+        let (rows, memory_rows) = self.crossing_rows(self.position);
+        let (backend, width) = (&self.model.backend, self.width());
+        let mut values = backend.read(&self.workspace().hidden, rows * width);
+        if memory_rows > 0 {
+            values.extend(backend.read(&self.workspace().memory, memory_rows * width));
+        }
+        values
     }
 
-    /// Continues from hidden states that another pass computed.
-    pub fn set_hidden(&mut self, values: &[f32]) {
-        assert_eq!(values.len(), self.hidden_len(), "hidden states of another batch");
+    /// Continues before block `split` from hidden states that another pass computed.
+    ///
+    /// # Panics
+    /// If they are of another batch or another split.
+    pub fn set_hidden(&mut self, values: &[f32], split: usize) {
+        let (rows, memory_rows) = self.crossing_rows(split);
+        let width = self.width();
+        assert_eq!(values.len(), (rows + memory_rows) * width, "hidden states of another batch");
+        let (hidden, memory) = values.split_at(rows * width);
+        let backend = &self.model.backend;
         let workspace = self.workspace.as_mut().expect("present until dropped");
-        self.model.backend.write(values, &mut workspace.hidden);
+        backend.write(hidden, &mut workspace.hidden);
+        if memory_rows > 0 {
+            backend.write(memory, &mut workspace.memory);
+        }
+        self.position = split;
     }
 
-    /// The current gradient of the hidden states: what an edge server sends down.
-    pub fn hidden_gradient(&self) -> Vec<f32> {
-        self.model.backend.read(&self.workspace().d_hidden, self.hidden_len())
+    /// The current gradient of the hidden states before block `split`: what an edge server sends down.
+    pub fn hidden_gradient(&self, split: usize) -> Vec<f32> {
+        let (rows, memory_rows) = self.crossing_rows(split);
+        let (backend, width) = (&self.model.backend, self.width());
+        let mut values = backend.read(&self.workspace().d_hidden, rows * width);
+        if memory_rows > 0 {
+            values.extend(backend.read(&self.workspace().d_memory, memory_rows * width));
+        }
+        values
     }
 
-    /// Continues the backward pass from a gradient that another pass computed.
-    pub fn set_hidden_gradient(&mut self, values: &[f32]) {
-        assert_eq!(values.len(), self.hidden_len(), "a gradient of another batch");
+    /// Continues the backward pass below block `split` from a gradient that another pass computed.
+    ///
+    /// # Panics
+    /// As [`Pass::set_hidden`].
+    pub fn set_hidden_gradient(&mut self, values: &[f32], split: usize) {
+        let (rows, memory_rows) = self.crossing_rows(split);
+        let width = self.width();
+        assert_eq!(values.len(), (rows + memory_rows) * width, "a gradient of another batch");
+        let (hidden, memory) = values.split_at(rows * width);
+        let backend = &self.model.backend;
         let workspace = self.workspace.as_mut().expect("present until dropped");
-        self.model.backend.write(values, &mut workspace.d_hidden);
+        backend.write(hidden, &mut workspace.d_hidden);
+        if memory_rows > 0 {
+            backend.write(memory, &mut workspace.d_memory);
+        }
     }
 
-    /// The gradient of the trainable parameters so far, one set of `layout.len()` a share.
+    /// The gradient of the trainable parameters so far, times the shares' loss scale: one set of `layout.len()` a share.
     pub fn gradient(&self) -> Vec<f32> {
-        let len = self.packing.segments().len() * self.layout.len();
+        let len = self.rows.main.packing.segments().len() * self.layout.len();
         self.model.backend.read(&self.workspace().gradient, len)
+    }
+}
+
+/// What block `i` sees of the pass.
+fn context<'a, B: Backend>(
+    model: &'a Model<B>,
+    layout: &ParameterLayout,
+    rows: &'a Rows,
+    i: usize,
+    parameters: &'a B::Buffer,
+    memory: &'a B::Buffer,
+) -> Context<'a, B> {
+    let (backend, hidden_width) = (&model.backend, model.architecture.hidden);
+    let trainable = Trainable { values: parameters, stride: layout.len() };
+    let main = &rows.main;
+    match &rows.decoder {
+        Some(decoder) if i >= first_decoder_block(model) => Context {
+            backend,
+            packing: &decoder.packing,
+            trainable,
+            dropout: decoder.dropout.as_ref(),
+            memory: Some(Memory { packing: &main.packing, hidden: memory, dropout: main.dropout.as_ref() }),
+            hidden_width,
+        },
+        _ => Context {
+            backend,
+            packing: &main.packing,
+            trainable,
+            dropout: main.dropout.as_ref(),
+            memory: None,
+            hidden_width,
+        },
     }
 }

@@ -4,9 +4,12 @@
 //! one single-threaded pass; chunks run in parallel; a batch's gradient is the sum over its chunks in order. So neither
 //! the other batches of the stack nor the number of threads can change a bit of the outcome.
 
-use super::{Model, ParameterLayout, Share};
+use super::frozen_prefix::Cached;
+use super::rows::targets_of;
+use super::{Model, ParameterLayout, Pass, Share};
 use crate::backend::{Backend, SequenceOutcome};
 use crate::data::PackedBatch;
+use crate::random::CounterStream;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -15,23 +18,43 @@ use std::ops::Range;
 pub struct StackItem<'a> {
     pub parameters: &'a [f32],
     pub batch: &'a PackedBatch,
+    /// Key of this step's dropout masks; `None` drops nothing.
+    pub dropout: Option<CounterStream>,
+    /// Factor of the loss inside the backward pass, and so of the outcome's gradient.
+    pub loss_scale: f32,
+    /// Where hidden states below the lowest trainable block are kept from step to step.
+    pub prefix: Option<Cached<'a>>,
+}
+
+impl<'a> StackItem<'a> {
+    /// A step without dropout, loss scale or cache.
+    pub fn new(parameters: &'a [f32], batch: &'a PackedBatch) -> Self {
+        Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None }
+    }
+
+    fn share(&self, sequences: Range<usize>) -> Share<'a> {
+        let Self { parameters, batch, dropout, loss_scale, .. } = *self;
+        Share { parameters, batch, sequences, dropout, loss_scale }
+    }
 }
 
 /// Loss and gradient of one client's batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// Mean cross entropy over the sequences, in nats.
+    /// Mean loss over the batch's targets: cross entropy in nats, or squared error.
     pub loss: f64,
-    /// Of the mean loss, laid out like the parameters.
+    /// Of the mean loss times the item's loss scale, laid out like the parameters.
     pub gradient: Vec<f32>,
 }
 
-/// How a model does on labelled sequences.
+/// How a model does on a test set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Sum of the sequences' cross entropies, in nats.
+    /// Sum of the targets' losses.
     pub loss_sum: f64,
-    /// Sequences whose prediction is their label.
+    /// Classes, numbers or tokens that were to be predicted.
+    pub targets: usize,
+    /// Targets whose most likely class or token is the right one.
     pub correct: usize,
     /// Predicted class of each sequence, in order.
     pub predictions: Vec<u32>,
@@ -51,19 +74,19 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// If parameters do not have the layout's length, or a batch holds what `check_batch` would refuse.
     pub fn loss_and_gradients(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<StepOutcome> {
-        let jobs: Vec<(usize, Share<'_>)> = stack
+        let jobs: Vec<(usize, Range<usize>)> = stack
             .iter()
             .enumerate()
-            .flat_map(|(item, &StackItem { parameters, batch })| {
-                self.chunks(batch).into_iter().map(move |sequences| (item, Share { parameters, batch, sequences }))
-            })
+            .flat_map(|(item, i)| self.chunks(i.batch).into_iter().map(move |sequences| (item, sequences)))
             .collect();
-        let parts: Vec<(f64, Vec<f32>)> =
-            jobs.par_iter().map(|(_, share)| self.chunk_loss_and_gradient(layout, share)).collect();
+        let parts: Vec<(f64, Vec<f32>)> = jobs
+            .par_iter()
+            .map(|(item, sequences)| self.chunk_loss_and_gradient(layout, &stack[*item], sequences.clone()))
+            .collect();
 
         let mut outcomes: Vec<Option<StepOutcome>> = vec![None; stack.len()];
-        for ((item, share), (loss, gradient)) in jobs.iter().zip(parts) {
-            let loss = loss / share.batch.sequences() as f64;
+        for ((item, _), (loss, gradient)) in jobs.iter().zip(parts) {
+            let loss = loss / targets_of(layout.objective(), stack[*item].batch) as f64;
             match &mut outcomes[*item] {
                 Some(outcome) => {
                     outcome.loss += loss;
@@ -76,45 +99,90 @@ impl<B: Backend> Model<B> {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(empty)).collect()
     }
 
+    /// Mean loss of every item's batch, without a backward pass.
+    ///
+    /// # Panics
+    /// As [`Model::loss_and_gradients`].
+    pub fn losses(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<f64> {
+        let loss = |item: &StackItem<'_>| {
+            let evaluation = self.evaluate_cached(layout, item.parameters, item.batch, item.prefix);
+            evaluation.loss_sum / evaluation.targets.max(1) as f64
+        };
+        stack.par_iter().map(loss).collect()
+    }
+
     /// Predictions and losses of `batch`, which may be a whole test set; chunks run in parallel.
     ///
     /// # Panics
     /// As [`Model::loss_and_gradients`].
     pub fn evaluate(&self, layout: &ParameterLayout, parameters: &[f32], batch: &PackedBatch) -> Evaluation {
+        self.evaluate_cached(layout, parameters, batch, None)
+    }
+
+    /// As [`Model::evaluate`], with the hidden states of frozen blocks kept in `prefix`.
+    ///
+    /// # Panics
+    /// As [`Model::loss_and_gradients`].
+    pub fn evaluate_cached(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        prefix: Option<Cached<'_>>,
+    ) -> Evaluation {
         let parts: Vec<Vec<SequenceOutcome>> = self
             .chunks(batch)
             .into_par_iter()
             .map(|sequences| {
-                let mut pass = self.pass(layout, &[Share { parameters, batch, sequences }], false);
-                pass.embed();
-                pass.forward_blocks(0..self.blocks.len());
+                let share = Share { sequences, ..Share::whole(parameters, batch) };
+                let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
+                self.forward(&mut pass, &share, prefix);
                 pass.classify()
             })
             .collect();
         let mut evaluation = Evaluation::default();
-        for (outcome, &label) in parts.into_iter().flatten().zip(&batch.labels) {
+        for outcome in parts.into_iter().flatten() {
             evaluation.loss_sum += outcome.loss;
-            evaluation.correct += usize::from(outcome.prediction == label);
+            evaluation.targets += outcome.targets as usize;
+            evaluation.correct += outcome.correct as usize;
             evaluation.predictions.push(outcome.prediction);
         }
         evaluation
     }
 
     /// Sum of the losses, and the gradient of the batch's mean loss as far as this chunk contributes.
-    fn chunk_loss_and_gradient(&self, layout: &ParameterLayout, share: &Share<'_>) -> (f64, Vec<f32>) {
-        let mut pass = self.pass(layout, std::slice::from_ref(share), true);
-        pass.embed();
-        pass.forward_blocks(0..self.blocks.len());
+    fn chunk_loss_and_gradient(
+        &self,
+        layout: &ParameterLayout,
+        item: &StackItem<'_>,
+        sequences: Range<usize>,
+    ) -> (f64, Vec<f32>) {
+        let share = item.share(sequences);
+        let mut pass = self.pass(layout, std::slice::from_ref(&share), true);
+        self.forward(&mut pass, &share, item.prefix);
         let outcomes = pass.classify();
         pass.backward_blocks(0..self.blocks.len());
         (outcomes.iter().map(|o| o.loss).sum(), pass.gradient())
     }
+
+    /// All blocks of a pass over one share, or those above what `prefix` holds.
+    fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>) {
+        let done = match prefix {
+            None => {
+                pass.embed();
+                0
+            }
+            Some(cached) => cached.bring(pass, share),
+        };
+        pass.forward_blocks(done..self.blocks.len());
+    }
 }
 
-/// Cuts at the sequence boundaries nearest to equal shares of the tokens, about `target` each.
+/// Cuts at the sequence boundaries nearest to equal shares of the tokens, about `target` each; an even number of chunks
+/// where there is more than one, so that two threads share a batch evenly.
 fn chunks(offsets: &[usize], target: usize) -> Vec<Range<usize>> {
     let (sequences, tokens) = (offsets.len().saturating_sub(1), offsets.last().copied().unwrap_or(0));
-    let count = ((tokens + target / 2) / target).max(1);
+    let count = (2 * ((tokens + target) / (2 * target))).max(1);
     let mut ranges = Vec::with_capacity(count);
     let mut start = 0;
     for chunk in 1..=count {
@@ -145,9 +213,11 @@ mod tests {
 
     #[test]
     fn chunks_are_balanced_whole_sequences() {
-        assert!(cut(&[24; 16], 320).iter().eq([&(0..16)]));
+        assert!(cut(&[24; 10], 320).iter().eq([&(0..10)]));
+        assert_eq!(cut(&[24; 16], 320), [0..8, 8..16]);
         assert_eq!(cut(&[64; 32], 320), [0..5, 5..11, 11..16, 16..21, 21..27, 27..32]);
-        assert_eq!(cut(&[500, 1, 1, 500], 300), [0..1, 1..3, 3..4]);
+        assert_eq!(cut(&[128; 7], 320), [0..4, 4..7]);
+        assert_eq!(cut(&[500, 1, 1, 500], 300), [0..1, 1..2, 2..3, 3..4]);
         assert!(cut(&[1], 300).iter().eq([&(0..1)]));
         assert!(cut(&[], 300).is_empty());
     }

@@ -1,62 +1,82 @@
 //! The buffers of one pass, kept and reused from pass to pass.
+//!
+//! Shapes: `h` the hidden width, `q` and `k` those of all query and key heads, `f` the feed-forward layer's.
 
-use crate::backend::{Backend, NormCache};
+use crate::backend::{AdapterCache, Backend, LinearCache, NormCache};
 
-/// What a block's forward pass leaves for its backward pass. Shapes: `h` the hidden width, `f` the FFN's.
-pub(super) struct BlockCache<B: Backend> {
-    /// The block's input, `[rows, h]`.
-    pub input: B::Buffer,
-    /// `[rows, 3 h]`.
+/// What an attention's forward pass leaves for its backward pass.
+pub(super) struct AttentionCache<B: Backend> {
+    /// In pre-norm blocks, what the products read: `[rows, h]`.
+    pub normed: B::Buffer,
+    pub norm: NormCache<B>,
+    /// `[rows, q + 2 k]`; under cross-attention `[rows, q]`.
     pub qkv: B::Buffer,
-    /// `[rows, h]` and `[rows, heads]`.
+    /// Under cross-attention, `[encoder rows, 2 k]`.
+    pub key_value: B::Buffer,
+    /// Keys and values before (IA)3's factors.
+    pub key_before: B::Buffer,
+    pub value_before: B::Buffer,
+    /// `[rows, q]` and `[rows, heads]`.
     pub context: B::Buffer,
     pub log_sum: B::Buffer,
-    pub attention_norm: NormCache<B>,
-    /// After the attention's norm, `[rows, h]`.
-    pub middle: B::Buffer,
+    pub qkv_linear: LinearCache<B>,
+    pub key_value_linear: LinearCache<B>,
+    pub output_linear: LinearCache<B>,
+    pub adapter: AdapterMemory<B>,
+}
+
+/// What a feed-forward layer's forward pass leaves for its backward pass.
+pub(super) struct FeedForwardCache<B: Backend> {
+    /// In pre-norm blocks, what the products read: `[rows, h]`.
+    pub normed: B::Buffer,
+    pub norm: NormCache<B>,
+    /// Gate and its other half of a gated layer, `[rows, 2 f]`.
+    pub pairs: B::Buffer,
     /// The activation's derivative, `[rows, f]`.
     pub derivative: B::Buffer,
-    /// The activation itself, `[rows, f]`: only where a trainable term reads it.
+    /// What `down` reads, `[rows, f]`: kept only where a trainable term reads it too.
     pub activated: B::Buffer,
-    pub ffn_norm: NormCache<B>,
-    pub reduced: Reduced<B>,
+    /// The activation before (IA)3's factors.
+    pub before: B::Buffer,
+    pub up_linear: LinearCache<B>,
+    pub down_linear: LinearCache<B>,
+    pub adapter: AdapterMemory<B>,
+    pub parallel: AdapterCache<B>,
 }
 
-/// Inner values `x A^T` of the low-rank terms of each product.
-pub(super) struct Reduced<B: Backend> {
-    pub qkv: B::Buffer,
-    pub attention_output: B::Buffer,
-    pub ffn_up: B::Buffer,
-    pub ffn_down: B::Buffer,
+/// An adapter in series keeps its own input, because its output takes the input's place.
+pub(super) struct AdapterMemory<B: Backend> {
+    pub input: B::Buffer,
+    pub cache: AdapterCache<B>,
 }
 
-impl<B: Backend> Default for BlockCache<B> {
-    fn default() -> Self {
-        let new = B::Buffer::default;
-        Self {
-            input: new(),
-            qkv: new(),
-            context: new(),
-            log_sum: new(),
-            attention_norm: NormCache::default(),
-            middle: new(),
-            derivative: new(),
-            activated: new(),
-            ffn_norm: NormCache::default(),
-            reduced: Reduced { qkv: new(), attention_output: new(), ffn_up: new(), ffn_down: new() },
-        }
-    }
+/// What a block's forward pass leaves for its backward pass.
+pub(super) struct BlockCache<B: Backend> {
+    /// In post-norm blocks the block's input, `[rows, h]`.
+    pub input: B::Buffer,
+    pub attention: AttentionCache<B>,
+    pub cross: AttentionCache<B>,
+    /// In post-norm blocks the feed-forward layer's input, `[rows, h]`.
+    pub middle: B::Buffer,
+    pub ffn: FeedForwardCache<B>,
 }
 
 /// Values that live no longer than one block.
 pub(super) struct Scratch<B: Backend> {
-    /// `[rows, h]`.
+    /// `[rows, h]` or `[rows, q]`.
     pub narrow: B::Buffer,
     /// `[rows, f]`.
     pub wide: B::Buffer,
-    /// `[rows, 3 h]`.
+    /// `[rows, 2 f]`.
+    pub pairs: B::Buffer,
+    /// `[rows, q + 2 k]`.
     pub qkv: B::Buffer,
-    pub reduced: B::Buffer,
+    /// `[encoder rows, 2 k]`.
+    pub key_value: B::Buffer,
+    /// Gradient of a sub-layer's output, `[rows, h]`.
+    pub output: B::Buffer,
+    pub linear: B::Buffer,
+    pub adapter: B::Buffer,
 }
 
 /// Everything that a pass writes.
@@ -69,11 +89,73 @@ pub(super) struct Workspace<B: Backend> {
     pub hidden: B::Buffer,
     /// The current gradient of the hidden states.
     pub d_hidden: B::Buffer,
+    /// Output of an encoder-decoder's encoder, and its gradient: `[encoder rows, h]`.
+    pub memory: B::Buffer,
+    pub d_memory: B::Buffer,
     /// One cache for each block that will be differentiated.
     pub blocks: Vec<BlockCache<B>>,
     /// Stands in for the cache of a block that will not.
     pub shared: BlockCache<B>,
+    pub patches: LinearCache<B>,
+    /// Pixels and projected patches of images.
+    pub pixels: B::Buffer,
+    pub projected: B::Buffer,
+    pub embedding_norm: NormCache<B>,
+    pub encoder_norm: NormCache<B>,
+    pub final_norm: NormCache<B>,
     pub scratch: Scratch<B>,
+}
+
+impl<B: Backend> Default for AttentionCache<B> {
+    fn default() -> Self {
+        let new = B::Buffer::default;
+        Self {
+            normed: new(),
+            norm: NormCache::default(),
+            qkv: new(),
+            key_value: new(),
+            key_before: new(),
+            value_before: new(),
+            context: new(),
+            log_sum: new(),
+            qkv_linear: LinearCache::default(),
+            key_value_linear: LinearCache::default(),
+            output_linear: LinearCache::default(),
+            adapter: AdapterMemory::default(),
+        }
+    }
+}
+
+impl<B: Backend> Default for FeedForwardCache<B> {
+    fn default() -> Self {
+        let new = B::Buffer::default;
+        Self {
+            normed: new(),
+            norm: NormCache::default(),
+            pairs: new(),
+            derivative: new(),
+            activated: new(),
+            before: new(),
+            up_linear: LinearCache::default(),
+            down_linear: LinearCache::default(),
+            adapter: AdapterMemory::default(),
+            parallel: AdapterCache::default(),
+        }
+    }
+}
+
+impl<B: Backend> Default for AdapterMemory<B> {
+    fn default() -> Self {
+        Self { input: B::Buffer::default(), cache: AdapterCache::default() }
+    }
+}
+
+impl<B: Backend> Default for BlockCache<B> {
+    fn default() -> Self {
+        let new = B::Buffer::default;
+        let (attention, cross) = (AttentionCache::default(), AttentionCache::default());
+        Self { input: new(), attention, cross, middle: new(), ffn: FeedForwardCache::default() }
+    }
 }
 
 impl<B: Backend> Workspace<B> {
@@ -84,9 +166,26 @@ impl<B: Backend> Workspace<B> {
             gradient: new(),
             hidden: new(),
             d_hidden: new(),
+            memory: new(),
+            d_memory: new(),
             blocks: (0..blocks).map(|_| BlockCache::default()).collect(),
             shared: BlockCache::default(),
-            scratch: Scratch { narrow: new(), wide: new(), qkv: new(), reduced: new() },
+            patches: LinearCache::default(),
+            pixels: new(),
+            projected: new(),
+            embedding_norm: NormCache::default(),
+            encoder_norm: NormCache::default(),
+            final_norm: NormCache::default(),
+            scratch: Scratch {
+                narrow: new(),
+                wide: new(),
+                pairs: new(),
+                qkv: new(),
+                key_value: new(),
+                output: new(),
+                linear: new(),
+                adapter: new(),
+            },
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum ResultsError {
     Format { path: PathBuf, found: u32, expected: u32 },
     #[error("the files in {} come from different runs ({detail}); run the scenario again", path.display())]
     Inconsistent { path: PathBuf, detail: String },
+    #[error("no adapter to take from {}: {detail}", path.display())]
+    Adapter { path: PathBuf, detail: String },
     #[error("cannot draw {}: {detail}", path.display())]
     Plot { path: PathBuf, detail: String },
     #[error("a comparison needs at least two run folders, but got {found}")]

@@ -71,19 +71,29 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), ResultsError> {
 
 /// The sub-folders of `root` whose name does not start with a dot, sorted; none where `root` does not exist.
 pub(super) fn visible_folders(root: &Path) -> Result<Vec<PathBuf>, ResultsError> {
+    visible(root, |path| path.is_dir())
+}
+
+/// The files of `root` whose name ends with `.ending` and does not start with a dot, sorted; none where `root` does not
+/// exist.
+pub(super) fn visible_files(root: &Path, ending: &str) -> Result<Vec<PathBuf>, ResultsError> {
+    visible(root, |path| path.is_file() && path.extension().is_some_and(|e| e == ending))
+}
+
+fn visible(root: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, ResultsError> {
     let entries = match fs::read_dir(root) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed.map_err(ResultsError::read(root))?,
     };
-    let mut folders = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(ResultsError::read(root))?;
-        if entry.path().is_dir() && !entry.file_name().to_string_lossy().starts_with('.') {
-            folders.push(entry.path());
+        if wanted(&entry.path()) && !entry.file_name().to_string_lossy().starts_with('.') {
+            found.push(entry.path());
         }
     }
-    folders.sort();
-    Ok(folders)
+    found.sort();
+    Ok(found)
 }
 
 /// A scenario's name as the name of a folder: letters, digits, `-`, `_` and inner dots stay, the rest becomes `_`.

@@ -6,6 +6,7 @@
 use super::error::ResultsError;
 use super::manifest::{FORMAT_VERSION, Manifest};
 use super::{csv_tables, files, plots, summary::Summary};
+use crate::adapter::AdapterFile;
 use crate::experiment::Record;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -18,6 +19,9 @@ pub const SCENARIO: &str = "scenario.resolved.yaml";
 pub const TRACE: &str = "trace.json";
 pub const REPORT: &str = "report.html";
 pub const PLOTS: &str = "plots";
+pub const ADAPTERS: &str = "adapters";
+/// What an adapter's file name ends with.
+const ADAPTER_ENDING: &str = "safetensors";
 
 /// What a run was, beside its record.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,8 @@ pub struct RunDescription<'a> {
     pub threads: usize,
     /// Which kernels did the arithmetic: `cpu`, `cuda`, or `none` without training.
     pub backend: &'a str,
+    /// The trained parameters that the first replication ended with, by name: `global`, or one a device.
+    pub adapters: &'a [(String, AdapterFile)],
 }
 
 /// Writes the timeline trace to the file that it is given.
@@ -54,7 +60,7 @@ pub fn identity(resolved_yaml: &str, version: &str) -> String {
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes a run: tables, summary, plots, report, scenario, manifest, and the trace if there is one.
+/// Writes a run: tables, summary, plots, report, scenario, manifest, adapters, and the trace if there is one.
 ///
 /// A result that is already there is replaced: it can only differ in its manifest.
 ///
@@ -91,9 +97,16 @@ fn fill(
     if let Some(trace) = trace {
         files::write_whole(&folder.join(TRACE), trace)?;
     }
+    for (name, adapter) in run.adapters {
+        files::write_whole(&adapter_path(folder, name), |out| out.write_all(&adapter.to_bytes()))?;
+    }
     let drawn = plots::draw_all(record, &folder.join(PLOTS))?;
     super::html::write_report(&folder.join(REPORT), run, &summary, &drawn)?;
     files::write_json(&folder.join(MANIFEST), &Manifest::of(run, record))
+}
+
+fn adapter_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(ADAPTERS).join(format!("{}.{ADAPTER_ENDING}", files::folder_name(name)))
 }
 
 impl RunFolder {
@@ -133,6 +146,29 @@ impl RunFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file of the adapter called `name`; of the only one, if none is named.
+    ///
+    /// # Errors
+    /// [`ResultsError::Adapter`] if there is none, or several and none is named; says which there are.
+    pub fn adapter(&self, name: Option<&str>) -> Result<PathBuf, ResultsError> {
+        let folder = self.path.join(ADAPTERS);
+        let mut found = files::visible_files(&folder, ADAPTER_ENDING)?;
+        let wanted = name.map(|name| adapter_path(&self.path, name));
+        match wanted {
+            Some(path) if found.contains(&path) => return Ok(path),
+            None if found.len() == 1 => return Ok(found.remove(0)),
+            _ => {}
+        }
+        let names = found.iter().filter_map(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let detail = match name {
+            _ if names.is_empty() => "the run trained nothing, or no round was played".to_owned(),
+            Some(name) => format!("none is called `{name}`; there are {names}"),
+            None => format!("there are several; name one of {names}"),
+        };
+        Err(ResultsError::Adapter { path: folder, detail })
     }
 
     /// The folder of the run's plots; [`plots::draw_all`] says which there are.

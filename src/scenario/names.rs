@@ -1,6 +1,6 @@
 //! What the modules below know by name. The only file of the reader that asks them.
 
-use super::schema::{Fading, Propagation, RadioSpec};
+use super::schema::{Checkpoint, Fading, ImageSize, LearningTask, Propagation, RadioSpec};
 use crate::fomo::{self, Architecture};
 use crate::radio::Preset;
 use crate::radio::numerology::Numerology;
@@ -20,6 +20,22 @@ pub(crate) fn architectures() -> Vec<&'static str> {
 
 pub(crate) fn architecture(name: &str) -> Option<Architecture> {
     fomo::preset(name)
+}
+
+/// Whether a checkpoint is of a kind that always says itself what its model looks like.
+pub(crate) fn has_configuration(checkpoint: &Checkpoint) -> bool {
+    match checkpoint {
+        Checkpoint::Vendored | Checkpoint::Random => false,
+        Checkpoint::File(path) => path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")),
+        Checkpoint::Folder(_) => true,
+    }
+}
+
+/// What the checkpoint at `path` says of its model, or why that cannot be told.
+pub(crate) fn configured_architecture(path: &Path) -> Result<Architecture, String> {
+    let files = fomo::ModelFiles::open(path).map_err(|e| e.to_string())?;
+    let own = files.architecture().map_err(|e| e.to_string())?;
+    own.ok_or_else(|| format!("{}: there is no config.json that says what the model looks like", path.display()))
 }
 
 /// The architecture whose weights are part of the program.
@@ -74,31 +90,76 @@ pub(crate) fn datasets() -> Vec<&'static str> {
 }
 
 /// What the reader has to know of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DatasetFacts {
-    pub classes: usize,
+    pub task: LearningTask,
+    /// `None` where the task has none.
+    pub classes: Option<usize>,
     pub test_samples: usize,
+    /// For images only.
+    pub image: Option<ImageSize>,
+    names: Vec<String>,
 }
 
-/// Vendored sets hold sentences with the sign of their sentiment.
-pub(crate) fn dataset(name: &str) -> Option<DatasetFacts> {
-    let set = data::VENDORED.iter().find(|set| set.name == name)?;
-    Some(DatasetFacts { classes: 2, test_samples: set.test })
+impl DatasetFacts {
+    /// Whether two sets can be joined to one.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        (self.task, self.image, &self.names) == (other.task, other.image, &other.names)
+    }
+
+    fn new(task: data::TaskKind, classes: Vec<String>, test_samples: usize, image: Option<data::ImageSize>) -> Self {
+        Self {
+            task: match task {
+                data::TaskKind::Classification | data::TaskKind::Images => LearningTask::Classification,
+                data::TaskKind::Regression => LearningTask::Regression,
+                data::TaskKind::LanguageModel => LearningTask::LanguageModel,
+                data::TaskKind::SequenceToSequence => LearningTask::SequenceToSequence,
+            },
+            classes: task.has_classes().then_some(classes.len()),
+            test_samples,
+            image: image.map(|i| ImageSize { side_px: i.side_px, channels: i.channels }),
+            names: classes,
+        }
+    }
 }
+
+/// The vendored set `name` read for `task`, or for what it was made for. The error names what it serves.
+pub(crate) fn dataset(name: &str, task: Option<LearningTask>) -> Result<DatasetFacts, String> {
+    let set =
+        data::VENDORED.iter().find(|set| set.name == name).ok_or_else(|| "nothing: it is not known".to_owned())?;
+    let kind = task.map_or(set.task, |task| task.data_kind(set.image.is_some()));
+    if !set.tasks().contains(&kind) {
+        let served = set.tasks().iter().map(|t| if set.image.is_some() { "classification" } else { t.name() });
+        return Err(served.collect::<Vec<_>>().join(", "));
+    }
+    let classes = if kind.has_classes() { set.classes.iter().map(|c| (*c).to_owned()).collect() } else { Vec::new() };
+    Ok(DatasetFacts::new(kind, classes, set.test, set.image))
+}
+
+/// How a table is read: file, task, whether it holds images, and their size if that is written.
+type TableKey = (PathBuf, LearningTask, bool, Option<ImageSize>);
 
 /// Facts about the user's tables, each read once however often its scenario is resolved.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tables(Arc<Mutex<BTreeMap<PathBuf, Result<DatasetFacts, String>>>>);
+pub(crate) struct Tables(Arc<Mutex<BTreeMap<TableKey, Result<DatasetFacts, String>>>>);
 
 impl Tables {
-    /// Facts about the table at `path`, or what is wrong with it.
-    pub fn facts(&self, path: &Path) -> Result<DatasetFacts, String> {
+    /// Facts about the table at `path` read for `task`, or what is wrong with it.
+    pub fn facts(
+        &self,
+        path: &Path,
+        task: LearningTask,
+        images: bool,
+        image: Option<ImageSize>,
+    ) -> Result<DatasetFacts, String> {
         // Whoever panicked left whole entries behind.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || match data::Dataset::from_file(path, &data::TableOptions::default()) {
-            Ok(table) => Ok(DatasetFacts { classes: table.classes.len(), test_samples: table.test.len() }),
-            Err(e) => Err(e.to_string()),
+        let read = || {
+            let size = image.map(|i| data::ImageSize { side_px: i.side_px, channels: i.channels });
+            let options = data::TableOptions { image: size, ..data::TableOptions::for_task(task.data_kind(images)) };
+            let table = data::Dataset::from_file(path, &options).map_err(|e| e.to_string())?;
+            Ok(DatasetFacts::new(table.task, table.classes, table.test.len(), table.image))
         };
-        known.entry(path.to_owned()).or_insert_with(read).clone()
+        known.entry((path.to_owned(), task, images, image)).or_insert_with(read).clone()
     }
 }

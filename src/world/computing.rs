@@ -9,7 +9,7 @@ impl World {
     /// One training step of the whole model on the device.
     pub async fn train_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
         let whole = self.demand.cost().whole();
-        let work = [self.demand.forward(&whole, batch), self.demand.backward(&whole, batch)];
+        let work = self.demand.step(&whole, batch);
         self.compute_on_device(device, "train", &work, batch).await
     }
 

@@ -1,12 +1,15 @@
 //! What the scenario's technique asks of hardware and network: operations, memory and bytes on the air.
 
+use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
-use crate::fomo::{
-    ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, PeftShape, Segment, Task,
-};
-use crate::scenario::{PeftMethod, Scenario, TechniqueKind};
+use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
+use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
+use crate::scenario::{LearningTask, Optimizer, Scenario, TechniqueKind};
 
-/// The cost of the scenario's model and PEFT method, cut as its technique cuts it.
+/// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
+const SCALAR_BYTES: u64 = 4;
+
+/// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
 #[derive(Clone, Debug)]
 pub struct Demand {
     cost: ModelCost,
@@ -14,27 +17,36 @@ pub struct Demand {
     kind: TechniqueKind,
     split_point: usize,
     devices_per_round: u64,
+    local_steps: u64,
+    optimizer: Optimizer,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
 
 impl Demand {
     pub fn new(scenario: &Scenario, architecture: &Architecture) -> Result<Self, FomoError> {
-        let precision = scenario.model.precision;
-        let task = Task::Classification { classes: scenario.model.classes };
-        let peft = peft_shape(scenario, architecture);
-        let workload = &scenario.workload;
+        let Scenario { model, technique, workload, training, .. } = scenario;
+        let learning = training.as_ref().map_or(LearningTask::Classification, |t| t.task);
+        let task = match learning {
+            LearningTask::Classification => Task::Classification { classes: model.classes.unwrap_or(2) },
+            LearningTask::Regression => Task::Regression,
+            LearningTask::LanguageModel | LearningTask::SequenceToSequence => Task::LanguageModel,
+        };
+        let decoder_tokens = match learning {
+            // Targets are cut where texts are.
+            LearningTask::SequenceToSequence => workload.sequence_tokens,
+            _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
+        };
+        let peft = peft_shape(&scenario.peft, architecture);
         Ok(Self {
-            cost: ModelCost::new(architecture, task, precision, precision, &peft)?,
-            precision,
-            kind: scenario.technique.kind,
-            split_point: scenario.technique.split_point,
-            devices_per_round: scenario.technique.devices_per_round as u64,
-            nominal: BatchShape::uniform_pairs(
-                workload.batch_size,
-                workload.sequence_tokens,
-                usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
-            ),
+            cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
+            precision: model.precision,
+            kind: technique.kind,
+            split_point: technique.split_point,
+            devices_per_round: technique.devices_per_round as u64,
+            local_steps: technique.local_steps as u64,
+            optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
+            nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
     }
 
@@ -75,18 +87,28 @@ impl Demand {
 
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
-        self.on_device().map_or(0, |s| self.cost.training_memory_bytes(&s, batch, ADAMW_BYTES_PER_PARAMETER))
+        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch))
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
     /// trainable parameters with gradients, moments and activations one a device.
     pub fn edge_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let Some(segment) = self.at_edge() else { return 0 };
-        let one = self.cost.training_memory_bytes(&segment, batch, ADAMW_BYTES_PER_PARAMETER);
+        let one = self.memory_bytes(&segment, batch);
         let weights = self.cost.segment_weight_bytes(&segment);
         // The pool's mini-batch is as large as those of all devices together.
         let copies = if self.kind == TechniqueKind::Split { 1 } else { self.devices_per_round };
         weights + copies * (one - weights)
+    }
+
+    fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
+        let per_parameter = match self.optimizer {
+            Optimizer::AdamW => ADAMW_BYTES_PER_PARAMETER,
+            Optimizer::Sgd { momentum } if momentum > 0.0 => MOMENTUM_BYTES_PER_PARAMETER,
+            Optimizer::Sgd { .. } => 0,
+            Optimizer::ZerothOrder { .. } => return self.cost.inference_memory_bytes(segment, batch),
+        };
+        self.cost.training_memory_bytes(segment, batch, per_parameter)
     }
 
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.
@@ -104,9 +126,41 @@ impl Demand {
         self.bytes_of(self.device_side_parameters())
     }
 
+    /// What a device hands in after a round, where it hands it in alone: its parameters; under a zeroth-order optimizer one
+    /// scalar a step, since everybody can draw the random directions from their seeds (Qin et al. 2024, FedKSeed).
+    pub fn update_up_bytes(&self) -> u64 {
+        if self.is_zeroth_order() { SCALAR_BYTES * self.local_steps } else { self.device_side_bytes() }
+    }
+
+    /// What a device gets before a round: the parameters, or the scalars of all devices of a round. Who was not drawn in
+    /// some rounds would need those of each of them; they are not counted.
+    pub fn update_down_bytes(&self) -> u64 {
+        let scalars = SCALAR_BYTES * self.local_steps * self.devices_per_round;
+        if self.is_zeroth_order() { scalars } else { self.device_side_bytes() }
+    }
+
+    /// What edge servers exchange after a round.
+    pub fn server_update_bytes(&self) -> u64 {
+        if self.is_zeroth_order() { self.update_down_bytes() } else { self.bytes_of(self.parameters()) }
+    }
+
+    fn is_zeroth_order(&self) -> bool {
+        matches!(self.optimizer, Optimizer::ZerothOrder { .. })
+    }
+
     /// Size of `parameters` numbers on the network.
-    pub fn bytes_of(&self, parameters: u64) -> u64 {
+    fn bytes_of(&self, parameters: u64) -> u64 {
         parameters * self.precision.bytes()
+    }
+
+    /// One step of fine-tuning on the whole of `segment`, phase by phase.
+    pub fn step(&self, segment: &Segment, batch: &BatchShape) -> Vec<Work> {
+        match self.optimizer {
+            Optimizer::ZerothOrder { .. } => vec![self.cost.segment_zeroth_order_step(segment, batch)],
+            Optimizer::AdamW | Optimizer::Sgd { .. } => {
+                vec![self.forward(segment, batch), self.backward(segment, batch)]
+            }
+        }
     }
 
     pub fn forward(&self, segment: &Segment, batch: &BatchShape) -> Work {
@@ -125,16 +179,5 @@ impl Demand {
     /// Gradient that comes back through the cut; 0 if nothing below it trains.
     pub fn gradient_bytes(&self, batch: &BatchShape) -> u64 {
         if self.cost.gradient_crosses(self.split_point) { self.cost.boundary_bytes(self.split_point, batch) } else { 0 }
-    }
-}
-
-/// The scenario's PEFT method in the terms of the cost model.
-fn peft_shape(scenario: &Scenario, architecture: &Architecture) -> PeftShape {
-    match scenario.peft.method {
-        PeftMethod::HeadOnly => PeftShape::head_only(architecture),
-        PeftMethod::Lora => {
-            let ranks = scenario.peft.rank.per_block(architecture.blocks());
-            PeftShape::lora(architecture, &ranks, &scenario.peft.targets)
-        }
     }
 }

@@ -11,6 +11,7 @@ mod build;
 mod computing;
 mod demand;
 mod device;
+mod peft_shape;
 mod rounds;
 mod transferring;
 

@@ -28,7 +28,7 @@ impl World {
     /// Brings together what several edge servers have gathered and spreads the result: each but the first sends
     /// its part to the first and gets the whole back.
     pub async fn synchronise_servers(&self) {
-        let bytes = self.demand.bytes_of(self.demand.parameters());
+        let bytes = self.demand.server_update_bytes();
         let first = self.servers[0].host;
         for back in [false, true] {
             let transfers = self.servers[1..].iter().map(|s| {

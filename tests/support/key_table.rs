@@ -1,5 +1,6 @@
 //! For each key of a scenario, where and how to change it so that one sees what it does.
 
+use crate::peft_table;
 use crate::support;
 use deft::scenario::{Scenario, ScenarioError};
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
     Emulated,
-    PerBlock,
     Fixed,
     Walking,
     Air,
@@ -18,13 +18,31 @@ pub enum Base {
     Vendored,
     Domains,
     Checkpoint,
+    Folder,
+    Images,
+    Momentum,
+    ZerothOrder,
+    /// An emulation with this method of `peft_table`.
+    Method(&'static str),
+    /// The same with another method first, and this one combined with it.
+    Beside(&'static str),
+    /// Real training with this method.
+    TrainedMethod(&'static str),
+    TrainedBeside(&'static str),
     Searched,
 }
 
-use Base::{Air, Checkpoint, Domains, Emulated, Fixed, PerBlock, Searched, Training, Vendored, Walking};
+use Base::{
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
+    TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+};
 
-pub const BASES: [Base; 10] =
-    [Emulated, PerBlock, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Searched];
+pub fn bases() -> Vec<Base> {
+    let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
+    let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
+    bases.extend(peft_table::bases());
+    bases
+}
 
 impl Base {
     /// Its file, and what is set in it.
@@ -33,7 +51,6 @@ impl Base {
         let tiny = |changes: Vec<(&'static str, Value)>| ("tiny.yaml", [vec![few], changes].concat());
         match self {
             Emulated => ("keys.yaml", vec![]),
-            PerBlock => ("keys.yaml", vec![("peft.rank", json!({"blocks": [8, 4, 4, 2, 0, 0]}))]),
             Fixed => {
                 let positions_m = json!([[60, 20], [500, 40], [90, -70]]);
                 ("keys.yaml", vec![("placement", json!({"kind": "fixed", "positions_m": positions_m}))])
@@ -56,6 +73,21 @@ impl Base {
                 ("training.partition", json!({"kind": "domain"})),
             ]),
             Checkpoint => tiny(vec![("model.checkpoint", json!({"file": checkpoints()[0]}))]),
+            Folder => tiny(vec![("model", json!({"checkpoint": {"folder": folder_of(&checkpoints()[0])}}))]),
+            Images => tiny(vec![
+                ("model", json!({"checkpoint": {"folder": image_model()}})),
+                ("training.dataset", json!({"file": image_table(), "image": {"side_px": 8, "channels": 1}})),
+                ("workload", json!({"batch_size": 4})),
+            ]),
+            Momentum => tiny(vec![("training.optimizer", json!({"kind": "sgd", "momentum": 0.5}))]),
+            ZerothOrder => tiny(vec![
+                ("technique.kind", json!("federated")),
+                ("training.optimizer", json!({"kind": "zeroth_order", "perturbation": 0.001})),
+            ]),
+            Method(method) => ("keys.yaml", vec![("peft", peft_table::first(method))]),
+            Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
+            TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
+            TrainedBeside(method) => tiny(vec![("peft", peft_table::combined(method))]),
             Searched => tiny(vec![(
                 "search",
                 json!({
@@ -94,7 +126,7 @@ pub enum Effect {
     Written,
     /// What a search finds.
     Found,
-    /// Others refer to it: with another name, their references lead nowhere.
+    /// Something else must fit it, and does not fit the new value.
     Refused,
 }
 
@@ -107,12 +139,12 @@ pub struct Row {
 }
 
 /// Setting `key` to `value`.
-fn row(key: &'static str, base: Base, value: Value) -> Row {
+pub fn row(key: &'static str, base: Base, value: Value) -> Row {
     Row { key, base, changes: vec![(key.replace("[*]", "[0]"), value)], effect: Effect::Played }
 }
 
 /// A key that can only change together with others.
-fn together(key: &'static str, base: Base, changes: &[(&str, Value)]) -> Row {
+pub fn together(key: &'static str, base: Base, changes: &[(&str, Value)]) -> Row {
     let changes = changes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     Row { key, base, changes, effect: Effect::Played }
 }
@@ -124,7 +156,10 @@ impl Row {
 }
 
 pub fn table() -> Vec<Row> {
-    [general(), learning(), technique(), devices(), radio(), wires(), search()].into_iter().flatten().collect()
+    [general(), learning(), peft_table::rows(), technique(), devices(), radio(), wires(), search()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn general() -> Vec<Row> {
@@ -144,19 +179,21 @@ fn learning() -> Vec<Row> {
         row("model.architecture", Emulated, json!("bert-base")),
         row("model.checkpoint", Training, json!({"file": checkpoints()[0]})),
         row("model.checkpoint.file", Checkpoint, json!(checkpoints()[1])),
+        row("model.checkpoint.folder", Folder, json!(folder_of(&checkpoints()[1]))),
         row("model.precision", Emulated, json!("int8")),
         row("model.classes", Emulated, json!(5)),
-        row("peft.method", Emulated, json!("head_only")),
-        row("peft.rank", Emulated, json!(4)),
-        row("peft.rank.blocks[*]", PerBlock, json!(2)),
-        row("peft.alpha", Training, json!(64)),
-        row("peft.targets[*]", Training, json!("key")),
         row("workload.batch_size", Emulated, json!(32)),
         row("workload.sequence_tokens", Emulated, json!(64)),
         row("training", Training, json!("none")),
+        row("training.task", Training, json!("regression")).changing(Effect::Refused),
         row("training.dataset", Vendored, json!("nyt")),
         row("training.dataset.domains[*]", Domains, json!("movie")),
         row("training.dataset.file", Training, json!(other_table())),
+        row("training.dataset.image.side_px", Images, json!(16)).changing(Effect::Refused),
+        row("training.dataset.image.channels", Images, json!(3)).changing(Effect::Refused),
+        together("training.optimizer.kind", Training, &[("training.optimizer", json!({"kind": "sgd"}))]),
+        row("training.optimizer.momentum", Momentum, json!(0.9)),
+        row("training.optimizer.perturbation", ZerothOrder, json!(0.1)),
         together("training.partition.kind", Training, &[("training.partition", json!({"kind": "iid"}))]),
         row("training.partition.alpha", Training, json!(100)),
         row("training.learning_rate", Training, json!(0.01)),
@@ -268,11 +305,87 @@ fn checkpoints() -> &'static [PathBuf; 2] {
             let (some, from) = (bytes.len() / 4, bytes.len() / if name == "one" { 2 } else { 4 });
             // The last bits of 8-bit weights.
             bytes[from..][..some].iter_mut().for_each(|byte| *byte ^= 1);
-            std::fs::copy(assets.join("tokenizer.json"), own_file(name, "tokenizer.json")).expect("a copy");
+            for file in ["tokenizer.json", "config.json"] {
+                std::fs::copy(assets.join(file), own_file(name, file)).expect("a copy");
+            }
             let path = own_file(name, "model.safetensors");
             std::fs::write(&path, bytes).expect("the checkpoint can be written");
             path
         })
+    })
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().expect("a file lies in a folder").to_owned()
+}
+
+/// A folder with an untrained vision transformer for grey images of 8 x 8 pixels.
+fn image_model() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let (hidden, inner, patches) = (16, 32, 4);
+        let config = json!({
+            "model_type": "vit", "hidden_size": hidden, "num_hidden_layers": 6, "num_attention_heads": 2,
+            "intermediate_size": inner, "image_size": 8, "patch_size": 4, "num_channels": 1, "layer_norm_eps": 1e-6,
+            "hidden_act": "gelu", "qkv_bias": true,
+        });
+        std::fs::write(own_file("images", "config.json"), config.to_string()).expect("a file can be written");
+        let mut shapes = vec![
+            ("embeddings.cls_token".to_owned(), vec![1, 1, hidden]),
+            ("embeddings.position_embeddings".to_owned(), vec![1, patches + 1, hidden]),
+            ("embeddings.patch_embeddings.projection.weight".to_owned(), vec![hidden, 1, 4, 4]),
+            ("embeddings.patch_embeddings.projection.bias".to_owned(), vec![hidden]),
+        ];
+        let mut layer = |name: String, outputs: usize, inputs: usize| {
+            shapes.push((format!("{name}.weight"), if inputs > 0 { vec![outputs, inputs] } else { vec![outputs] }));
+            shapes.push((format!("{name}.bias"), vec![outputs]));
+        };
+        for i in 0..6 {
+            let block = |part: &str| format!("encoder.layer.{i}.{part}");
+            for part in ["attention.attention.query", "attention.attention.key", "attention.attention.value"] {
+                layer(block(part), hidden, hidden);
+            }
+            layer(block("attention.output.dense"), hidden, hidden);
+            layer(block("intermediate.dense"), inner, hidden);
+            layer(block("output.dense"), hidden, inner);
+            layer(block("layernorm_before"), hidden, 0);
+            layer(block("layernorm_after"), hidden, 0);
+        }
+        layer("layernorm".to_owned(), hidden, 0);
+        let path = own_file("images", "model.safetensors");
+        std::fs::write(&path, safetensors(&shapes)).expect("the checkpoint can be written");
+        folder_of(&path)
+    })
+}
+
+/// A safetensors file with tensors of these shapes, whose values wander between -0.5 and 0.5.
+fn safetensors(shapes: &[(String, Vec<usize>)]) -> Vec<u8> {
+    let (mut header, mut values) = (serde_json::Map::new(), Vec::<u8>::new());
+    for (name, shape) in shapes {
+        let from = values.len();
+        for n in 0..shape.iter().product::<usize>() {
+            values.extend((((from + 7 * n) as f32).sin() / 2.0).to_le_bytes());
+        }
+        header.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [from, values.len()]}));
+    }
+    let header = serde_json::to_vec(&header).expect("a header");
+    [&(header.len() as u64).to_le_bytes()[..], &header, &values].concat()
+}
+
+/// Bright and dark images.
+fn image_table() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let pixels = |pixel: &dyn Fn(usize) -> String| (0..64).map(pixel).collect::<Vec<_>>().join(",");
+        let mut table = format!("label,split,{}\n", pixels(&|p| format!("p{p}")));
+        for i in 0..48 {
+            let (label, split) = (i % 2, if i < 36 { "train" } else { "test" });
+            table +=
+                &format!("{label},{split},{}\n", pixels(&|p| (40 + 120 * label + (i * 31 + p * 17) % 90).to_string()));
+        }
+        let path = own_file("images", "images.csv");
+        std::fs::write(&path, table).expect("the table can be written");
+        path
     })
 }
 

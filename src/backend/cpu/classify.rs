@@ -1,66 +1,95 @@
-//! Mean pooling, the linear classifier and cross entropy: little arithmetic, done in one go.
+//! Pooling, the linear head and its loss: little arithmetic, done in one go.
 
 use super::dispatch::vectorised;
-use super::elementwise::lane_sum;
+use super::elementwise::{axpy, dot};
+use super::parameters::Sets;
 use super::scalar::Scalar;
-use super::{Cpu, grow};
-use crate::backend::{HeadGradient, HeadSlot, Packing, SequenceOutcome};
+use super::{Cpu, Storage, grow};
+use crate::backend::{HeadGradient, HeadSlot, Packing, Pooling, SequenceOutcome, Targets};
+use std::ops::Range;
 
-pub(super) fn classify<T: Scalar>(
+pub(super) fn classify<T: Scalar, S: Storage<T>>(
     packing: &Packing,
     hidden: &[T],
     slot: HeadSlot,
-    parameters: &[T],
-    labels: &[u32],
-    mut gradient: Option<HeadGradient<'_, Cpu<T>>>,
+    (sets, stride): (Sets<'_, T>, usize),
+    targets: Targets<'_>,
+    mut gradient: Option<HeadGradient<'_, Cpu<T, S>>>,
 ) -> Vec<SequenceOutcome> {
-    let HeadSlot { width, classes, stride, .. } = slot;
+    let HeadSlot { width, outputs, .. } = slot;
     let mut outcomes = Vec::with_capacity(packing.sequences());
     let mut pooled = vec![T::ZERO; width];
     let mut d_pooled = vec![T::ZERO; width];
-    for (segment, sequences) in packing.segments().iter().enumerate() {
-        let set = &parameters[segment * stride..][..stride];
+    if let Some(gradient) = &mut gradient {
+        grow(gradient.hidden, packing.rows() * width);
+    }
+    for (client, sequences) in packing.segments().iter().enumerate() {
+        let weights = sets.tensor(client, slot.weight, outputs * width);
+        let biases = sets.tensor(client, slot.bias, outputs);
         for sequence in sequences.clone() {
-            let rows = packing.sequence_rows(sequence);
+            let rows = read_rows(packing.sequence_rows(sequence), slot);
             let inverse_len = T::from_f64(1.0 / rows.len() as f64);
             mean_rows(&hidden[rows.start * width..rows.end * width], inverse_len, &mut pooled);
-            let logits: Vec<f64> = (0..classes)
-                .map(|c| {
-                    let weight = &set[slot.weight + c * width..][..width];
-                    (dot(weight, &pooled) + set[slot.bias + c]).to_f64()
-                })
+            let answers: Vec<f64> = weights
+                .chunks_exact(width)
+                .zip(biases)
+                .map(|(weight, &bias)| (dot(weight, &pooled) + bias).to_f64())
                 .collect();
-            let label = labels[sequence] as usize;
-            let (outcome, probabilities) = cross_entropy(&logits, label);
+            let (outcome, d_answers) = match targets {
+                Targets::Classes(labels) => cross_entropy(&answers, labels[sequence] as usize),
+                Targets::Values(values) => squared_error(answers[0], f64::from(values[sequence])),
+            };
             outcomes.push(outcome);
 
-            if let Some(gradient) = &mut gradient {
-                d_pooled.fill(T::ZERO);
-                let d_set = &mut gradient.parameters[segment * stride..][..stride];
-                for (c, &p) in probabilities.iter().enumerate() {
-                    let target = if c == label { 1.0 } else { 0.0 };
-                    let d_logit = T::from_f64(gradient.weights[sequence] * (p - target));
-                    axpy(d_logit, &pooled, &mut d_set[slot.weight + c * width..][..width]);
-                    d_set[slot.bias + c] += d_logit;
-                    axpy(d_logit * inverse_len, &set[slot.weight + c * width..][..width], &mut d_pooled);
-                }
-                let d_hidden = grow(gradient.hidden, packing.rows() * width);
-                for row in d_hidden[rows.start * width..rows.end * width].chunks_exact_mut(width) {
-                    row.copy_from_slice(&d_pooled);
-                }
+            let Some(gradient) = &mut gradient else { continue };
+            d_pooled.fill(T::ZERO);
+            let d_set = &mut gradient.parameters[client * stride..][..stride];
+            for (o, &d) in d_answers.iter().enumerate() {
+                let d = T::from_f64(gradient.weights[sequence] * d);
+                axpy(d, &pooled, &mut d_set[slot.weight + o * width..][..width]);
+                d_set[slot.bias + o] += d;
+                axpy(d * inverse_len, &weights[o * width..][..width], &mut d_pooled);
+            }
+            let all = packing.sequence_rows(sequence);
+            gradient.hidden[all.start * width..rows.start * width].fill(T::ZERO);
+            gradient.hidden[rows.end * width..all.end * width].fill(T::ZERO);
+            for row in gradient.hidden[rows.start * width..rows.end * width].chunks_exact_mut(width) {
+                row.copy_from_slice(&d_pooled);
             }
         }
+    }
+    if let Some(gradient) = gradient {
+        S::store(&mut gradient.hidden[..packing.rows() * width]);
     }
     outcomes
 }
 
-/// Loss, prediction and softmax of one sequence's logits.
+/// The rows whose mean the head reads.
+fn read_rows(rows: Range<usize>, slot: HeadSlot) -> Range<usize> {
+    let first = rows.start + slot.skip;
+    match slot.pooling {
+        Pooling::Mean => first..rows.end,
+        Pooling::First => first..first + 1,
+        Pooling::Last => rows.end - 1..rows.end,
+    }
+}
+
+/// Outcome of one sequence, and the gradient of its logits.
 fn cross_entropy(logits: &[f64], label: usize) -> (SequenceOutcome, Vec<f64>) {
     let best = (1..logits.len()).fold(0, |best, c| if logits[c] > logits[best] { c } else { best });
-    let exponentials: Vec<f64> = logits.iter().map(|l| (l - logits[best]).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
+    let mut d: Vec<f64> = logits.iter().map(|l| (l - logits[best]).exp()).collect();
+    let sum: f64 = d.iter().sum();
     let loss = sum.ln() + logits[best] - logits[label];
-    (SequenceOutcome { loss, prediction: best as u32 }, exponentials.iter().map(|e| e / sum).collect())
+    d.iter_mut().for_each(|d| *d /= sum);
+    d[label] -= 1.0;
+    let correct = u32::from(best == label);
+    (SequenceOutcome { loss, targets: 1, correct, prediction: best as u32, value: 0.0 }, d)
+}
+
+/// Outcome of one sequence, and the gradient of its answer.
+fn squared_error(value: f64, target: f64) -> (SequenceOutcome, Vec<f64>) {
+    let error = value - target;
+    (SequenceOutcome { loss: error * error, targets: 1, correct: 0, prediction: 0, value }, vec![2.0 * error])
 }
 
 vectorised! {
@@ -73,21 +102,6 @@ vectorised! {
         }
         for o in out.iter_mut() {
             *o *= inverse_len;
-        }
-    }
-}
-
-vectorised! {
-    fn dot<T>(a: &[T], b: &[T]) -> T {
-        lane_sum(a, b, |a, b| a * b)
-    }
-}
-
-vectorised! {
-    /// `y += factor * x`.
-    fn axpy<T>(factor: T, x: &[T], y: &mut [T]) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y += factor * x;
         }
     }
 }

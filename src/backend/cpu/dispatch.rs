@@ -8,24 +8,28 @@
 /// Number of partial sums in every reduction: one 512-bit register of `f32`.
 pub(super) const LANES: usize = 16;
 
-/// Declares `fn name<T: Scalar>(args)` whose body is compiled for AVX-512, AVX2 and the target's baseline.
+/// Declares `fn name<T: Scalar>(args)`, or with one more type parameter, whose body is compiled for AVX-512, AVX2 and
+/// the target's baseline.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    (
+        $(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident $(, $other:ident: $bound:ident)?>
+        ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    ) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name<$t: Scalar>($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name<$t: Scalar $(, $other: $bound)?>($($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            fn baseline<$t: Scalar>($($arg: $ty),*) $(-> $ret)? $body
+            fn baseline<$t: Scalar $(, $other: $bound)?>($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-                fn avx512<$t: Scalar>($($arg: $ty),*) $(-> $ret)? {
-                    baseline($($arg),*)
+                fn avx512<$t: Scalar $(, $other: $bound)?>($($arg: $ty),*) $(-> $ret)? {
+                    baseline::<$t $(, $other)?>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2<$t: Scalar>($($arg: $ty),*) $(-> $ret)? {
-                    baseline($($arg),*)
+                fn avx2<$t: Scalar $(, $other: $bound)?>($($arg: $ty),*) $(-> $ret)? {
+                    baseline::<$t $(, $other)?>($($arg),*)
                 }
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512dq")
@@ -33,14 +37,14 @@ macro_rules! vectorised {
                     && is_x86_feature_detected!("avx512vl")
                 {
                     // SAFETY: the features that the function was compiled for were just detected.
-                    return unsafe { avx512($($arg),*) };
+                    return unsafe { avx512::<$t $(, $other)?>($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
+                    return unsafe { avx2::<$t $(, $other)?>($($arg),*) };
                 }
             }
-            baseline($($arg),*)
+            baseline::<$t $(, $other)?>($($arg),*)
         }
     };
 }

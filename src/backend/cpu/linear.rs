@@ -1,167 +1,220 @@
-//! Products with frozen matrices and their low-rank terms.
+//! Products with frozen or own matrices and their low-rank terms.
 
+use super::activation::with_curve;
+use super::dropout::Mask;
+use super::parameters::{Sets, parts};
+use super::product::{View, product};
 use super::scalar::Scalar;
-use super::{Cpu, elementwise, grow};
-use crate::backend::{Epilogue, GradientEpilogue, Linear, Lora, LoraGradient, LoraSlot, Packing};
+use super::{Cpu, Storage, elementwise, grow, magnitude};
+use crate::backend::{Adapted, Dropout, Epilogue, Linear, LinearCache, LinearSlots, LoraSlot, Packing};
 
-/// A frozen matrix, kept in both orientations: whichever product runs, its rows are contiguous along the result's
-/// columns, the order in which the GEMM packs fastest (measured: up to a fifth over the other one).
-pub struct CpuMatrix<T> {
-    /// `[inputs, outputs]`, for `x W^T`.
-    transposed: Vec<T>,
-    /// `[outputs, inputs]`, for `dy W`.
-    straight: Vec<T>,
-}
-
-impl<T: Scalar> CpuMatrix<T> {
-    pub(super) fn new(values: &[f32], outputs: usize, inputs: usize) -> Self {
-        assert_eq!(values.len(), outputs * inputs, "a matrix of {outputs} x {inputs}");
-        let transposed = (0..inputs * outputs).map(|i| T::from_f32(values[i % outputs * inputs + i / outputs]));
-        Self { transposed: transposed.collect(), straight: values.iter().map(|&v| T::from_f32(v)).collect() }
-    }
-}
-
-/// A matrix whose element (i, j) is `data[i * row + j * column]`.
-#[derive(Clone, Copy)]
-struct View<'a, T> {
-    data: &'a [T],
-    row: usize,
-    column: usize,
-}
-
-impl<'a, T> View<'a, T> {
-    fn rows(data: &'a [T], row: usize) -> Self {
-        Self { data, row, column: 1 }
-    }
-
-    fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row, ..self }
-    }
-
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
-    }
-}
-
-/// `out = [out +] scale * a b` for `a` `[m, k]`, `b` `[k, n]`; rows of `out` are `out_row` apart.
-fn product<T: Scalar>(
-    (m, n, k): (usize, usize, usize),
-    a: View<'_, T>,
-    b: View<'_, T>,
-    scale: T,
-    accumulate: bool,
-    out: &mut [T],
-    out_row: usize,
-) {
-    assert!(a.holds(m, k) && b.holds(k, n) && View::rows(out, out_row).holds(m, n), "a product out of bounds");
-    // SAFETY: every element that the strides reach lies inside its slice, as just checked.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            out_row as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.data.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            if accumulate { T::ONE } else { T::ZERO },
-            scale,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
-pub(super) fn forward<T: Scalar>(
+pub(super) fn forward<T: Scalar, S: Storage<T>>(
     packing: &Packing,
     x: &[T],
-    layer: &Linear<Cpu<T>>,
-    lora: Lora<'_, Cpu<T>>,
-    epilogue: Epilogue<'_, Cpu<T>>,
+    layer: &Linear<Cpu<T, S>>,
+    adapted: Adapted<'_, Cpu<T, S>>,
+    epilogue: Epilogue<'_, Cpu<T, S>>,
+    y: &mut Vec<T>,
+) {
+    let (rows, outputs) = (packing.rows(), layer.outputs);
+    let Adapted { slots, trainable, dropout, cache } = adapted;
+    let sets = Sets::from(trainable);
+    let accumulate = matches!(epilogue, Epilogue::Accumulate);
+    let y = if accumulate { &mut y[..rows * outputs] } else { grow(y, rows * outputs) };
+    let LinearCache { reduced, product, inverse_norm } = cache;
+    let reduced = grow(reduced, rows * reduced_columns(&slots.lora));
+    if has_magnitudes(slots) {
+        let product = grow(product, rows * outputs);
+        let inverse_norm = grow(inverse_norm, packing.segments().len() * outputs);
+        plain_product(packing, x, layer, slots, sets, false, product);
+        low_rank_terms::<T, S>(packing, x, slots, sets, dropout, reduced, (product, outputs));
+        S::store(product);
+        inverse_norms(packing, layer, slots, sets, inverse_norm);
+        magnified(packing, slots, sets, inverse_norm, (product, outputs), accumulate, y);
+    } else {
+        plain_product(packing, x, layer, slots, sets, accumulate, y);
+        low_rank_terms::<T, S>(packing, x, slots, sets, dropout, reduced, (y, outputs));
+    }
+    finish(packing, layer, slots, sets, epilogue, y);
+}
+
+/// `y = [y +] x W^T`.
+fn plain_product<T: Scalar, S: Storage<T>>(
+    packing: &Packing,
+    x: &[T],
+    layer: &Linear<Cpu<T, S>>,
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    accumulate: bool,
     y: &mut [T],
 ) {
-    let (rows, inputs, outputs) = (packing.rows(), layer.inputs, layer.outputs);
-    let w = View::rows(&layer.weight.transposed, outputs);
-    product((rows, outputs, inputs), View::rows(x, inputs), w, T::ONE, false, y, outputs);
+    let (inputs, outputs) = (layer.inputs, layer.outputs);
+    let Some(at) = slots.weight else {
+        return layer.weight.product((packing.rows(), outputs, inputs), x, T::ONE, accumulate, y);
+    };
+    for (client, part) in packing.segment_rows().enumerate() {
+        let w = View::rows(sets.tensor(client, at, outputs * inputs), inputs);
+        let x = View::rows(&x[part.start * inputs..], inputs);
+        let y = &mut y[part.start * outputs..];
+        product((part.len(), outputs, inputs), x, w.transposed(), T::ONE, accumulate, y, outputs);
+    }
+}
 
-    let reduced = grow(lora.reduced, rows * reduced_columns(lora.slots));
-    for slot in lora.slots {
-        for (segment, range) in packing.segment_rows().enumerate() {
-            let (t, r, start) = (range.len(), slot.rank, range.start);
-            let set = &lora.parameters[segment * lora.stride..][..lora.stride];
-            let a = View::rows(&set[slot.a..][..r * inputs], inputs);
-            let b = View::rows(&set[slot.b..][..slot.outputs * r], r);
-            let u = &mut reduced[slot.reduced_column * rows + start * r..][..t * r];
-            product((t, r, inputs), View::rows(&x[start * inputs..], inputs), a.transposed(), T::ONE, false, u, r);
+/// `y += scale * (drop(x) A^T) diag(E) B^T` for every slot.
+fn low_rank_terms<T: Scalar, S: Storage<T>>(
+    packing: &Packing,
+    x: &[T],
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    dropout: Option<&Dropout>,
+    reduced: &mut [T],
+    (y, outputs): (&mut [T], usize),
+) {
+    let (mut dropped, mut stretched) = (Vec::new(), Vec::new());
+    for slot in &slots.lora {
+        for (client, part) in packing.segment_rows().enumerate().filter(|(_, part)| !part.is_empty()) {
+            let (t, r, inputs) = (part.len(), slot.rank, slot.inputs);
+            let mut x = &x[part.start * inputs..part.end * inputs];
+            if let Some(mask) = Mask::of(dropout, slot, client) {
+                let out = grow(&mut dropped, t * inputs);
+                mask.apply(x, inputs, out);
+                x = out;
+            }
+            let a = View::rows(sets.tensor(client, slot.a, r * inputs), inputs);
+            let b = View::rows(sets.tensor(client, slot.b, slot.outputs * r), r);
+            let u = &mut reduced[slot.reduced_column * packing.rows() + part.start * r..][..t * r];
+            product((t, r, inputs), View::rows(x, inputs), a.transposed(), T::ONE, false, u, r);
+            S::store(u);
+            let u = stretch(slot, sets, client, u, &mut stretched);
+            let y = &mut y[part.start * outputs + slot.column..];
             let scale = T::from_f64(slot.scale);
-            let y = &mut y[start * outputs + slot.column..];
             product((t, slot.outputs, r), View::rows(u, r), b.transposed(), scale, true, y, outputs);
         }
     }
-    match epilogue {
-        Epilogue::None => elementwise::add_bias(y, &layer.bias),
-        Epilogue::Gelu { derivative: None } => elementwise::bias_gelu(y, &layer.bias),
-        Epilogue::Gelu { derivative: Some(derivative) } => {
-            elementwise::bias_gelu_cached(y, &layer.bias, grow(derivative, rows * outputs));
+}
+
+/// `u diag(E)`, or `u` itself where the slot has no `E`.
+pub(super) fn stretch<'a, T: Scalar>(
+    slot: &LoraSlot,
+    sets: Sets<'_, T>,
+    client: usize,
+    u: &'a [T],
+    scratch: &'a mut Vec<T>,
+) -> &'a [T] {
+    let Some(at) = slot.diagonal else { return u };
+    let out = grow(scratch, u.len());
+    out.copy_from_slice(u);
+    elementwise::multiply_columns(out, slot.rank, sets.tensor(client, at, slot.rank));
+    out
+}
+
+fn inverse_norms<T: Scalar, S: Storage<T>>(
+    packing: &Packing,
+    layer: &Linear<Cpu<T, S>>,
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    inverse_norm: &mut [T],
+) {
+    let (inputs, outputs) = (layer.inputs, layer.outputs);
+    for slot in slots.lora.iter().filter(|s| s.magnitude.is_some()) {
+        for client in 0..packing.segments().len() {
+            let weight = match slots.weight {
+                Some(at) => sets.tensor(client, at, outputs * inputs),
+                None => layer.weight.values(),
+            };
+            let inverse = &mut inverse_norm[client * outputs + slot.column..][..slot.outputs];
+            magnitude::inverse_norms(slot, sets, client, &weight[slot.column * inputs..], inverse);
         }
     }
 }
 
-pub(super) fn gradient<T: Scalar>(
-    packing: &Packing,
-    dy: &[T],
-    layer: &Linear<Cpu<T>>,
-    lora: LoraGradient<'_, Cpu<T>>,
-    epilogue: GradientEpilogue<'_, Cpu<T>>,
-    dx: &mut [T],
-) {
-    let (rows, inputs, outputs) = (packing.rows(), layer.inputs, layer.outputs);
-    let wanted = !matches!(epilogue, GradientEpilogue::Skip);
-    if wanted {
-        let accumulate = matches!(epilogue, GradientEpilogue::Accumulate);
-        let w = View::rows(&layer.weight.straight, inputs);
-        product((rows, inputs, outputs), View::rows(dy, outputs), w, T::ONE, accumulate, dx, inputs);
+/// `m / |W + scale B A|` of one client, 1 in columns without magnitudes.
+pub(super) fn factors<T: Scalar>(
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    client: usize,
+    inverse_norm: &[T],
+    outputs: usize,
+) -> Vec<T> {
+    let mut factors = vec![T::ONE; outputs];
+    for slot in &slots.lora {
+        let Some(at) = slot.magnitude else { continue };
+        let inverse = &inverse_norm[client * outputs + slot.column..][..slot.outputs];
+        let magnitudes = sets.tensor(client, at, slot.outputs);
+        elementwise::multiply(&mut factors[slot.column..][..slot.outputs], magnitudes);
+        elementwise::multiply(&mut factors[slot.column..][..slot.outputs], inverse);
     }
+    factors
+}
 
-    let d_reduced = grow(lora.d_reduced, rows * reduced_columns(lora.slots));
-    for slot in lora.slots {
-        for (segment, range) in packing.segment_rows().enumerate() {
-            let (t, r, start) = (range.len(), slot.rank, range.start);
-            let set = &lora.parameters[segment * lora.stride..][..lora.stride];
-            let gradient = &mut lora.gradient[segment * lora.stride..][..lora.stride];
-            let scale = T::from_f64(slot.scale);
-            let at = slot.reduced_column * rows + start * r;
-            let u = View::rows(&lora.reduced[at..][..t * r], r);
-            let dy = View::rows(&dy[start * outputs + slot.column..], outputs);
-            let b = View::rows(&set[slot.b..][..slot.outputs * r], r);
-            let db = &mut gradient[slot.b..][..slot.outputs * r];
-            product((slot.outputs, r, t), dy.transposed(), u, scale, true, db, r);
-
-            let du = &mut d_reduced[at..][..t * r];
-            product((t, r, slot.outputs), dy, b, scale, false, du, r);
-            let du = View::rows(du, r);
-            let da = &mut gradient[slot.a..][..r * inputs];
-            let x = View::rows(&lora.x[start * inputs..], inputs);
-            product((r, inputs, t), du.transposed(), x, T::ONE, true, da, inputs);
-            if wanted {
-                let a = View::rows(&set[slot.a..][..r * inputs], inputs);
-                product((t, inputs, r), du, a, T::ONE, true, &mut dx[start * inputs..], inputs);
+/// `y = [y +] product o factors`.
+fn magnified<T: Scalar>(
+    packing: &Packing,
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    inverse_norm: &[T],
+    (values, outputs): (&[T], usize),
+    accumulate: bool,
+    y: &mut [T],
+) {
+    for (client, part) in packing.segment_rows().enumerate() {
+        let factors = factors(slots, sets, client, inverse_norm, outputs);
+        let values = values[part.start * outputs..part.end * outputs].chunks_exact(outputs);
+        for (y, values) in y[part.start * outputs..part.end * outputs].chunks_exact_mut(outputs).zip(values) {
+            if !accumulate {
+                y.fill(T::ZERO);
+            }
+            for ((y, &v), &f) in y.iter_mut().zip(values).zip(&factors) {
+                *y += v * f;
             }
         }
     }
-    if let GradientEpilogue::Multiply(factor) = epilogue {
-        elementwise::multiply(dx, &factor[..rows * inputs]);
-    }
 }
 
-fn reduced_columns(slots: &[LoraSlot]) -> usize {
+/// Bias, nonlinearity, storage.
+fn finish<T: Scalar, S: Storage<T>>(
+    packing: &Packing,
+    layer: &Linear<Cpu<T, S>>,
+    slots: &LinearSlots,
+    sets: Sets<'_, T>,
+    epilogue: Epilogue<'_, Cpu<T, S>>,
+    y: &mut [T],
+) {
+    let outputs = layer.outputs;
+    let no_bias = if layer.bias.is_none() { vec![T::ZERO; outputs] } else { vec![] };
+    let bias_of = |client| match slots.bias {
+        Some(at) => sets.tensor(client, at, outputs),
+        None => layer.bias.as_deref().unwrap_or(&no_bias),
+    };
+    let parts = parts(packing, slots.bias.is_some()).into_iter();
+    let parts = parts.map(|(client, part)| (client, part.start * outputs..part.end * outputs));
+    match epilogue {
+        Epilogue::None | Epilogue::Accumulate => {
+            if layer.bias.is_some() || slots.bias.is_some() {
+                parts.for_each(|(client, part)| elementwise::add_bias(&mut y[part], bias_of(client)));
+            }
+        }
+        Epilogue::Activation { kind, derivative: None } => {
+            for (client, part) in parts {
+                with_curve!(kind, C => elementwise::activate::<T, C>(&mut y[part], bias_of(client)));
+            }
+        }
+        Epilogue::Activation { kind, derivative: Some(derivative) } => {
+            let derivative = grow(derivative, y.len());
+            for (client, part) in parts {
+                let (y, derivative) = (&mut y[part.clone()], &mut derivative[part]);
+                with_curve!(kind, C => elementwise::activate_cached::<T, C>(y, bias_of(client), derivative));
+            }
+            S::store(derivative);
+        }
+    }
+    S::store(y);
+}
+
+pub(super) fn has_magnitudes(slots: &LinearSlots) -> bool {
+    slots.lora.iter().any(|s| s.magnitude.is_some())
+}
+
+pub(super) fn reduced_columns(slots: &[LoraSlot]) -> usize {
     slots.last().map_or(0, |s| s.reduced_column + s.rank)
 }

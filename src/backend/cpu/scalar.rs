@@ -33,6 +33,12 @@ pub trait Scalar:
     /// The standard normal distribution function and density at `self`: `(Phi, phi)`.
     fn gaussian(self) -> (Self, Self);
 
+    /// `1 / (1 + e^-self)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::ONE / (Self::ONE + (-self).exp())
+    }
+
     #[inline(always)]
     fn maximum(self, other: Self) -> Self {
         if self > other { self } else { other }
@@ -181,6 +187,16 @@ mod tests {
         }
         assert_eq!(Scalar::exp(0f32), 1.0);
         assert!(Scalar::exp(-1e30f32) < 1e-37);
+    }
+
+    #[test]
+    fn f32_sigmoid_is_accurate_on_both_tails() {
+        for x in grid().map(|x| x * 9.0) {
+            let (found, exact) = (f64::from(Scalar::sigmoid(x)), 1.0 / (1.0 + (-f64::from(x)).exp()));
+            assert!((found - exact).abs() < 1.2e-7, "sigmoid({x})");
+            assert!((found / exact - 1.0).abs() < 2.4e-7, "relative sigmoid({x})");
+        }
+        assert!(Scalar::sigmoid(-1e30f32) < 1e-37 && Scalar::sigmoid(1e30f32) == 1.0);
     }
 
     #[test]

@@ -11,11 +11,12 @@ pub(super) struct Strided<'a, T> {
     pub column: usize,
 }
 
-/// `c = a b` for `a` `[m, k]`, `b` `[k, n]`, `c` `[m, n]`; rows of `b` and `c` are contiguous, `b_row` and `c_row` apart.
+/// `c = [c +] a b` for `a` `[m, k]`, `b` `[k, n]`, `c` `[m, n]`; rows of `b` and `c` are contiguous, `b_row` and `c_row`
+/// apart.
 ///
 /// Meant to be inlined into a `vectorised!` kernel. Every element is summed over `k` in order.
 #[inline(always)]
-pub(super) fn small_product<T: Scalar>(
+pub(super) fn small_product<T: Scalar, const ACCUMULATE: bool>(
     (m, n, k): (usize, usize, usize),
     a: Strided<'_, T>,
     (b, b_row): (&[T], usize),
@@ -24,17 +25,17 @@ pub(super) fn small_product<T: Scalar>(
     const ROWS: usize = 4;
     let mut i = 0;
     while i + ROWS <= m {
-        row_block::<T, ROWS>(i, n, k, a, (b, b_row), (c, c_row));
+        row_block::<T, ROWS, ACCUMULATE>(i, n, k, a, (b, b_row), (c, c_row));
         i += ROWS;
     }
     while i < m {
-        row_block::<T, 1>(i, n, k, a, (b, b_row), (c, c_row));
+        row_block::<T, 1, ACCUMULATE>(i, n, k, a, (b, b_row), (c, c_row));
         i += 1;
     }
 }
 
 #[inline(always)]
-fn row_block<T: Scalar, const ROWS: usize>(
+fn row_block<T: Scalar, const ROWS: usize, const ACCUMULATE: bool>(
     i: usize,
     n: usize,
     k: usize,
@@ -55,7 +56,14 @@ fn row_block<T: Scalar, const ROWS: usize>(
             }
         }
         for (r, sums) in sums.iter().enumerate() {
-            c[(i + r) * c_row + j..][..LANES].copy_from_slice(sums);
+            let c = &mut c[(i + r) * c_row + j..][..LANES];
+            if ACCUMULATE {
+                for (c, &sum) in c.iter_mut().zip(sums) {
+                    *c += sum;
+                }
+            } else {
+                c.copy_from_slice(sums);
+            }
         }
     }
     for j in full..n {
@@ -64,7 +72,8 @@ fn row_block<T: Scalar, const ROWS: usize>(
             for p in 0..k {
                 sum += a.data[(i + r) * a.row + p * a.column] * b[p * b_row + j];
             }
-            c[(i + r) * c_row + j] = sum;
+            let c = &mut c[(i + r) * c_row + j];
+            *c = if ACCUMULATE { *c + sum } else { sum };
         }
     }
 }
@@ -81,7 +90,8 @@ mod tests {
             let b: Vec<f64> = (0..k * b_row).map(|i| ((i * 5) % 13) as f64 - 6.0).collect();
             let mut c = vec![f64::NAN; m * c_row];
             // `a` is stored transposed.
-            small_product((m, n, k), Strided { data: &a, row: 1, column: m }, (&b, b_row), (&mut c, c_row));
+            let a_view = Strided { data: &a, row: 1, column: m };
+            small_product::<_, false>((m, n, k), a_view, (&b, b_row), (&mut c, c_row));
             for i in 0..m {
                 for j in 0..n {
                     let expected: f64 = (0..k).map(|p| a[i + p * m] * b[p * b_row + j]).sum();
@@ -89,6 +99,9 @@ mod tests {
                 }
                 assert!(c[i * c_row + n].is_nan(), "wrote past a row");
             }
+            let once = c.clone();
+            small_product::<_, true>((m, n, k), a_view, (&b, b_row), (&mut c, c_row));
+            assert!(c.iter().zip(&once).all(|(c, o)| c.is_nan() || *c == 2.0 * o), "accumulates");
         }
     }
 }

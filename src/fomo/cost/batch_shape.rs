@@ -47,6 +47,16 @@ impl BatchShape {
         Self { decoder_tokens: sequences, decoder_squared_tokens: sequences, cross_tokens: tokens, ..self }
     }
 
+    /// The same batch with `prompt` more tokens before every sequence (of the encoder, if there are two stacks).
+    pub(super) fn with_prompt(self, prompt: u64) -> Self {
+        Self {
+            tokens: self.tokens + prompt * self.sequences,
+            squared_tokens: self.squared_tokens + 2 * prompt * self.tokens + prompt * prompt * self.sequences,
+            cross_tokens: self.cross_tokens + prompt * self.decoder_tokens,
+            ..self
+        }
+    }
+
     /// `sequences` sequences of `length` tokens.
     pub fn uniform(sequences: usize, length: usize) -> Self {
         Self::uniform_pairs(sequences, length, 0)
@@ -76,5 +86,11 @@ mod tests {
         let ragged = BatchShape::from_lengths([1, 2, 3]);
         assert_eq!((ragged.sequences, ragged.tokens, ragged.squared_tokens), (3, 6, 14));
         assert_eq!(ragged.decoder_tokens, 0);
+    }
+
+    #[test]
+    fn a_prompt_is_so_many_tokens_more() {
+        let longer = BatchShape::from_length_pairs([(5 + 4, 3), (2 + 4, 7)]);
+        assert_eq!(BatchShape::from_length_pairs([(5, 3), (2, 7)]).with_prompt(4), longer);
     }
 }

@@ -5,6 +5,8 @@ use crate::compute::Precision;
 
 /// AdamW's two moments in 32 bits (Loshchilov and Hutter 2019).
 pub const ADAMW_BYTES_PER_PARAMETER: u64 = 8;
+/// One velocity in 32 bits (Polyak 1964); plain SGD keeps nothing.
+pub const MOMENTUM_BYTES_PER_PARAMETER: u64 = 4;
 
 impl ModelCost {
     /// Memory of the segment's parameters; a tied output matrix counts once where both of its users are.
@@ -40,6 +42,7 @@ impl ModelCost {
     /// Inputs and output of the largest operation, and the residual stream beside it.
     fn working_bytes(&self, parts: impl Iterator<Item = Part>, batch: &BatchShape) -> u64 {
         let largest = parts.map(|part| self.ledger(part, batch).peak_elements).max().unwrap_or(0);
+        let batch = self.seen(batch);
         let residual = (batch.tokens + batch.decoder_tokens) * self.architecture.hidden_size();
         (largest + residual) * self.activations.bytes()
     }

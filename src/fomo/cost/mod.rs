@@ -1,18 +1,22 @@
 //! What fine-tuning a model takes: operations, memory traffic, memory and bytes on the air, part by part.
 //!
 //! Pure arithmetic on shapes. The formulas and their sources are in `docs/compute.md`; the operations of a block, in the
-//! order in which a straightforward implementation performs them, are in `operations`. Start with [`ModelCost`].
+//! order in which a straightforward implementation performs them, are in `operations`, what PEFT adds to them in
+//! `peft_shape`. Start with [`ModelCost`].
 
 mod batch_shape;
 mod ledger;
+mod low_rank;
 mod memory;
 mod operations;
 mod peft_shape;
 mod segment;
+mod selective;
+mod zeroth_order;
 
 pub use batch_shape::BatchShape;
-pub use memory::ADAMW_BYTES_PER_PARAMETER;
-pub use peft_shape::{BlockPeft, PeftShape};
+pub use memory::{ADAMW_BYTES_PER_PARAMETER, MOMENTUM_BYTES_PER_PARAMETER};
+pub use peft_shape::{BlockPeft, PeftShape, Rates};
 pub use segment::Segment;
 
 use super::FomoError;
@@ -39,11 +43,24 @@ pub enum Part {
 pub enum Task {
     /// One class a sequence, from its pooled last hidden states.
     Classification { classes: usize },
+    /// One number a sequence, likewise.
+    Regression,
     /// One entry of the vocabulary a token (of the decoder, if there are two stacks).
     LanguageModel,
 }
 
-/// The cost of one model with one PEFT method at one pair of precisions.
+impl Task {
+    /// Outputs of the linear head that the task adds to the model; `None` where the model's own output matrix answers.
+    fn head_outputs(self) -> Option<u64> {
+        match self {
+            Self::Classification { classes } => Some(classes as u64),
+            Self::Regression => Some(1),
+            Self::LanguageModel => None,
+        }
+    }
+}
+
+/// The cost of one model with its PEFT methods at one pair of precisions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelCost {
     architecture: Architecture,
@@ -99,16 +116,38 @@ impl ModelCost {
     /// If `part` is a block that the model does not have; so does every function here that takes a part.
     pub fn trainable_parameters(&self, part: Part) -> u64 {
         match part {
-            Part::Embedding => self.peft.embedding_trainable,
+            Part::Embedding => self.peft.embedding_trainable + self.prompt_parameters(),
             Part::Block(i) => self.peft.blocks[i].trainable,
-            Part::Head if self.peft.head_trains => self.head_parameters(),
-            Part::Head => 0,
+            Part::Head => self.peft.final_norm_trainable + self.trainable_head_parameters(),
         }
+    }
+
+    /// The linear head, or what trains of a language model's own one: a matrix that it shares with the embedding counts
+    /// there.
+    fn trainable_head_parameters(&self) -> u64 {
+        let a = &self.architecture;
+        match self.task.head_outputs() {
+            Some(outputs) => outputs * (a.hidden_size() + 1),
+            None if self.peft.trains_outside => {
+                let shared = if a.tied_output { a.vocabulary_size() * a.hidden_size() } else { 0 };
+                self.head_parameters() - a.final_norm_parameters() - shared
+            }
+            None => 0,
+        }
+    }
+
+    fn prompt_parameters(&self) -> u64 {
+        self.peft.prompt_tokens * self.architecture.hidden_size()
+    }
+
+    /// Whether fine-tuning changes a parameter that `part` uses.
+    fn trains(&self, part: Part) -> bool {
+        self.trainable_parameters(part) > 0 || part == Part::Head && self.trains_own_weights(part)
     }
 
     /// The first part with a trainable parameter. Backward ends there, and nothing below it stores activations.
     pub fn lowest_trainable(&self) -> Option<Part> {
-        self.parts().find(|part| self.trainable_parameters(*part) > 0)
+        self.parts().find(|part| self.trains(*part))
     }
 
     /// Whether backward must hand a gradient to what lies below `part`.
@@ -118,7 +157,8 @@ impl ModelCost {
 
     /// One forward pass of `part`.
     pub fn forward(&self, part: Part, batch: &BatchShape) -> Work {
-        self.ledger(part, batch).forward + self.peft_work(part, batch)
+        let products = self.peft_work(part, batch, |rates| rates.elements);
+        self.ledger(part, batch).forward + products + self.peft_work_per_pass(part)
     }
 
     /// One backward pass of `part`.
@@ -128,21 +168,18 @@ impl ModelCost {
     /// `needs_input_gradient` the products that lead to the part's own input are left out, without `trains` what leads
     /// to parameters; without both the part costs nothing.
     pub fn backward(&self, part: Part, batch: &BatchShape, needs_input_gradient: bool, trains: bool) -> Work {
-        let trains = trains && self.trainable_parameters(part) > 0;
+        let trains = trains && self.trains(part);
         let mut work = Work::default();
         if !needs_input_gradient && !trains {
             return work;
         }
         let ledger = self.ledger(part, batch);
-        let peft = self.peft_work(part, batch);
-        if part != Part::Embedding {
-            work += ledger.inner_gradient + peft;
-        }
+        work += ledger.inner_gradient + self.peft_work(part, batch, |rates| rates.elements);
         if needs_input_gradient {
             work += ledger.input_gradient;
         }
         if trains {
-            work += peft;
+            work += self.peft_work(part, batch, |rates| rates.elements + rates.reduced);
             if self.trains_own_weights(part) {
                 work += ledger.weight_gradient;
             }
@@ -160,8 +197,9 @@ impl ModelCost {
             Part::Head => self.head_parameters(),
         };
         let added = match part {
+            Part::Embedding => self.prompt_parameters(),
             Part::Block(i) => self.peft.blocks[i].added,
-            Part::Embedding | Part::Head => 0,
+            Part::Head => 0,
         };
         own * self.weights.bytes() + added * Precision::Fp32.bytes()
     }
@@ -177,14 +215,16 @@ impl ModelCost {
             elements += ledger.stored_for_weights;
         }
         if let Part::Block(i) = part {
-            elements += self.peft.blocks[i].stored_per_token * self.tokens_of(i, &self.with_decoder(batch));
+            let (block, batch) = (&self.peft.blocks[i], self.seen(batch));
+            elements += block.per_token.stored * self.tokens_of(i, &batch);
+            elements += block.per_source_token.stored * batch.tokens;
         }
         elements * self.activations.bytes()
     }
 
     /// Size of the smashed data at `split` (blocks below it on the device), forward; that of its gradient, backward.
     ///
-    /// Up to the end of the encoder these are the hidden states of the batch's tokens. Between two blocks of T5's
+    /// Up to the end of the encoder these are the hidden states of the batch's tokens and prompts. Between two blocks of T5's
     /// decoder the encoder's output goes along, because later blocks attend to it; behind the last one it does not. A
     /// decoder whose first block is at the edge embeds its own inputs there, from the labels.
     ///
@@ -192,7 +232,7 @@ impl ModelCost {
     /// If `split` is above [`blocks`](Self::blocks).
     pub fn boundary_bytes(&self, split: usize, batch: &BatchShape) -> u64 {
         assert!(split <= self.blocks(), "{} has no split point {split}", self.architecture.name);
-        let batch = self.with_decoder(batch);
+        let batch = self.seen(batch);
         let vectors = if self.architecture.family != Family::T5 || split <= self.architecture.encoder_layers {
             batch.tokens
         } else if split < self.blocks() {
@@ -205,30 +245,49 @@ impl ModelCost {
 
     /// Size of the batch's labels: 4 bytes a sequence, or a predicted token.
     pub fn label_bytes(&self, batch: &BatchShape) -> u64 {
-        LABEL_BYTES
-            * match self.task {
-                Task::Classification { .. } => batch.sequences,
-                Task::LanguageModel => operations::output_tokens(&self.architecture, &self.with_decoder(batch)),
-            }
+        let labels = match self.task.head_outputs() {
+            Some(_) => batch.sequences,
+            None => operations::output_tokens(&self.architecture, &self.with_decoder(batch)),
+        };
+        LABEL_BYTES * labels
     }
 
     fn ledger(&self, part: Part, batch: &BatchShape) -> Ledger {
         let ledger = Ledger::new(self.weights, self.activations);
-        let (a, batch) = (&self.architecture, self.with_decoder(batch));
+        let (a, seen) = (&self.architecture, self.seen(batch));
         match part {
-            Part::Embedding => operations::embedding(a, &batch, ledger),
-            Part::Block(i) => operations::block(a, i, &batch, ledger),
-            Part::Head => operations::head(a, self.task, &batch, ledger),
+            Part::Embedding => operations::embedding(a, &seen, self.peft.prompt_tokens, ledger),
+            Part::Block(i) => operations::block(a, i, &seen, self.peft.blocks[i].prefix_tokens, ledger),
+            // A prompt is nothing to predict.
+            Part::Head => operations::head(a, self.task, &seen, &self.with_decoder(batch), ledger),
         }
     }
 
-    /// What PEFT's own products cost forward, which is also what either of their two gradients costs.
-    fn peft_work(&self, part: Part, batch: &BatchShape) -> Work {
+    /// What PEFT's own operations cost forward, and about what either of their two gradients costs; `moved` says how many
+    /// numbers pass through memory for a token.
+    fn peft_work(&self, part: Part, batch: &BatchShape, moved: impl Fn(&Rates) -> u64) -> Work {
         let Part::Block(i) = part else { return Work::default() };
-        let (block, batch) = (&self.peft.blocks[i], self.with_decoder(batch));
-        let flops = block.flops_per_token * self.tokens_of(i, &batch) as f64
-            + block.flops_per_source_token * batch.tokens as f64;
-        Work { flops, bytes: (block.added * Precision::Fp32.bytes()) as f64, kernels: block.kernels }
+        let (block, batch) = (&self.peft.blocks[i], self.seen(batch));
+        let (own, source) = (self.tokens_of(i, &batch), batch.tokens);
+        let numbers = moved(&block.per_token) * own + moved(&block.per_source_token) * source;
+        Work {
+            flops: block.per_token.flops * own as f64 + block.per_source_token.flops * source as f64,
+            bytes: (block.added * Precision::Fp32.bytes() + numbers * self.activations.bytes()) as f64,
+            kernels: block.kernels,
+        }
+    }
+
+    /// What PEFT adds to a forward pass whatever the batch.
+    fn peft_work_per_pass(&self, part: Part) -> Work {
+        let Part::Block(i) = part else { return Work::default() };
+        let block = &self.peft.blocks[i];
+        let bytes = (block.weights_per_pass * self.weights.bytes()) as f64;
+        Work { flops: block.flops_per_pass, bytes, kernels: 0 }
+    }
+
+    /// The batch as the blocks see it: with a prompt before every sequence, and with something to decode.
+    fn seen(&self, batch: &BatchShape) -> BatchShape {
+        self.with_decoder(batch).with_prompt(self.peft.prompt_tokens)
     }
 
     /// Two stacks need something to decode: without decoder lengths one token a sequence, as in classification.
@@ -248,9 +307,9 @@ impl ModelCost {
 
     fn trains_own_weights(&self, part: Part) -> bool {
         match part {
-            Part::Embedding => self.peft.embedding_trainable > 0,
+            Part::Embedding => self.peft.trains_outside,
             Part::Block(i) => self.peft.blocks[i].trains_weights,
-            Part::Head => self.peft.head_trains,
+            Part::Head => self.task.head_outputs().is_some() || self.peft.trains_outside,
         }
     }
 }

@@ -13,8 +13,8 @@ struct Attention {
     pairs: u64,
 }
 
-/// Tokens to vectors.
-pub(super) fn embedding(a: &Architecture, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+/// Tokens, `prompt` of which a sequence are given as vectors, to vectors.
+pub(super) fn embedding(a: &Architecture, batch: &BatchShape, prompt: u64, mut ledger: Ledger) -> Ledger {
     let h = a.hidden_size();
     let vectors = batch.tokens * h;
     let tables = match a.family {
@@ -22,7 +22,7 @@ pub(super) fn embedding(a: &Architecture, batch: &BatchShape, mut ledger: Ledger
         Family::Roberta | Family::Gpt2 => 2,
         Family::Llama | Family::T5 => 1,
         Family::Vit => {
-            let patches = batch.tokens - batch.sequences.min(batch.tokens);
+            let patches = batch.tokens - ((1 + prompt) * batch.sequences).min(batch.tokens);
             ledger.linear_from_input(Linear { rows: patches, inputs: a.patch_size(), outputs: h });
             2
         }
@@ -34,8 +34,8 @@ pub(super) fn embedding(a: &Architecture, batch: &BatchShape, mut ledger: Ledger
     ledger
 }
 
-/// Block `index`.
-pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+/// Block `index`, with `prefix` keys and values before those of every sequence's self-attention.
+pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, prefix: u64, mut ledger: Ledger) -> Ledger {
     let l = &mut ledger;
     let h = a.hidden_size();
     let in_decoder = a.has_cross_attention(index);
@@ -52,7 +52,9 @@ pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, mut ledg
         let rotated = tokens * (a.query_size() + a.key_size());
         l.pointwise(rotated, rotated, 0);
     }
-    attention(a, l, &Attention { queries: tokens, keys: tokens, pairs: squared }, a.family == Family::T5);
+    // The prefix itself is a parameter, read once; a PEFT shape counts it.
+    let pairs = squared + prefix * tokens;
+    attention(a, l, &Attention { queries: tokens, keys: tokens, pairs }, a.family == Family::T5);
     if in_decoder {
         l.linear(Linear { rows: tokens, inputs: h, outputs: a.query_size() });
         l.linear_from_input(Linear { rows: batch.tokens, inputs: h, outputs: 2 * a.key_size() });
@@ -104,20 +106,21 @@ pub(super) fn output_tokens(a: &Architecture, batch: &BatchShape) -> u64 {
     if a.family == Family::T5 { batch.decoder_tokens } else { batch.tokens }
 }
 
-/// Final norm, pooling or the masked-token transform, output projection, softmax and cross entropy.
-pub(super) fn head(a: &Architecture, task: Task, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
+/// Final norm of all tokens that are `seen`; of those of the `batch` itself pooling or the masked-token transform, output
+/// projection, softmax and cross entropy.
+pub(super) fn head(a: &Architecture, task: Task, seen: &BatchShape, batch: &BatchShape, mut ledger: Ledger) -> Ledger {
     let l = &mut ledger;
     let h = a.hidden_size();
     let tokens = output_tokens(a, batch);
     if a.family.has_final_norm() {
-        norm(l, tokens * h);
+        norm(l, output_tokens(a, seen) * h);
     }
-    let (rows, outputs) = match task {
-        Task::Classification { classes } => {
+    let (rows, outputs) = match task.head_outputs() {
+        Some(outputs) => {
             l.pointwise(tokens * h, batch.sequences * h, 0);
-            (batch.sequences, classes as u64)
+            (batch.sequences, outputs)
         }
-        Task::LanguageModel => {
+        None => {
             if has_masked_token_transform(a) {
                 l.linear_from_input(Linear { rows: tokens, inputs: h, outputs: h });
                 l.pointwise(tokens * h, tokens * h, tokens * h);
@@ -139,12 +142,10 @@ fn has_masked_token_transform(a: &Architecture) -> bool {
 /// Parameters of what [`head`] computes. BERT's pooler is not among them: nothing here uses it.
 pub(super) fn head_parameters(a: &Architecture, task: Task) -> u64 {
     let h = a.hidden_size();
-    let output = match task {
-        Task::Classification { classes } => classes as u64 * (h + 1),
-        Task::LanguageModel if has_masked_token_transform(a) => {
-            (h * h + h) + a.norm_parameters() + a.vocabulary_size() * (h + 1)
-        }
-        Task::LanguageModel => a.vocabulary_size() * h,
+    let output = match task.head_outputs() {
+        Some(outputs) => outputs * (h + 1),
+        None if has_masked_token_transform(a) => (h * h + h) + a.norm_parameters() + a.vocabulary_size() * (h + 1),
+        None => a.vocabulary_size() * h,
     };
     a.final_norm_parameters() + output
 }

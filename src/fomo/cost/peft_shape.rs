@@ -1,5 +1,9 @@
-//! What a PEFT method adds and trains, in plain numbers.
+//! What PEFT methods add and train, in plain numbers.
+//!
+//! Every method gives a [`PeftShape`]; methods together give the sum of theirs ([`PeftShape::combine`]). The formulas,
+//! with the papers they come from, are in `docs/compute.md`.
 
+use super::low_rank;
 use crate::fomo::architecture::Architecture;
 use crate::fomo::projection::Projection;
 
@@ -10,87 +14,171 @@ pub struct BlockPeft {
     pub trainable: u64,
     /// Parameters that come on top of the block's own.
     pub added: u64,
-    /// FLOPs of the added products, forward, a token of the block.
-    pub flops_per_token: f64,
-    /// FLOPs of the added products, forward, a token of the encoder's output that a decoder block attends to.
-    pub flops_per_source_token: f64,
-    /// Numbers a token that training the added parameters keeps for backward.
-    pub stored_per_token: u64,
+    /// What each of the block's tokens costs on top.
+    pub per_token: Rates,
+    /// What each token of the encoder's output costs on top, where a decoder block attends to it.
+    pub per_source_token: Rates,
+    /// FLOPs of a forward pass whatever the number of tokens.
+    pub flops_per_pass: f64,
+    /// Frozen weights that a forward pass reads once more.
+    pub weights_per_pass: u64,
+    /// Keys and values that every sequence finds before its own.
+    pub prefix_tokens: u64,
     /// Added operations.
     pub kernels: u32,
     /// Whether the block's own weight matrices train, so that each needs a second product backward.
     pub trains_weights: bool,
 }
 
-/// What PEFT does to a model.
+/// Costs in proportion to tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// FLOPs of added products forward; as many for each of their two gradients.
+    pub flops: f64,
+    /// Numbers that added operations read and write forward; as many on the way back.
+    pub elements: u64,
+    /// Numbers that sums over tokens read for the gradients of vectors: biases, norms, factors.
+    pub reduced: u64,
+    /// Numbers kept for backward.
+    pub stored: u64,
+}
+
+/// What PEFT does to a model. The linear head of a classification or regression trains always.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeftShape {
     /// One entry a block.
     pub blocks: Vec<BlockPeft>,
-    /// Trainable parameters of the embedding, or before it (soft prompts, biases).
+    /// Trainable rows before every embedded sequence.
+    pub prompt_tokens: u64,
+    /// Parameters of the embedding itself that train.
     pub embedding_trainable: u64,
-    /// Whether the head trains.
-    pub head_trains: bool,
+    /// Parameters of the norm behind the last block that train.
+    pub final_norm_trainable: u64,
+    /// Whether the matrices outside the blocks train: the embedding's, and the output matrix of a language model.
+    pub trains_outside: bool,
 }
 
 impl PeftShape {
-    /// Every block frozen, the head trained.
+    /// Every block frozen.
     pub fn head_only(architecture: &Architecture) -> Self {
-        Self { blocks: vec![BlockPeft::default(); architecture.blocks()], embedding_trainable: 0, head_trains: true }
+        Self { blocks: vec![BlockPeft::default(); architecture.blocks()], ..Self::default() }
     }
 
-    /// Everything trained, nothing added.
-    pub fn full(architecture: &Architecture) -> Self {
-        let own =
-            |i| BlockPeft { trainable: architecture.block_parameters(i), trains_weights: true, ..BlockPeft::default() };
-        Self {
-            blocks: (0..architecture.blocks()).map(own).collect(),
-            embedding_trainable: architecture.embedding_parameters(),
-            head_trains: true,
-        }
-    }
-
-    /// LoRA of `ranks[i]` in block i (0 leaves it alone) beside `targets`, and a trained head (Hu et al. 2021).
-    ///
-    /// A pair beside a product of `inputs` x `outputs` has rank x (inputs + outputs) parameters, each used in one
-    /// multiply-add a token. Attention targets of a decoder block stand beside its cross-attention too.
+    /// LoRA of `ranks[i]` in block i (0 leaves it alone) beside `targets` (Hu et al. 2021).
     pub fn lora(architecture: &Architecture, ranks: &[usize], targets: &[Projection]) -> Self {
-        let block = |(i, rank): (usize, &usize)| lora_block(architecture, i, *rank as u64, targets);
-        Self { blocks: ranks.iter().enumerate().map(block).collect(), embedding_trainable: 0, head_trains: true }
+        low_rank::shape(architecture, ranks, targets, low_rank::Extra::None)
+    }
+
+    /// LoRA with a magnitude for each output of a target (Liu et al. 2024).
+    pub fn dora(architecture: &Architecture, ranks: &[usize], targets: &[Projection]) -> Self {
+        low_rank::shape(architecture, ranks, targets, low_rank::Extra::Magnitudes)
+    }
+
+    /// LoRA with a singular value for each rank, at the ranks that it starts with: a rank that is taken away keeps its
+    /// place (Zhang et al. 2023).
+    pub fn ada_lora(architecture: &Architecture, ranks: &[usize], targets: &[Projection]) -> Self {
+        low_rank::shape(architecture, ranks, targets, low_rank::Extra::SingularValues)
+    }
+
+    /// Bottlenecks of width `widths[i]` in block i (0 for none): one in the feed-forward layer, in series (Pfeiffer et al.
+    /// 2021) or beside it (He et al. 2022), and with `after_attention` one more behind every attention of the block
+    /// (Houlsby et al. 2019).
+    pub fn adapters(architecture: &Architecture, widths: &[usize], after_attention: bool) -> Self {
+        let hidden = architecture.hidden_size();
+        let block = |(i, width): (usize, &usize)| {
+            let width = *width as u64;
+            if width == 0 {
+                return BlockPeft::default();
+            }
+            let attentions = if architecture.has_cross_attention(i) { 2 } else { 1 };
+            let adapters = if after_attention { 1 + attentions } else { 1 };
+            let added = adapters * (2 * hidden * width + width + hidden);
+            let per_token = Rates {
+                flops: (adapters * 4 * hidden * width) as f64,
+                // Down, nonlinearity, up, sum.
+                elements: adapters * (4 * hidden + 4 * width),
+                reduced: adapters * (hidden + width),
+                stored: adapters * (hidden + 2 * width),
+            };
+            BlockPeft { trainable: added, added, per_token, kernels: 4 * adapters as u32, ..BlockPeft::default() }
+        };
+        Self { blocks: widths.iter().enumerate().map(block).collect(), ..Self::default() }
+    }
+
+    /// `tokens[i]` trainable keys and values before those of block i's self-attention (Li and Liang 2021).
+    pub fn prefix(architecture: &Architecture, tokens: &[usize]) -> Self {
+        let block = |tokens: &usize| {
+            let prefix_tokens = *tokens as u64;
+            let added = 2 * prefix_tokens * architecture.key_size();
+            BlockPeft { trainable: added, added, prefix_tokens, ..BlockPeft::default() }
+        };
+        Self { blocks: tokens.iter().map(block).collect(), ..Self::default() }
+    }
+
+    /// `tokens` trainable rows before every embedded sequence, an encoder-decoder's encoder's (Lester et al. 2021). They
+    /// make every sequence longer.
+    pub fn prompt(architecture: &Architecture, tokens: usize) -> Self {
+        Self { prompt_tokens: tokens as u64, ..Self::head_only(architecture) }
+    }
+
+    /// Factors on the keys and values of every attention and on the inner activations of the feed-forward layer, in the
+    /// `chosen` blocks (Liu et al. 2022).
+    pub fn ia3(architecture: &Architecture, chosen: &[bool]) -> Self {
+        let scaled = |columns: u64| Rates { flops: 0.0, elements: 2 * columns, reduced: 2 * columns, stored: columns };
+        let block = |(i, chosen): (usize, &bool)| {
+            if !chosen {
+                return BlockPeft::default();
+            }
+            let (keys_and_values, inner) = (2 * architecture.key_size(), architecture.ffn_size());
+            let crossing = if architecture.has_cross_attention(i) { keys_and_values } else { 0 };
+            let added = keys_and_values + inner + crossing;
+            BlockPeft {
+                trainable: added,
+                added,
+                per_token: scaled(keys_and_values + inner),
+                per_source_token: scaled(crossing),
+                kernels: if crossing > 0 { 5 } else { 3 },
+                ..BlockPeft::default()
+            }
+        };
+        Self { blocks: chosen.iter().enumerate().map(block).collect(), ..Self::default() }
+    }
+
+    /// Several methods at once.
+    pub fn combine(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks.into_iter().zip(other.blocks).map(|(a, b)| a.plus(b)).collect(),
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            embedding_trainable: self.embedding_trainable + other.embedding_trainable,
+            final_norm_trainable: self.final_norm_trainable + other.final_norm_trainable,
+            trains_outside: self.trains_outside || other.trains_outside,
+        }
     }
 }
 
-fn lora_block(a: &Architecture, index: usize, rank: u64, targets: &[Projection]) -> BlockPeft {
-    let mut block = BlockPeft::default();
-    if rank == 0 {
-        return block;
-    }
-    // Inputs that the pairs read are kept once each, however many pairs read them.
-    let mut kept_inputs = Vec::new();
-    for &target in targets {
-        let (inputs, outputs) = target.shape(a);
-        let pair = rank * (inputs + outputs) as u64;
-        let in_attention = !matches!(target, Projection::FfnUp | Projection::FfnDown);
-        let crosses = in_attention && a.has_cross_attention(index);
-        let pairs = if crosses { 2 } else { 1 };
-        block.added += pairs * pair;
-        block.kernels += 2 * pairs as u32;
-        block.flops_per_token += (2 * pair) as f64;
-        block.stored_per_token += rank * pairs;
-        if crosses && matches!(target, Projection::Key | Projection::Value) {
-            block.flops_per_source_token += (2 * pair) as f64;
-        } else if crosses {
-            block.flops_per_token += (2 * pair) as f64;
-        }
-        let input = match target {
-            Projection::Query | Projection::Key | Projection::Value => Projection::Query,
-            other => other,
-        };
-        if !kept_inputs.contains(&input) {
-            kept_inputs.push(input);
-            block.stored_per_token += inputs as u64 * pairs;
+impl BlockPeft {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            trainable: self.trainable + other.trainable,
+            added: self.added + other.added,
+            per_token: self.per_token.plus(other.per_token),
+            per_source_token: self.per_source_token.plus(other.per_source_token),
+            flops_per_pass: self.flops_per_pass + other.flops_per_pass,
+            weights_per_pass: self.weights_per_pass + other.weights_per_pass,
+            prefix_tokens: self.prefix_tokens + other.prefix_tokens,
+            kernels: self.kernels + other.kernels,
+            trains_weights: self.trains_weights || other.trains_weights,
         }
     }
-    block.trainable = block.added;
-    block
+}
+
+impl Rates {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            flops: self.flops + other.flops,
+            elements: self.elements + other.elements,
+            reduced: self.reduced + other.reduced,
+            stored: self.stored + other.stored,
+        }
+    }
 }

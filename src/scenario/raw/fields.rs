@@ -1,8 +1,8 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Peft, Placement,
-    Prices, Radio, Scenario, Search, Technique, Training, Workload,
+    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
+    Placement, Prices, Radio, Scenario, Search, Technique, Training, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -16,6 +16,7 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`peft`", fields::<Peft>()),
         ("`workload`", fields::<Workload>()),
         ("`training`", fields::<Training>()),
+        ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),

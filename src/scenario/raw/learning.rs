@@ -1,8 +1,8 @@
-//! Keys of `model`, `peft`, `workload` and `training`.
+//! Keys of `model`, `workload` and `training`.
 
 use super::PlainOrMap;
 use crate::compute::Precision;
-use crate::scenario::schema::{PeftMethod, Projection};
+use crate::scenario::schema::LearningTask;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
     pub architecture: Option<String>,
-    pub checkpoint: Option<PlainOrMap<CheckpointWord, FileChoice>>,
+    pub checkpoint: Option<PlainOrMap<CheckpointWord, CheckpointPlace>>,
     pub precision: Option<Precision>,
     pub classes: Option<u64>,
 }
@@ -20,27 +20,14 @@ pub(crate) struct Model {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckpointWord {
     Vendored,
+    Random,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct FileChoice {
+pub(crate) struct CheckpointPlace {
     pub file: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Peft {
-    pub method: Option<PeftMethod>,
-    pub rank: Option<PlainOrMap<u64, RankList>>,
-    pub alpha: Option<f64>,
-    pub targets: Option<Vec<Projection>>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RankList {
-    pub blocks: Option<Vec<u64>>,
+    pub folder: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -59,8 +46,10 @@ pub(crate) enum TrainingWord {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Training {
+    pub task: Option<LearningTask>,
     pub dataset: Option<PlainOrMap<String, Dataset>>,
     pub partition: Option<Partition>,
+    pub optimizer: Option<Optimizer>,
     pub learning_rate: Option<f64>,
     pub head_learning_rate: Option<f64>,
     pub weight_decay: Option<f64>,
@@ -75,6 +64,31 @@ pub(crate) struct Training {
 pub(crate) struct Dataset {
     pub domains: Option<Vec<String>>,
     pub file: Option<String>,
+    pub image: Option<Image>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Image {
+    pub side_px: Option<u64>,
+    pub channels: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Optimizer {
+    pub kind: Option<OptimizerKind>,
+    pub momentum: Option<f64>,
+    pub perturbation: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OptimizerKind {
+    #[serde(rename = "adamw")]
+    AdamW,
+    Sgd,
+    ZerothOrder,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,17 +6,19 @@ mod fields;
 mod learning;
 mod network;
 mod node;
+mod peft;
 mod search;
 mod technique;
 
 pub(crate) use devices::{DeviceGroup, Mobility, MobilityKind, Placement, PlacementKind};
 pub(crate) use fields::section_of;
 pub(crate) use learning::{
-    CheckpointWord, CountOrAll, Dataset, FileChoice, Model, Partition, PartitionKind, Peft, Training, TrainingWord,
-    Workload,
+    CheckpointPlace, CheckpointWord, CountOrAll, Dataset, Image, Model, Optimizer, OptimizerKind, Partition,
+    PartitionKind, Training, TrainingWord, Workload,
 };
 pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Prices, Radio};
 pub(crate) use node::{PlainOrMap, read};
+pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
 pub(crate) use search::{Objective, Sampler, SamplerKind, Search};
 pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
 

@@ -1,23 +1,33 @@
-//! What is fine-tuned, with which parameters, on which data.
+//! What is fine-tuned, for which task, on which data.
 
 use crate::compute::Precision;
-pub use crate::fomo::Projection;
+use crate::data::TaskKind;
 use serde::{Deserialize, Serialize, Serializer};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The foundation model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelSpec {
-    /// A name of `deft list models`, such as `minilm-l6` or `t5-11b`.
-    pub architecture: String,
+    /// A name of `deft list models`, such as `minilm-l6` or `t5-11b`; `None` where the checkpoint's own configuration
+    /// says what the model looks like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
     /// Where the weights come from; unused by a scenario without training.
     // A map, where serde_yaml would write the tag `!file`.
     #[serde(with = "serde_yaml::with::singleton_map")]
     pub checkpoint: Checkpoint,
-    /// Number format of weights, activations and whatever crosses the network. Training needs `fp32`.
+    /// Number format of weights, activations and whatever crosses the network. Training needs `fp32` or `fp16`.
     pub precision: Precision,
-    /// Classes of the task head; with training, the data set's.
-    pub classes: usize,
+    /// Classes of the task head; with training, the data set's. `None` where the task is no classification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+}
+
+impl ModelSpec {
+    /// Whether training emulates half precision.
+    pub fn trains_in_half_precision(&self) -> bool {
+        self.precision == Precision::Fp16
+    }
 }
 
 /// Origin of a model's weights.
@@ -26,44 +36,20 @@ pub struct ModelSpec {
 pub enum Checkpoint {
     /// The copy inside the program (MiniLM only).
     Vendored,
-    /// A safetensors file; a relative path starts at the scenario's folder.
+    /// Random numbers, the same for the same seed: for tests of speed, and of what pre-training is worth.
+    Random,
+    /// A safetensors or GGUF file; a relative path starts at the scenario's folder.
     File(PathBuf),
+    /// A folder as model hubs lay it out: `config.json`, weights, `tokenizer.json`.
+    Folder(PathBuf),
 }
 
-/// Parameter-efficient fine-tuning: which parameters are added and trained.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PeftSpec {
-    pub method: PeftMethod,
-    /// Rank of LoRA's factors, one for all blocks or one a block (0 leaves a block alone).
-    pub rank: Rank,
-    /// LoRA's numerator: updates are scaled by alpha / rank.
-    pub alpha: f64,
-    /// Products that get a LoRA pair.
-    pub targets: Vec<Projection>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeftMethod {
-    /// Hu et al. 2021.
-    Lora,
-    /// Only the task head is trained.
-    HeadOnly,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Rank {
-    Uniform(usize),
-    PerBlock { blocks: Vec<usize> },
-}
-
-impl Rank {
-    /// The rank of each of `blocks` blocks.
-    pub fn per_block(&self, blocks: usize) -> Vec<usize> {
+impl Checkpoint {
+    /// Where it lies, if outside the program.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Rank::Uniform(rank) => vec![*rank; blocks],
-            Rank::PerBlock { blocks } => blocks.clone(),
+            Self::Vendored | Self::Random => None,
+            Self::File(path) | Self::Folder(path) => Some(path),
         }
     }
 }
@@ -80,8 +66,10 @@ pub struct Workload {
 /// Real fine-tuning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingSpec {
+    pub task: LearningTask,
     pub dataset: DatasetChoice,
     pub partition: Partition,
+    pub optimizer: Optimizer,
     pub learning_rate: f64,
     /// The task head starts from random numbers and wants a rate of its own.
     pub head_learning_rate: f64,
@@ -96,15 +84,89 @@ pub struct TrainingSpec {
     pub stop_at_accuracy: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum DatasetChoice {
     /// A name of `deft list datasets`.
     Vendored(String),
     /// Several vendored sets, one a domain; tested on all.
     Domains { domains: Vec<String> },
-    /// The user's own table with the columns text, label and split.
-    File { file: PathBuf },
+    /// The user's own table with the columns that the task needs.
+    File {
+        file: PathBuf,
+        /// Where samples are images: the size that all have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        image: Option<ImageSize>,
+    },
+}
+
+/// Size of the images of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ImageSize {
+    /// Width and height.
+    pub side_px: usize,
+    /// 1 for grey, 3 for colour.
+    pub channels: usize,
+}
+
+/// What the model learns to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningTask {
+    /// One of several classes a sample.
+    Classification,
+    /// One number a sample.
+    Regression,
+    /// The next token of the text itself.
+    LanguageModel,
+    /// A target text for a source text.
+    SequenceToSequence,
+}
+
+impl LearningTask {
+    /// As scenarios write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::Regression => "regression",
+            Self::LanguageModel => "language_model",
+            Self::SequenceToSequence => "sequence_to_sequence",
+        }
+    }
+
+    /// How a data set is read for it; `images` says whether the model reads images.
+    pub fn data_kind(self, images: bool) -> TaskKind {
+        match self {
+            Self::Classification if images => TaskKind::Images,
+            Self::Classification => TaskKind::Classification,
+            Self::Regression => TaskKind::Regression,
+            Self::LanguageModel => TaskKind::LanguageModel,
+            Self::SequenceToSequence => TaskKind::SequenceToSequence,
+        }
+    }
+
+    /// Whether the model's own output matrix answers, token by token, and no task head is added.
+    pub fn predicts_tokens(self) -> bool {
+        matches!(self, Self::LanguageModel | Self::SequenceToSequence)
+    }
+}
+
+/// How parameters follow from losses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Optimizer {
+    /// Loshchilov and Hutter 2019.
+    #[serde(rename = "adamw")]
+    AdamW,
+    Sgd {
+        /// 0 for none (Polyak 1964).
+        momentum: f64,
+    },
+    /// Two losses and no backward pass: two-point SPSA with plain SGD steps (Spall 1992; MeZO, Malladi et al. 2023).
+    ZerothOrder {
+        /// Distance of the two points, in either direction, along a standard normal draw.
+        perturbation: f64,
+    },
 }
 
 /// How training samples are dealt to devices.

@@ -7,14 +7,19 @@
 mod devices;
 mod learning;
 mod network;
+mod peft;
 mod search;
 mod technique;
 
 pub use devices::{DeviceGroup, Mobility, Placement};
 pub use learning::{
-    Checkpoint, DatasetChoice, ModelSpec, Partition, PeftMethod, PeftSpec, Projection, Rank, TrainingSpec, Workload,
+    Checkpoint, DatasetChoice, ImageSize, LearningTask, ModelSpec, Optimizer, Partition, TrainingSpec, Workload,
 };
 pub use network::{CellSpec, EdgeServerSpec, Fading, LinkSpec, NetworkSpec, Prices, Propagation, RadioSpec, Routing};
+pub use peft::{
+    AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
+    PeftMethod, PeftSpec, Projection, SelectiveSpec,
+};
 pub use search::{Objective, Sampler, SearchSpec};
 pub use technique::{AggregationSpec, TechniqueKind, TechniqueSpec};
 

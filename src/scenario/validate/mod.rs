@@ -3,13 +3,16 @@
 
 mod check;
 mod devices;
-mod learning;
+mod model;
 mod network;
+mod peft;
+mod peft_sizes;
 mod radio;
 mod search;
 mod technique;
 mod topology;
 mod training;
+mod workload;
 
 pub(super) use search::search;
 
@@ -50,11 +53,22 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let placement = devices::placement(c, raw.placement.unwrap_or_default(), device_count);
     let mobility = devices::mobility(c, raw.mobility.unwrap_or_default(), &placement);
 
-    let (training, facts) = training::training(c, raw.training, around);
-    let (model, architecture) = learning::model(c, raw.model, training.as_ref(), facts, around.folder);
-    let peft = learning::peft(c, raw.peft.unwrap_or_default(), architecture.as_ref());
-    let workload = learning::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref());
+    let trains = matches!(raw.training, Some(raw::PlainOrMap::Map(_)));
+    let shape = model::shape(c, raw.model, trains, around.folder);
+    let architecture = shape.architecture.clone();
+    let (training, facts) = training::training(c, raw.training, architecture.as_ref(), around);
+    let model = model::model(c, shape, training.as_ref(), facts.as_ref());
     let technique = technique::technique(c, raw.technique, architecture.as_ref(), device_count);
+    let setting = peft::Setting {
+        architecture: architecture.as_ref(),
+        technique: technique.as_ref(),
+        training: training.as_ref(),
+    };
+    let peft = peft::peft(c, raw.peft.unwrap_or_default(), &setting);
+    let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
+    if let (Some(training), Some(technique)) = (&training, &technique) {
+        training::optimizer_fits(c, training, technique);
+    }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     let edge_servers = network::edge_servers(c, raw.edge_servers);

@@ -2,12 +2,16 @@
 
 use super::Surroundings;
 use super::check::{Check, above_to, from_to};
+use super::model::existing_file;
+use crate::fomo::Architecture;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, DatasetFacts};
-use crate::scenario::raw::{self, CountOrAll, PartitionKind, PlainOrMap};
-use crate::scenario::schema::{DatasetChoice, Partition, TrainingSpec};
-use std::path::{Path, PathBuf};
+use crate::scenario::raw::{self, CountOrAll, OptimizerKind, PartitionKind, PlainOrMap};
+use crate::scenario::schema::{
+    AggregationSpec, DatasetChoice, ImageSize, LearningTask, Optimizer, Partition, TechniqueKind, TechniqueSpec,
+    TrainingSpec,
+};
 
 const DATASET_EXAMPLE: &str = "dataset: movie";
 const DATASET_LIST: &str = "`deft list datasets` shows them";
@@ -16,14 +20,17 @@ const DATASET_LIST: &str = "`deft list datasets` shows them";
 pub(super) fn training(
     c: &mut Check,
     raw: Option<PlainOrMap<raw::TrainingWord, raw::Training>>,
+    architecture: Option<&Architecture>,
     around: &Surroundings,
 ) -> (Option<TrainingSpec>, Option<DatasetFacts>) {
     let Some(PlainOrMap::Map(raw)) = raw else { return (None, None) };
     let at = KeyPath::default().key("training");
-    let (dataset, facts) = dataset(c, &at, raw.dataset, around);
+    let reading = Reading { task: raw.task, images: architecture.is_some_and(|a| a.image.is_some()), around };
+    let (dataset, facts) = dataset(c, &at, raw.dataset, &reading);
+    let task = facts.as_ref().map_or(raw.task.unwrap_or(LearningTask::Classification), |f| f.task);
     let rate = above_to(0.0, 10.0);
-    let partition = partition(c, &at.key("partition"), raw.partition.unwrap_or_default(), &dataset);
-    let test_samples = facts.map_or(1, |f| f.test_samples);
+    let partition = partition(c, &at.key("partition"), raw.partition.unwrap_or_default(), &dataset, task);
+    let test_samples = facts.as_ref().map_or(1, |f| f.test_samples);
     let mut samples = |key: &str, written: Option<CountOrAll>| match written {
         Some(CountOrAll::Count(n)) if facts.is_some() => {
             let reason = format!("the test split has {test_samples}");
@@ -33,9 +40,15 @@ pub(super) fn training(
     };
     let evaluation_samples = samples("evaluation_samples", raw.evaluation_samples);
     let final_evaluation_samples = samples("final_evaluation_samples", raw.final_evaluation_samples);
+    if let Some(written) = raw.stop_at_accuracy.filter(|_| task == LearningTask::Regression) {
+        let message = format!("a regression has no accuracy that could reach {written}");
+        c.conflict(at.key("stop_at_accuracy"), message, "drop the key");
+    }
     let training = TrainingSpec {
+        task,
         dataset,
         partition,
+        optimizer: optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default()),
         learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 2e-3, rate),
         head_learning_rate: c.number(&at, "head_learning_rate", raw.head_learning_rate, 1e-2, rate),
         weight_decay: c.number(&at, "weight_decay", raw.weight_decay, 0.01, from_to(0.0, 10.0)),
@@ -49,37 +62,36 @@ pub(super) fn training(
     (Some(training), facts)
 }
 
+/// How a data set is going to be read.
+struct Reading<'a> {
+    /// As written.
+    task: Option<LearningTask>,
+    /// Whether the model reads images.
+    images: bool,
+    around: &'a Surroundings<'a>,
+}
+
 fn dataset(
     c: &mut Check,
     training: &KeyPath,
     raw: Option<PlainOrMap<String, raw::Dataset>>,
-    around: &Surroundings,
+    reading: &Reading,
 ) -> (DatasetChoice, Option<DatasetFacts>) {
     let at = training.key("dataset");
     let nothing = DatasetChoice::Vendored(String::new());
     match c.required(training, "dataset", raw, DATASET_EXAMPLE) {
         None => (nothing, None),
         Some(PlainOrMap::Plain(name)) => {
-            c.known(at, &name, &names::datasets(), DATASET_LIST);
-            let facts = names::dataset(&name);
+            let facts = vendored(c, at, &name, reading);
             (DatasetChoice::Vendored(name), facts)
         }
-        Some(PlainOrMap::Map(raw::Dataset { domains: Some(domains), file: None })) => {
-            let facts = domain_facts(c, &at.key("domains"), &domains);
+        Some(PlainOrMap::Map(raw::Dataset { domains: Some(domains), file: None, image })) => {
+            c.unused(&at, &[("image", image.is_some())], "domains", "domains");
+            let facts = domain_facts(c, &at.key("domains"), &domains, reading);
             (DatasetChoice::Domains { domains }, facts)
         }
-        Some(PlainOrMap::Map(raw::Dataset { domains: None, file: Some(file) })) => {
-            let at = at.key("file");
-            let before = c.issues.len();
-            let file = existing_file(c, at.clone(), &file, around.folder);
-            if c.issues.len() > before {
-                return (DatasetChoice::File { file }, None);
-            }
-            let facts = around.tables.facts(&file);
-            if let Err(reason) = &facts {
-                c.conflict(at, reason.clone(), "a table has the columns text, label and split (train or test)");
-            }
-            (DatasetChoice::File { file }, facts.ok())
+        Some(PlainOrMap::Map(raw::Dataset { domains: None, file: Some(file), image })) => {
+            table(c, &at, &file, image, reading)
         }
         Some(PlainOrMap::Map(_)) => {
             let allowed = "a name, or a map with one of the keys domains and file";
@@ -89,8 +101,72 @@ fn dataset(
     }
 }
 
+/// What is known of the vendored set `name`, read for the task.
+fn vendored(c: &mut Check, at: KeyPath, name: &str, reading: &Reading) -> Option<DatasetFacts> {
+    if !c.known(at.clone(), name, &names::datasets(), DATASET_LIST) {
+        return None;
+    }
+    match names::dataset(name, reading.task) {
+        Ok(facts) => Some(facts),
+        Err(served) => {
+            let task = reading.task.unwrap_or(LearningTask::Classification).name();
+            let message = format!("data set \"{name}\" cannot be read for `{task}`");
+            c.conflict(at, message, &format!("it serves {served}"));
+            None
+        }
+    }
+}
+
+/// The user's own table.
+fn table(
+    c: &mut Check,
+    at: &KeyPath,
+    file: &str,
+    image: Option<raw::Image>,
+    reading: &Reading,
+) -> (DatasetChoice, Option<DatasetFacts>) {
+    let image = image.map(|raw| {
+        let at = at.key("image");
+        let side = c.required(&at, "side_px", raw.side_px, "side_px: 28");
+        ImageSize {
+            side_px: c.count(&at, "side_px", side, 28, 1..=4096),
+            channels: c.count(&at, "channels", raw.channels, 1, 1..=3),
+        }
+    });
+    let task = reading.task.unwrap_or(LearningTask::Classification);
+    let images = image.is_some() || reading.images && task == LearningTask::Classification;
+    if image.is_some() && task != LearningTask::Classification {
+        c.conflict(at.key("image"), format!("`{}` reads text", task.name()), "drop the key");
+        return (DatasetChoice::File { file: file.into(), image }, None);
+    }
+    let file_at = at.key("file");
+    let before = c.issues.len();
+    let file = existing_file(c, file_at.clone(), file, reading.around.folder);
+    if c.issues.len() > before {
+        return (DatasetChoice::File { file, image }, None);
+    }
+    let facts = reading.around.tables.facts(&file, task, images, image);
+    if let Err(reason) = &facts {
+        c.conflict(file_at, reason.clone(), columns(task, images));
+    }
+    (DatasetChoice::File { file, image }, facts.ok())
+}
+
+/// The columns that a table needs.
+fn columns(task: LearningTask, images: bool) -> &'static str {
+    match task {
+        LearningTask::Classification if images => {
+            "a table of images has the columns label, split (train or test) and p0, p1, ... for the pixels, 0 to 255"
+        }
+        LearningTask::Classification => "a table has the columns text, label and split (train or test)",
+        LearningTask::Regression => "a table has the columns text, label (a number) and split (train or test)",
+        LearningTask::LanguageModel => "a table has the columns text and split (train or test)",
+        LearningTask::SequenceToSequence => "a table has the columns text, target and split (train or test)",
+    }
+}
+
 /// What the joined `domains` amount to.
-fn domain_facts(c: &mut Check, at: &KeyPath, domains: &[String]) -> Option<DatasetFacts> {
+fn domain_facts(c: &mut Check, at: &KeyPath, domains: &[String], reading: &Reading) -> Option<DatasetFacts> {
     if domains.len() < 2 {
         let found = format!("{} domains", domains.len());
         c.issues
@@ -99,23 +175,68 @@ fn domain_facts(c: &mut Check, at: &KeyPath, domains: &[String]) -> Option<Datas
     }
     let mut whole: Option<DatasetFacts> = None;
     for (i, name) in domains.iter().enumerate() {
-        if !c.known(at.index(i), name, &names::datasets(), DATASET_LIST) {
-            return None;
-        }
+        let facts = vendored(c, at.index(i), name, reading)?;
         if domains[..i].contains(name) {
             c.conflict(at.index(i), format!("domain \"{name}\" is listed twice"), "keep one of the two");
             return None;
         }
-        let facts = names::dataset(name)?;
-        whole = Some(match whole {
-            None => facts,
-            Some(before) => DatasetFacts { test_samples: before.test_samples + facts.test_samples, ..before },
-        });
+        match &mut whole {
+            None => whole = Some(facts),
+            Some(all) if all.goes_with(&facts) => all.test_samples += facts.test_samples,
+            Some(_) => {
+                let message = format!("\"{name}\" is of another kind than \"{}\"", domains[0]);
+                c.conflict(at.index(i), message, "join sets of the same task and classes");
+                return None;
+            }
+        }
     }
     whole
 }
 
-fn partition(c: &mut Check, at: &KeyPath, raw: raw::Partition, dataset: &DatasetChoice) -> Partition {
+fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer) -> Optimizer {
+    let (momentum, perturbation) = (("momentum", raw.momentum.is_some()), ("perturbation", raw.perturbation.is_some()));
+    match raw.kind.unwrap_or(OptimizerKind::AdamW) {
+        OptimizerKind::AdamW => {
+            c.unused(at, &[momentum, perturbation], "adamw", "kind");
+            Optimizer::AdamW
+        }
+        OptimizerKind::Sgd => {
+            c.unused(at, &[perturbation], "sgd", "kind, momentum");
+            Optimizer::Sgd { momentum: c.number(at, "momentum", raw.momentum, 0.0, from_to(0.0, 0.9999)) }
+        }
+        OptimizerKind::ZerothOrder => {
+            c.unused(at, &[momentum], "zeroth_order", "kind, perturbation");
+            let perturbation = c.number(at, "perturbation", raw.perturbation, 1e-3, above_to(0.0, 1.0));
+            Optimizer::ZerothOrder { perturbation }
+        }
+    }
+}
+
+/// Notes where the optimizer does not go with the technique.
+pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: &TechniqueSpec) {
+    if !matches!(training.optimizer, Optimizer::ZerothOrder { .. }) {
+        return;
+    }
+    let at = KeyPath::default().key("training").key("optimizer").key("kind");
+    if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated) {
+        let message = format!(
+            "`zeroth_order` compares losses of the whole model on a device, and `{}` has none there",
+            technique.kind.name()
+        );
+        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device and federated");
+    } else if matches!(technique.aggregation, AggregationSpec::AirComp { .. }) {
+        let message = "under `zeroth_order` devices send a few scalars, and `air_comp` adds up whole updates";
+        c.conflict(at, message, "use `aggregation: {method: digital}`, or `kind: adamw`");
+    }
+}
+
+fn partition(
+    c: &mut Check,
+    at: &KeyPath,
+    raw: raw::Partition,
+    dataset: &DatasetChoice,
+    task: LearningTask,
+) -> Partition {
     let alpha = [("alpha", raw.alpha.is_some())];
     match raw.kind.unwrap_or(PartitionKind::Iid) {
         PartitionKind::Iid => {
@@ -123,6 +244,10 @@ fn partition(c: &mut Check, at: &KeyPath, raw: raw::Partition, dataset: &Dataset
             Partition::Iid
         }
         PartitionKind::Dirichlet => {
+            if task != LearningTask::Classification {
+                let message = format!("`dirichlet` skews shares of classes, and `task: {}` has none", task.name());
+                c.conflict(at.key("kind"), message, "use `iid`, or `domain` with several data sets");
+            }
             Partition::Dirichlet { alpha: c.number(at, "alpha", raw.alpha, 0.5, from_to(0.001, 1e6)) }
         }
         PartitionKind::Domain => {
@@ -134,17 +259,4 @@ fn partition(c: &mut Check, at: &KeyPath, raw: raw::Partition, dataset: &Dataset
             Partition::Domain
         }
     }
-}
-
-/// The absolute path of `file`, which starts at the scenario's `folder`; notes where there is no such file.
-///
-/// Absolute, so that the resolved scenario means the same file wherever it is kept.
-pub(super) fn existing_file(c: &mut Check, at: KeyPath, file: &str, folder: &Path) -> PathBuf {
-    let path = folder.join(file);
-    let path = std::path::absolute(&path).unwrap_or(path);
-    if !path.is_file() || path.to_str().is_none() {
-        let message = format!("there is no file {}", path.display());
-        c.conflict(at, message, "a relative path starts at the folder of the scenario file");
-    }
-    path
 }

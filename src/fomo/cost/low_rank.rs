@@ -1,0 +1,96 @@
+//! Pairs of low rank beside products, plain and with extras.
+//!
+//! A pair beside a product of `inputs` x `outputs` has rank x (inputs + outputs) parameters, each used in one multiply-add
+//! a token. Attention targets of a decoder block stand beside its cross-attention too, whose keys and values read the
+//! encoder's output.
+
+use super::peft_shape::{BlockPeft, PeftShape, Rates};
+use crate::fomo::architecture::Architecture;
+use crate::fomo::projection::Projection;
+
+/// What a pair has beyond its two factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extra {
+    None,
+    /// One number an output (DoRA).
+    Magnitudes,
+    /// One number a rank (AdaLoRA).
+    SingularValues,
+}
+
+pub(super) fn shape(a: &Architecture, ranks: &[usize], targets: &[Projection], extra: Extra) -> PeftShape {
+    let block = |(i, rank): (usize, &usize)| Pairs { a, rank: *rank as u64, extra }.block(i, targets);
+    PeftShape { blocks: ranks.iter().enumerate().map(block).collect(), ..PeftShape::default() }
+}
+
+struct Pairs<'a> {
+    a: &'a Architecture,
+    rank: u64,
+    extra: Extra,
+}
+
+impl Pairs<'_> {
+    fn block(&self, index: usize, targets: &[Projection]) -> BlockPeft {
+        use Projection::{AttentionOutput, FfnDown, FfnGate, FfnUp, Key, Query, Value};
+        let mut block = BlockPeft::default();
+        if self.rank == 0 {
+            return block;
+        }
+        let targeted = |group: &[Projection]| -> Vec<Projection> {
+            group.iter().copied().filter(|p| targets.contains(p)).collect()
+        };
+        // One entry for each matrix of activations that pairs read: it is kept once, however many read it.
+        for group in [&[Query, Key, Value][..], &[AttentionOutput], &[FfnGate, FfnUp], &[FfnDown]] {
+            block.per_token = block.per_token.plus(self.beside(&mut block, &targeted(group)));
+        }
+        if self.a.has_cross_attention(index) {
+            for group in [&[Query][..], &[AttentionOutput]] {
+                block.per_token = block.per_token.plus(self.beside(&mut block, &targeted(group)));
+            }
+            block.per_source_token = self.beside(&mut block, &targeted(&[Key, Value]));
+        }
+        block.trainable = block.added;
+        block
+    }
+
+    /// Puts a pair beside each of `targets`, which read the same input; what that costs a token.
+    fn beside(&self, block: &mut BlockPeft, targets: &[Projection]) -> Rates {
+        let rank = self.rank;
+        let mut rates = Rates::default();
+        for target in targets {
+            let (inputs, outputs) = target.shape(self.a);
+            let (inputs, outputs) = (inputs as u64, outputs as u64);
+            let pair = rank * (inputs + outputs);
+            block.added += pair;
+            block.kernels += 2;
+            // The second product adds to what is there.
+            rates = rates.plus(Rates {
+                flops: (2 * pair) as f64,
+                elements: inputs + 2 * rank + 2 * outputs,
+                reduced: 0,
+                stored: rank,
+            });
+            match self.extra {
+                Extra::None => {}
+                Extra::Magnitudes => {
+                    block.added += outputs;
+                    // The product of the factors, its sum with the weights, the norms of its rows, their use.
+                    block.kernels += 4;
+                    block.flops_per_pass += (2 * rank * inputs * outputs) as f64;
+                    block.weights_per_pass += inputs * outputs;
+                    let used = Rates { flops: 0.0, elements: 2 * outputs, reduced: 2 * outputs, stored: outputs };
+                    rates = rates.plus(used);
+                }
+                Extra::SingularValues => {
+                    block.added += rank;
+                    block.kernels += 1;
+                    rates = rates.plus(Rates { flops: 0.0, elements: 2 * rank, reduced: 2 * rank, stored: rank });
+                }
+            }
+        }
+        if let Some(target) = targets.first() {
+            rates.stored += target.shape(self.a).0 as u64;
+        }
+        rates
+    }
+}

@@ -1,0 +1,80 @@
+//! Training some of a model's own parameters, or all.
+//!
+//! Gradients of biases and norms are sums over tokens of what backward computes anyway; gradients of matrices need a
+//! product each. T5's table of relative position biases stays frozen, and so do rows of tables that no text uses:
+//! RoBERTa's first two positions, token types beyond the first.
+
+use super::peft_shape::{BlockPeft, PeftShape, Rates};
+use crate::fomo::architecture::Architecture;
+
+impl PeftShape {
+    /// Every bias of the `chosen` blocks, those of norms included; with `outside` also of the embedding and of the norm
+    /// behind the last block (Ben Zaken et al. 2022).
+    pub fn biases(architecture: &Architecture, chosen: &[bool], outside: bool) -> Self {
+        let (a, has) = (architecture, architecture.family.has_biases());
+        let final_shift = if a.family.has_final_norm() { a.hidden_size() } else { 0 };
+        let embedding = if a.image.is_some() || a.family.normalises_embedding() { a.hidden_size() } else { 0 };
+        Self {
+            blocks: blocks(chosen, |i| vectors(a.block_biases(i))),
+            embedding_trainable: if has && outside { embedding } else { 0 },
+            final_norm_trainable: if has && outside { final_shift } else { 0 },
+            ..Self::default()
+        }
+    }
+
+    /// Gains and shifts of the norms of the `chosen` blocks; with `outside` also of the embedding's norm, of the one behind
+    /// the last block, and of the one that ends an encoder-decoder's encoder.
+    pub fn norms(architecture: &Architecture, chosen: &[bool], outside: bool) -> Self {
+        let a = architecture;
+        let mut shape = Self {
+            blocks: blocks(chosen, |i| vectors(a.norms_of_block(i) * a.norm_parameters())),
+            embedding_trainable: if outside { a.embedding_norm_parameters() } else { 0 },
+            final_norm_trainable: if outside { a.final_norm_parameters() } else { 0 },
+            ..Self::default()
+        };
+        shape.train_encoder_norm(a, outside);
+        shape
+    }
+
+    /// All parameters of the `chosen` blocks; with `outside` also of the embedding, of the norms outside the blocks and of
+    /// a language model's output matrix.
+    pub fn weights(architecture: &Architecture, chosen: &[bool], outside: bool) -> Self {
+        let a = architecture;
+        let block = |i| BlockPeft {
+            trainable: a.learnable_block_parameters(i),
+            trains_weights: true,
+            ..vectors(a.block_biases(i) + a.norms_of_block(i) * a.hidden_size())
+        };
+        let mut shape = Self {
+            blocks: blocks(chosen, block),
+            embedding_trainable: if outside { a.learnable_embedding_parameters() } else { 0 },
+            final_norm_trainable: if outside { a.final_norm_parameters() } else { 0 },
+            trains_outside: outside,
+            ..Self::default()
+        };
+        shape.train_encoder_norm(a, outside);
+        shape
+    }
+
+    /// Everything that can train, nothing added.
+    pub fn full(architecture: &Architecture) -> Self {
+        Self::weights(architecture, &vec![true; architecture.blocks()], true)
+    }
+
+    /// The norm that ends an encoder-decoder's encoder runs in the encoder's last block.
+    fn train_encoder_norm(&mut self, a: &Architecture, outside: bool) {
+        if outside && let Some(last) = a.last_encoder_block_of_two_stacks() {
+            self.blocks[last].trainable += a.norm_parameters();
+        }
+    }
+}
+
+fn blocks(chosen: &[bool], shape: impl Fn(usize) -> BlockPeft) -> Vec<BlockPeft> {
+    chosen.iter().enumerate().map(|(i, yes)| if *yes { shape(i) } else { BlockPeft::default() }).collect()
+}
+
+/// Biases and norms of the block's own: each token contributes to the gradient of each number.
+fn vectors(trainable: u64) -> BlockPeft {
+    let per_token = Rates { reduced: trainable, ..Rates::default() };
+    BlockPeft { trainable, per_token, ..BlockPeft::default() }
+}

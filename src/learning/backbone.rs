@@ -1,0 +1,75 @@
+//! The frozen model on the backend that computes, in either precision.
+
+use super::LearningError;
+use super::library::BackboneKey;
+use crate::backend::{Cpu, HalfCpu};
+use crate::data::{Objective, PackedBatch};
+use crate::fomo::TensorSource;
+use crate::nn::{
+    Cached, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixMemory, StackItem, StepOutcome,
+};
+use std::sync::Arc;
+
+/// The CPU in single precision is the reference; half precision emulates what a GPU would store.
+pub(super) enum Backbone {
+    Single(Model<Cpu<f32>>),
+    Half(Model<HalfCpu>),
+}
+
+/// `body` with the model in either precision.
+macro_rules! either {
+    ($backbone:expr, $model:ident => $body:expr) => {
+        match $backbone {
+            Backbone::Single($model) => $body,
+            Backbone::Half($model) => $body,
+        }
+    };
+}
+
+impl Backbone {
+    pub fn load(key: &BackboneKey, source: &dyn TensorSource) -> Result<Self, LearningError> {
+        // Other objectives do not read the output matrix: any of them stands for all.
+        let objective = if key.predicts_tokens { Objective::NextToken } else { Objective::Regression };
+        let architecture = &key.architecture;
+        Ok(if key.half_precision {
+            Self::Half(Model::load(HalfCpu::default(), architecture, objective, source)?)
+        } else {
+            Self::Single(Model::load(Cpu::default(), architecture, objective, source)?)
+        })
+    }
+
+    pub fn is_half(&self) -> bool {
+        matches!(self, Self::Half(_))
+    }
+
+    pub fn check_batch(&self, layout: &ParameterLayout, batch: &PackedBatch) -> Result<(), NnError> {
+        either!(self, model => model.check_batch(layout, batch))
+    }
+
+    pub fn loss_and_gradients(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<StepOutcome> {
+        either!(self, model => model.loss_and_gradients(layout, stack))
+    }
+
+    pub fn losses(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<f64> {
+        either!(self, model => model.losses(layout, stack))
+    }
+
+    pub fn evaluate(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        prefix: Option<Cached<'_>>,
+    ) -> Evaluation {
+        either!(self, model => model.evaluate_cached(layout, parameters, batch, prefix))
+    }
+
+    pub fn frozen_prefix(
+        &self,
+        layout: &ParameterLayout,
+        samples: usize,
+        memory: Arc<PrefixMemory>,
+    ) -> Option<FrozenPrefix> {
+        either!(self, model => FrozenPrefix::new(model, layout, samples, memory))
+    }
+}

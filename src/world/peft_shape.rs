@@ -1,0 +1,33 @@
+//! The scenario's PEFT methods in the terms of the cost model.
+
+use crate::fomo::{Architecture, PeftShape};
+use crate::scenario::{AdapterPlacement, AdapterSpec, LoraSpec, PeftMethod, PeftSpec};
+
+/// What all methods of the scenario together add and train.
+pub(super) fn peft_shape(peft: &PeftSpec, architecture: &Architecture) -> PeftShape {
+    let shapes = peft.methods().map(|method| shape_of(method, architecture));
+    shapes.reduce(PeftShape::combine).unwrap_or_else(|| PeftShape::head_only(architecture))
+}
+
+fn shape_of(method: &PeftMethod, a: &Architecture) -> PeftShape {
+    let blocks = a.blocks();
+    let ranks = |lora: &LoraSpec| lora.rank.per_block(&lora.blocks, blocks);
+    let widths = |adapter: &AdapterSpec| adapter.bottleneck.per_block(&adapter.blocks, blocks);
+    match method {
+        PeftMethod::Lora(lora) => PeftShape::lora(a, &ranks(lora), &lora.targets),
+        PeftMethod::Dora(lora) => PeftShape::dora(a, &ranks(lora), &lora.targets),
+        PeftMethod::AdaLora(ada) => PeftShape::ada_lora(a, &ranks(&ada.lora), &ada.lora.targets),
+        PeftMethod::Adapter { placement, bottleneck } => {
+            PeftShape::adapters(a, &widths(bottleneck), *placement == AdapterPlacement::Houlsby)
+        }
+        PeftMethod::ParallelAdapter(bottleneck) => PeftShape::adapters(a, &widths(bottleneck), false),
+        PeftMethod::Prefix { tokens, blocks: chosen } => PeftShape::prefix(a, &tokens.per_block(chosen, blocks)),
+        PeftMethod::Prompt { tokens } => PeftShape::prompt(a, *tokens),
+        PeftMethod::Ia3 { blocks: chosen } => PeftShape::ia3(a, &chosen.per_block(blocks)),
+        PeftMethod::Bitfit(own) => PeftShape::biases(a, &own.blocks.per_block(blocks), own.outside_blocks),
+        PeftMethod::LayerNorm(own) => PeftShape::norms(a, &own.blocks.per_block(blocks), own.outside_blocks),
+        PeftMethod::Selective(own) => PeftShape::weights(a, &own.blocks.per_block(blocks), own.outside_blocks),
+        PeftMethod::Full => PeftShape::full(a),
+        PeftMethod::HeadOnly => PeftShape::head_only(a),
+    }
+}
