@@ -1,7 +1,7 @@
 //! `deft list`: the names that scenarios may use.
 
 use super::Failure;
-use crate::scenario::TechniqueKind;
+use crate::scenario::{PEFT_METHODS, TechniqueKind};
 use crate::{compute, data, fomo, radio};
 use clap::{Args, ValueEnum};
 
@@ -14,6 +14,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     Techniques,
+    Methods,
     Models,
     Datasets,
     Hardware,
@@ -28,6 +29,12 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
             println!("  {:<18} {}", kind.name(), kind.about());
         }
     }
+    if wanted(What::Methods) {
+        println!("Fine-tuning methods (peft.method)");
+        for (name, about) in PEFT_METHODS {
+            println!("  {name:<18} {about}");
+        }
+    }
     if wanted(What::Models) {
         println!("Models (model.architecture)");
         for name in fomo::preset_names() {
@@ -39,7 +46,9 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     if wanted(What::Datasets) {
         println!("Data sets (training.dataset)");
         for set in data::VENDORED {
+            let tasks: Vec<&str> = set.tasks().iter().map(|t| t.name()).collect();
             println!("  {:<18} {:>6} train, {:>5} test  {}", set.name, set.train, set.test, set.description);
+            println!("  {:<18} serves {}; {}", "", tasks.join(", "), set.licence);
         }
     }
     if wanted(What::Hardware) {

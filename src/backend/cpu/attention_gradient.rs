@@ -1,7 +1,7 @@
 //! The gradient of attention, with the probabilities recomputed from the kept logarithms.
 
 use super::attention_plan::{Group, Scratch, Sources, plan, softmax_input};
-use super::dispatch::vectorised;
+use super::dispatch::{LANES, vectorised};
 use super::elementwise::lane_sum;
 use super::parameters::GradientSets;
 use super::scalar::Scalar;
@@ -93,19 +93,23 @@ vectorised! {
                 small_product::<T, false>(shape, d_out, (transposed, padded), (d_tile, padded));
                 let rows_of_scores = p_tile.chunks_exact_mut(padded).zip(d_tile.chunks_exact_mut(padded));
                 for (i, (p, d)) in tile.clone().zip(rows_of_scores) {
-                    let (p, p_hidden) = p[..visible].split_at_mut(group.visible(i + 1));
-                    let (d, d_hidden) = d[..visible].split_at_mut(group.visible(i + 1));
-                    let scale = softmax_input(&group, sources, h, i, p);
+                    let seen = group.visible(i + 1);
+                    let scale = softmax_input(&group, sources, h, i, &mut p[..seen]);
                     let log_sum = saved.log_sum[group.log_sum + h + i * group.all_heads];
                     let row = context_at + i * width;
                     let d_sum = lane_sum(&saved.context[row..][..dim], &saved.d_context[row..][..dim], |o, d| o * d);
-                    for (p, d) in p.iter_mut().zip(d) {
-                        *p = (*p * scale - log_sum).exp();
-                        *d = *p * (*d - d_sum) * outer_scale;
+                    let registers = group.whole_registers(seen);
+                    let (p_lanes, _) = p[..registers].as_chunks_mut::<LANES>();
+                    let (d_lanes, _) = d[..registers].as_chunks_mut::<LANES>();
+                    for (p, d) in p_lanes.iter_mut().zip(d_lanes) {
+                        for (p, d) in p.iter_mut().zip(d) {
+                            *p = (*p * scale - log_sum).exp();
+                            *d = *p * (*d - d_sum) * outer_scale;
+                        }
                     }
                     if group.causal {
-                        p_hidden.fill(T::ZERO);
-                        d_hidden.fill(T::ZERO);
+                        p[seen..visible].fill(T::ZERO);
+                        d[seen..visible].fill(T::ZERO);
                     }
                 }
                 let d = Strided { data: &*d_tile, row: padded, column: 1 };

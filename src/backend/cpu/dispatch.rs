@@ -2,8 +2,8 @@
 //!
 //! The default x86-64 target has 4-wide vectors only; on a CPU with AVX-512 the same loop is four times as wide.
 //! Kernels add in lanes of a fixed number and never contract `a * b + c`, so that the width of the vectors does not
-//! decide the sums. Results still differ between kinds of CPU, not between runs on one: the `gemm` crate orders its
-//! additions, and the C library picks its logarithm, by the CPU that they find.
+//! decide the sums. Results still differ between kinds of CPU, not between runs on one: products (`tile_x86.rs` and the
+//! `gemm` crate) fuse and order their additions, and the C library picks its logarithm, by the CPU that they find.
 
 /// Number of partial sums in every reduction: one 512-bit register of `f32`.
 pub(super) const LANES: usize = 16;

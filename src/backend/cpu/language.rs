@@ -86,7 +86,7 @@ impl<T: Scalar, S: Storage<T>> Head<'_, T, S> {
     fn logits(&self, client: usize, (m, rows): (usize, &[T]), logits: &mut [T]) {
         let (width, vocabulary, scale) = (self.output.inputs, self.output.outputs, T::from_f64(self.scale));
         match self.weight {
-            None => self.output.weight.product((m, vocabulary, width), rows, scale, false, logits),
+            None => self.output.weight.product(m, rows, scale, false, logits),
             Some(at) => {
                 let w = View::rows(self.sets.tensor(client, at, vocabulary * width), width);
                 let rows = View::rows(rows, width);
@@ -109,7 +109,7 @@ impl<T: Scalar, S: Storage<T>> Head<'_, T, S> {
     ) {
         let (width, vocabulary, scale) = (self.output.inputs, self.output.outputs, T::from_f64(self.scale));
         let Some(at) = self.weight else {
-            return self.output.weight.gradient((m, width, vocabulary), d_logits, scale, false, d_rows);
+            return self.output.weight.gradient(m, d_logits, scale, false, d_rows);
         };
         let w = View::rows(self.sets.tensor(client, at, vocabulary * width), width);
         let d_logits = View::rows(d_logits, vocabulary);

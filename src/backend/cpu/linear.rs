@@ -50,7 +50,7 @@ fn plain_product<T: Scalar, S: Storage<T>>(
 ) {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
     let Some(at) = slots.weight else {
-        return layer.weight.product((packing.rows(), outputs, inputs), x, T::ONE, accumulate, y);
+        return layer.weight.product(packing.rows(), x, T::ONE, accumulate, y);
     };
     for (client, part) in packing.segment_rows().enumerate() {
         let w = View::rows(sets.tensor(client, at, outputs * inputs), inputs);
@@ -116,11 +116,12 @@ fn inverse_norms<T: Scalar, S: Storage<T>>(
     inverse_norm: &mut [T],
 ) {
     let (inputs, outputs) = (layer.inputs, layer.outputs);
+    let frozen = if slots.weight.is_none() { layer.weight.values() } else { vec![] };
     for slot in slots.lora.iter().filter(|s| s.magnitude.is_some()) {
         for client in 0..packing.segments().len() {
             let weight = match slots.weight {
                 Some(at) => sets.tensor(client, at, outputs * inputs),
-                None => layer.weight.values(),
+                None => &frozen,
             };
             let inverse = &mut inverse_norm[client * outputs + slot.column..][..slot.outputs];
             magnitude::inverse_norms(slot, sets, client, &weight[slot.column * inputs..], inverse);

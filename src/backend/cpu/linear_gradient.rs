@@ -39,7 +39,7 @@ pub(super) fn gradient<T: Scalar, S: Storage<T>>(
     if let Some(dx) = dx.as_deref_mut() {
         let accumulate = matches!(epilogue, GradientEpilogue::Accumulate);
         match slots.weight {
-            None => layer.weight.gradient((rows, inputs, outputs), dy, T::ONE, accumulate, dx),
+            None => layer.weight.gradient(rows, dy, T::ONE, accumulate, dx),
             Some(at) => trained.own_input(at, dy, accumulate, dx),
         }
     }

@@ -1,4 +1,5 @@
-//! The CPU backend: one pass on one thread, products by the `gemm` crate, everything else vectorised here.
+//! The CPU backend: one pass on one thread, products of frozen matrices from panels, others by the
+//! `gemm` crate, everything else vectorised here.
 //!
 //! Generic over the number type: `f32` for work, `f64` so that finite differences can check the gradients; and over how
 //! values are stored between operations (`storage.rs`). Threads belong to the caller, who runs many small passes side by
@@ -21,6 +22,7 @@ mod linear_gradient;
 mod magnitude;
 mod norm;
 mod operations;
+mod packed;
 mod parameters;
 mod product;
 mod relative_bias;
@@ -29,6 +31,9 @@ mod scalar;
 mod scaling;
 mod small_product;
 mod storage;
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tile_x86;
 
 pub use product::CpuMatrix;
 pub use scalar::Scalar;

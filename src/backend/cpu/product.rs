@@ -1,39 +1,39 @@
-//! Matrix products by the `gemm` crate, and the form in which frozen matrices are kept for them.
+//! Matrix products: by the `gemm` crate, and by panels where a matrix is frozen.
 
 use super::Storage;
+use super::packed::Panels;
 use super::scalar::Scalar;
 
-/// A frozen matrix, kept in both orientations: whichever product runs, its rows are contiguous along the result's
-/// columns, the order in which the GEMM packs fastest (measured: up to a fifth over the other one).
+/// A frozen matrix, laid out once for each of its two products.
 pub struct CpuMatrix<T> {
-    /// `[inputs, outputs]`, for `x W^T`.
-    transposed: Vec<T>,
-    /// `[outputs, inputs]`, for `dy W`.
-    straight: Vec<T>,
+    /// `W^T` `[inputs, outputs]`, for `x W^T`.
+    forward: Panels<T>,
+    /// `W` `[outputs, inputs]`, for `dy W`.
+    backward: Panels<T>,
 }
 
 impl<T: Scalar> CpuMatrix<T> {
     pub(super) fn new<S: Storage<T>>(values: &[f32], outputs: usize, inputs: usize) -> Self {
         assert_eq!(values.len(), outputs * inputs, "a matrix of {outputs} x {inputs}");
-        let mut straight: Vec<T> = values.iter().map(|&v| T::from_f32(v)).collect();
-        S::store(&mut straight);
-        let transposed = (0..inputs * outputs).map(|i| straight[i % outputs * inputs + i / outputs]).collect();
-        Self { transposed, straight }
+        let mut stored: Vec<T> = values.iter().map(|&v| T::from_f32(v)).collect();
+        S::store(&mut stored);
+        let at = |output, input| stored[output * inputs + input];
+        Self { forward: Panels::new(inputs, outputs, |i, o| at(o, i)), backward: Panels::new(outputs, inputs, at) }
     }
 
     /// `[outputs, inputs]`, row-major.
-    pub(super) fn values(&self) -> &[T] {
-        &self.straight
+    pub(super) fn values(&self) -> Vec<T> {
+        self.backward.row_major()
     }
 
     /// `y = [y +] scale * x W^T` for every row of `x`.
-    pub(super) fn product(&self, (rows, outputs, inputs): Shape, x: &[T], scale: T, accumulate: bool, y: &mut [T]) {
-        rowwise((rows, outputs, inputs), x, View::rows(&self.transposed, outputs), scale, accumulate, y);
+    pub(super) fn product(&self, rows: usize, x: &[T], scale: T, accumulate: bool, y: &mut [T]) {
+        self.forward.product(rows, x, scale, accumulate, y);
     }
 
     /// `dx = [dx +] scale * dy W` for every row of `dy`.
-    pub(super) fn gradient(&self, (rows, inputs, outputs): Shape, dy: &[T], scale: T, accumulate: bool, dx: &mut [T]) {
-        rowwise((rows, inputs, outputs), dy, View::rows(&self.straight, inputs), scale, accumulate, dx);
+    pub(super) fn gradient(&self, rows: usize, dy: &[T], scale: T, accumulate: bool, dx: &mut [T]) {
+        self.backward.product(rows, dy, scale, accumulate, dx);
     }
 }
 
@@ -60,20 +60,6 @@ impl<'a, T> View<'a, T> {
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
     }
-}
-
-/// A product whose rows do not depend on how many rows there are, bit for bit, so that hidden states below the lowest
-/// trainable block may come from any batch. `b` is contiguous along its rows.
-///
-/// The GEMM adds over `k` in blocks that depend on `k` and `n` alone, once two rows are there and `n > 64`, or `n > 1` and
-/// `k <= 512`; one row alone it treats as a vector, without blocks. Hence the second row.
-fn rowwise<T: Scalar>((m, n, k): Shape, a: &[T], b: View<'_, T>, scale: T, accumulate: bool, out: &mut [T]) {
-    if m != 1 {
-        return product((m, n, k), View::rows(a, k), b, scale, accumulate, out, n);
-    }
-    let (a, mut twice) = ([&a[..k], &a[..k]].concat(), [&out[..n], &out[..n]].concat());
-    product((2, n, k), View::rows(&a, k), b, scale, accumulate, &mut twice, n);
-    out[..n].copy_from_slice(&twice[..n]);
 }
 
 /// `out = [out +] scale * a b` for `a` `[m, k]`, `b` `[k, n]`; rows of `out` are `out_row` apart.
@@ -130,13 +116,13 @@ mod tests {
             let (w, x) = (CpuMatrix::<f32>::new::<Exact>(&made_up(n * k, 1), n, k), made_up(MOST * k.max(n), 2));
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             let (mut all, mut all_back) = (vec![0.0; MOST * n], vec![0.0; MOST * k]);
-            w.product((MOST, n, k), &x, 1.0, false, &mut all);
-            w.gradient((MOST, k, n), &x, 1.0, false, &mut all_back);
+            w.product(MOST, &x, 1.0, false, &mut all);
+            w.gradient(MOST, &x, 1.0, false, &mut all_back);
             for m in [1, 2, 3, 5, 16, 63, 64, 65, 129, 320] {
                 let first = MOST - m;
                 let (mut y, mut dx) = (vec![0.0; m * n], vec![0.0; m * k]);
-                w.product((m, n, k), &x[first * k..], 1.0, false, &mut y);
-                w.gradient((m, k, n), &x[first * n..], 1.0, false, &mut dx);
+                w.product(m, &x[first * k..], 1.0, false, &mut y);
+                w.gradient(m, &x[first * n..], 1.0, false, &mut dx);
                 assert_eq!(bits(&y), bits(&all[first * n..]), "{m} rows of {n} x {k}");
                 assert_eq!(bits(&dx), bits(&all_back[first * k..]), "{m} rows of {k} x {n}");
             }

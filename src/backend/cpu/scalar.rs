@@ -1,5 +1,8 @@
 //! The number type of the CPU backend: `f32` for work, `f64` where a test wants exact derivatives.
 
+use super::tile::{PORTABLE_ROWS, portable_tile};
+#[cfg(target_arch = "x86_64")]
+use super::tile_x86::{self, Width};
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
 /// A floating-point type with the few functions that the kernels need, written so that loops over them vectorise.
@@ -32,6 +35,24 @@ pub trait Scalar:
     fn exp(self) -> Self;
     /// The standard normal distribution function and density at `self`: `(Phi, phi)`.
     fn gaussian(self) -> (Self, Self);
+
+    /// Rows of the tiles that [`Scalar::tile`] computes, at most.
+    fn tile_rows() -> usize {
+        PORTABLE_ROWS
+    }
+
+    /// `out = [out +] scale * a b` for a tile of `(rows, columns, k)`, 16 or 32 columns: element (i, p) of `a` is
+    /// `a.0[i * a.1 + p * a.2]`, rows of `b` and `out` are contiguous and that far apart, `how` is the scale and whether to
+    /// add. Every element is summed over `k` in order.
+    fn tile(
+        shape: (usize, usize, usize),
+        a: (&[Self], usize, usize),
+        b: (&[Self], usize),
+        how: (Self, bool),
+        out: (&mut [Self], usize),
+    ) {
+        portable_tile(shape, a, b, how, out);
+    }
 
     /// `1 / (1 + e^-self)`.
     #[inline(always)]
@@ -75,6 +96,22 @@ impl Scalar for f32 {
     #[inline(always)]
     fn ln(self) -> Self {
         f32::ln(self)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn tile_rows() -> usize {
+        Width::detect().tile_rows()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn tile(
+        shape: (usize, usize, usize),
+        a: (&[f32], usize, usize),
+        b: (&[f32], usize),
+        how: (f32, bool),
+        out: (&mut [f32], usize),
+    ) {
+        tile_x86::tile(Width::detect(), shape, a, b, how, out);
     }
 
     /// Range reduction to `2^n e^r`, `|r| <= ln(2) / 2` (Cody and Waite 1980), and Taylor's polynomial of degree 7.

@@ -2,6 +2,7 @@
 
 use super::dispatch::LANES;
 use super::scalar::Scalar;
+use super::tile::WIDE;
 
 /// A matrix whose element (i, j) is `data[i * row + j * column]`.
 #[derive(Clone, Copy)]
@@ -14,7 +15,7 @@ pub(super) struct Strided<'a, T> {
 /// `c = [c +] a b` for `a` `[m, k]`, `b` `[k, n]`, `c` `[m, n]`; rows of `b` and `c` are contiguous, `b_row` and `c_row`
 /// apart.
 ///
-/// Meant to be inlined into a `vectorised!` kernel. Every element is summed over `k` in order.
+/// Every element is summed over `k` in order.
 #[inline(always)]
 pub(super) fn small_product<T: Scalar, const ACCUMULATE: bool>(
     (m, n, k): (usize, usize, usize),
@@ -22,57 +23,24 @@ pub(super) fn small_product<T: Scalar, const ACCUMULATE: bool>(
     (b, b_row): (&[T], usize),
     (c, c_row): (&mut [T], usize),
 ) {
-    const ROWS: usize = 4;
-    let mut i = 0;
-    while i + ROWS <= m {
-        row_block::<T, ROWS, ACCUMULATE>(i, n, k, a, (b, b_row), (c, c_row));
-        i += ROWS;
-    }
-    while i < m {
-        row_block::<T, 1, ACCUMULATE>(i, n, k, a, (b, b_row), (c, c_row));
-        i += 1;
-    }
-}
-
-#[inline(always)]
-fn row_block<T: Scalar, const ROWS: usize, const ACCUMULATE: bool>(
-    i: usize,
-    n: usize,
-    k: usize,
-    a: Strided<'_, T>,
-    (b, b_row): (&[T], usize),
-    (c, c_row): (&mut [T], usize),
-) {
-    let full = n - n % LANES;
-    for j in (0..full).step_by(LANES) {
-        let mut sums = [[T::ZERO; LANES]; ROWS];
-        for p in 0..k {
-            let b_lanes: &[T; LANES] = b[p * b_row + j..][..LANES].try_into().expect("LANES values");
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let factor = a.data[(i + r) * a.row + p * a.column];
-                for (sum, &b) in sums.iter_mut().zip(b_lanes) {
-                    *sum += factor * b;
-                }
-            }
+    let (tile_rows, full) = (T::tile_rows(), n - n % LANES);
+    let mut j = 0;
+    while j < full {
+        let columns = WIDE.min(full - j);
+        for i in (0..m).step_by(tile_rows) {
+            let shape = (tile_rows.min(m - i), columns, k);
+            let (a, c) = ((&a.data[i * a.row..], a.row, a.column), (&mut c[i * c_row + j..], c_row));
+            T::tile(shape, a, (&b[j..], b_row), (T::ONE, ACCUMULATE), c);
         }
-        for (r, sums) in sums.iter().enumerate() {
-            let c = &mut c[(i + r) * c_row + j..][..LANES];
-            if ACCUMULATE {
-                for (c, &sum) in c.iter_mut().zip(sums) {
-                    *c += sum;
-                }
-            } else {
-                c.copy_from_slice(sums);
-            }
-        }
+        j += columns;
     }
     for j in full..n {
-        for r in 0..ROWS {
+        for i in 0..m {
             let mut sum = T::ZERO;
             for p in 0..k {
-                sum += a.data[(i + r) * a.row + p * a.column] * b[p * b_row + j];
+                sum += a.data[i * a.row + p * a.column] * b[p * b_row + j];
             }
-            let c = &mut c[(i + r) * c_row + j];
+            let c = &mut c[i * c_row + j];
             *c = if ACCUMULATE { *c + sum } else { sum };
         }
     }

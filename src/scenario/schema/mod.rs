@@ -18,7 +18,7 @@ pub use learning::{
 pub use network::{CellSpec, EdgeServerSpec, Fading, LinkSpec, NetworkSpec, Prices, Propagation, RadioSpec, Routing};
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
-    PeftMethod, PeftSpec, Projection, SelectiveSpec,
+    PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
 pub use search::{Objective, Sampler, SearchSpec};
 pub use technique::{AggregationSpec, TechniqueKind, TechniqueSpec};

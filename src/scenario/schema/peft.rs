@@ -63,6 +63,23 @@ pub enum PeftMethod {
     HeadOnly,
 }
 
+/// Every method by the name that scenarios give it, and what it trains.
+pub const PEFT_METHODS: [(&str, &str); 13] = [
+    ("lora", "low-rank pairs beside products of the blocks"),
+    ("dora", "the same, with the magnitude of each output apart"),
+    ("ada_lora", "low-rank pairs whose ranks move to where they matter"),
+    ("adapter", "bottlenecks behind attention and feed-forward layers"),
+    ("parallel_adapter", "bottlenecks beside the feed-forward layers"),
+    ("prefix", "keys and values in front of every sequence, in each block"),
+    ("prompt", "rows in front of every embedded sequence"),
+    ("ia3", "factors on keys, values and inner activations"),
+    ("bitfit", "the model's biases"),
+    ("layer_norm", "the model's norms"),
+    ("selective", "all parameters of chosen blocks"),
+    ("full", "all parameters"),
+    ("head_only", "the task head"),
+];
+
 impl PeftMethod {
     /// As scenarios write it.
     pub fn name(&self) -> &'static str {
