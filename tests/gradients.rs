@@ -209,7 +209,7 @@ fn a_split_anywhere_equals_the_whole_bit_for_bit() {
 
 #[test]
 fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
-    use deft::nn::{Cached, FrozenPrefix, PrefixMemory};
+    use deft::nn::{Cached, FrozenPrefix, PrefixBudget};
     use std::sync::Arc;
     for family in FAMILIES {
         let blocks = architecture(family).blocks();
@@ -219,7 +219,7 @@ fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
         let data = batch(family, &[5, 30, 2, 17, 8, 64, 3, 3, 21], 7);
         let point = parameters(&layout, 3);
         for limit in [0, 4_000, usize::MAX] {
-            let memory = Arc::new(PrefixMemory::new(limit));
+            let memory = Arc::new(PrefixBudget::new(limit));
             let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone());
             let cache = cache.expect("frozen blocks below");
             for chosen in [&[3usize, 1, 4][..], &[4, 8, 0, 2, 5], &[1, 2, 3, 4], &[2, 7], &[5, 3, 1]] {
@@ -236,7 +236,7 @@ fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
     let everywhere = layout(Family::Bert, &[PeftMethod::Lora(lora(&[1, 0, 0], &[Projection::Query]))]);
     let bert = model(Cpu::<f32>::new(), Family::Bert);
     assert!(
-        FrozenPrefix::new(&bert, &everywhere, 3, Arc::new(PrefixMemory::new(usize::MAX))).is_none(),
+        FrozenPrefix::new(&bert, &everywhere, 3, Arc::new(PrefixBudget::new(usize::MAX))).is_none(),
         "block 0 trains"
     );
 }

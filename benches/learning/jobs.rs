@@ -5,7 +5,7 @@ use crate::report::{Outcome, time};
 use crate::setup::{self, OPTIMISER};
 use deft::backend::Cpu;
 use deft::data::PackedBatch;
-use deft::nn::{Cached, FrozenPrefix, Model, Moments, ParameterLayout, PrefixMemory, StackItem};
+use deft::nn::{Cached, FrozenPrefix, Model, Moments, ParameterLayout, PrefixBudget, StackItem};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ impl<'a> Bench<'a> {
         let blocks = self.model.architecture().blocks();
         let ranks = (0..blocks).map(|b| if b + 2 >= blocks { RANK } else { 0 }).collect();
         let (layout, initial) = setup::layout(self.model.architecture(), ranks).expect("fits");
-        let memory = Arc::new(PrefixMemory::new(usize::MAX));
+        let memory = Arc::new(PrefixBudget::new(usize::MAX));
         let cache = FrozenPrefix::new(&self.model, &layout, texts.sequences(), memory.clone()).expect("frozen blocks");
         let batches: Vec<_> = setup::shuffled(&texts, BATCH).into_iter().step_by(10).collect();
         let mut client = Client::new(&initial);

@@ -6,7 +6,7 @@ use crate::backend::{Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::TensorSource;
 use crate::nn::{
-    Cached, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixMemory, StackItem, StepOutcome,
+    Cached, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem, StepOutcome,
 };
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Backbone {
         &self,
         layout: &ParameterLayout,
         samples: usize,
-        memory: Arc<PrefixMemory>,
+        memory: Arc<PrefixBudget>,
     ) -> Option<FrozenPrefix> {
         either!(self, model => FrozenPrefix::new(model, layout, samples, memory))
     }

@@ -5,7 +5,7 @@ use super::backbone::Backbone;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
 use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
-use crate::nn::{FrozenPrefix, Lowest, ParameterLayout, PrefixMemory};
+use crate::nn::{FrozenPrefix, Lowest, ParameterLayout, PrefixBudget};
 use crate::random::Streams;
 use crate::scenario::{Checkpoint, DatasetChoice, LearningTask};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,13 @@ pub(super) struct Library {
     backbones: Shelf<BackboneKey, Backbone>,
     datasets: Shelf<DatasetKey, LoadedDataset>,
     prefixes: Shelf<PrefixKey, Option<Prefixes>>,
-    prefix_memory: Arc<PrefixMemory>,
+    prefix_budget: Arc<PrefixBudget>,
 }
 
 impl Default for Library {
     fn default() -> Self {
-        let prefix_memory = Arc::new(PrefixMemory::new(PREFIX_BYTES));
-        Self { backbones: Shelf::default(), datasets: Shelf::default(), prefixes: Shelf::default(), prefix_memory }
+        let prefix_budget = Arc::new(PrefixBudget::new(PREFIX_BYTES));
+        Self { backbones: Shelf::default(), datasets: Shelf::default(), prefixes: Shelf::default(), prefix_budget }
     }
 }
 
@@ -133,7 +133,7 @@ impl Library {
     ) -> Result<Arc<Option<Prefixes>>, LearningError> {
         self.prefixes.get((key.clone(), dataset_key.clone(), layout.lowest_trainable()), || {
             let (backbone, dataset) = (self.backbone(key)?, self.dataset(dataset_key)?);
-            let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_memory.clone());
+            let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_budget.clone());
             let (train, test) = (new(dataset.tokens.train.sequences()), new(dataset.tokens.test.sequences()));
             Ok(train.zip(test).map(|(train, test)| Prefixes { train, test }))
         })

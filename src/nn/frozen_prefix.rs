@@ -16,17 +16,17 @@ pub struct FrozenPrefix {
     blocks: usize,
     /// Hidden states of each sample, `[rows, hidden]`.
     samples: Vec<OnceLock<Box<[f32]>>>,
-    memory: Arc<PrefixMemory>,
+    memory: Arc<PrefixBudget>,
 }
 
 /// How much memory all caches of a process may take together, and how much they take.
 #[derive(Debug)]
-pub struct PrefixMemory {
+pub struct PrefixBudget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
 }
 
-impl PrefixMemory {
+impl PrefixBudget {
     pub fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, used_bytes: AtomicUsize::new(0) }
     }
@@ -64,7 +64,7 @@ impl FrozenPrefix {
         model: &Model<B>,
         layout: &ParameterLayout,
         samples: usize,
-        memory: Arc<PrefixMemory>,
+        memory: Arc<PrefixBudget>,
     ) -> Option<Self> {
         let all = model.blocks.len();
         let frozen = match layout.lowest_trainable() {

@@ -27,7 +27,7 @@ mod workspace;
 mod zeroth_order;
 
 pub use error::NnError;
-pub use frozen_prefix::{Cached, FrozenPrefix, PrefixMemory};
+pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};
 pub use layout::{Group, Lowest, Owner, ParameterLayout, TensorSpec};
 pub use model::Model;
 pub use optimiser::{AdamW, LossScale, Moments, Optimizer, Sgd};

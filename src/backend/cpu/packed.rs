@@ -1,10 +1,9 @@
 //! Products with a frozen matrix, which is laid out for them once, when it is loaded.
 //!
-//! A general GEMM copies both factors into an order of its own at every call, which costs a seventh of the time at the few
-//! hundred rows of a pass. Here the frozen factor lies in panels already, a panel is read once for all rows, the rows are
-//! read where they are, and a tile of the result stays in registers from the first summand to the last (the inner loops of
-//! Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Measured on Zen 4 at 106 to 320 rows:
-//! 98 to 104 GFLOP/s a thread where the `gemm` crate reaches 80 to 97.
+//! A general GEMM copies both factors into an order of its own at every call. Here the frozen factor lies in panels already,
+//! a panel is read once for all rows, the rows are read where they are, and a tile of the result stays in registers from the
+//! first summand to the last (the inner loops of Goto and van de Geijn 2008, "Anatomy of high-performance matrix
+//! multiplication"). A whole training step took 5% less time for it (docs/performance.md).
 //!
 //! Every element is summed in the order of the inner index, so no row depends on how many rows there are: hidden states
 //! below the lowest trainable block may come from any batch.

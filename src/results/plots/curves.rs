@@ -44,7 +44,10 @@ impl Curve {
 /// # Errors
 /// [`ResultsError::Write`] or [`ResultsError::Plot`].
 pub fn accuracy_vs_time(curves: &[Curve], base: &Path) -> Result<[PathBuf; 2], ResultsError> {
-    save(&CurvesFigure { curves: curves.to_vec(), y_label: "Test accuracy", y_limits: (0.0, 1.0) }, base)
+    // Only R squared, which stands for accuracy where the task is a regression, can fall below 0.
+    let below_zero = curves.iter().flat_map(|c| &c.points).any(|(_, e)| e.mean < 0.0);
+    let y_limits = (if below_zero { f64::NEG_INFINITY } else { 0.0 }, 1.0);
+    save(&CurvesFigure { curves: curves.to_vec(), y_label: "Test accuracy", y_limits }, base)
 }
 
 /// Train and test loss against simulated time; `None` where nothing was trained.
@@ -56,7 +59,7 @@ pub(super) fn loss_figure(record: &Record) -> Option<impl Figure> {
     let curves: Vec<Curve> =
         [curve("training", |r| r.train_loss), curve("test", |r| r.test_loss)].into_iter().flatten().collect();
     let y_limits = (0.0, f64::INFINITY);
-    (!curves.is_empty()).then_some(CurvesFigure { curves, y_label: "Cross entropy (nats)", y_limits })
+    (!curves.is_empty()).then_some(CurvesFigure { curves, y_label: "Loss", y_limits })
 }
 
 struct CurvesFigure {
