@@ -1,6 +1,8 @@
 //! What a run leaves on disk: complete, reproducible, read back without loss, documented.
 
-use deft::experiment::{DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord};
+use deft::experiment::{
+    DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, Record, ReplicationRecord, RoundRecord,
+};
 use deft::results::{
     ResultsError, RunDescription, RunFolder, Summary, columns, compare, identity, plots, print_table, write_run,
 };
@@ -90,6 +92,7 @@ fn replication(number: u64, rounds: usize, devices: usize, training: bool, x: &m
         rounds: played,
         devices: (0..devices).map(|i| device(i, x)).collect(),
         flows: (0..devices).map(|i| flow(i, x)).collect(),
+        measures: vec![MeasureRecord { replication: number, measure: "plug_in_accuracy".to_owned(), value: x.next() }],
         learning: LearningCounts { operations_asked: u64::MAX / 1000, operations_computed: number },
     }
 }

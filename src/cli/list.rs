@@ -1,7 +1,7 @@
 //! `deft list`: the names that scenarios may use.
 
 use super::Failure;
-use crate::scenario::{PEFT_METHODS, TechniqueKind};
+use crate::scenario::{PEFT_METHODS, TECHNIQUES};
 use crate::{compute, data, fomo, radio};
 use clap::{Args, ValueEnum};
 
@@ -24,9 +24,11 @@ enum What {
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = |what| arguments.what.is_none_or(|w| w == what);
     if wanted(What::Techniques) {
-        println!("Techniques (technique.kind)");
-        for kind in TechniqueKind::ALL {
-            println!("  {:<18} {}", kind.name(), kind.about());
+        println!("Techniques (below `technique`)");
+        let width = TECHNIQUES.iter().map(|t| t.setting.len()).max().unwrap_or(0);
+        for t in TECHNIQUES {
+            println!("  {:<width$}  {}", t.setting, t.about);
+            println!("  {:<width$}  {}", "", t.paper);
         }
     }
     if wanted(What::Methods) {

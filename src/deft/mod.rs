@@ -11,7 +11,7 @@ mod run;
 mod split;
 mod split_federated;
 
-pub use run::{Played, PlayedRound, Progress, Run, WhenToCompute};
+pub use run::{Measured, Played, PlayedRound, Progress, Run, WhenToCompute};
 
 use crate::learning::LearningError;
 use crate::scenario::TechniqueKind;

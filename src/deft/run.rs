@@ -36,10 +36,20 @@ pub struct PlayedRound {
     pub evaluations: Vec<EvaluationHandle>,
 }
 
+/// A number that only one technique has, known or to be computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measured {
+    Number(f64),
+    /// The accuracy of a test.
+    Accuracy(EvaluationHandle),
+}
+
 /// All rounds, and why there were no more.
 #[derive(Default)]
 pub struct Played {
     pub rounds: Vec<PlayedRound>,
+    /// Numbers of one technique's own; see [`Run::measure`].
+    pub measures: Vec<(&'static str, Measured)>,
     /// What the last round left: one state, or one a device where devices keep their own.
     pub models: Vec<StateHandle>,
     pub initial: Option<EvaluationHandle>,
@@ -87,6 +97,13 @@ impl<'a> Run<'a> {
     /// What was played, once the protocol has ended.
     pub fn finish(self) -> Played {
         self.played.into_inner()
+    }
+
+    /// Notes a number of the technique's own: a row of `measures.csv`, the mean over all times it was noted in a run.
+    /// docs/metrics.md defines each `name`.
+    #[allow(dead_code)] // until the first technique notes one
+    pub(super) fn measure(&self, name: &'static str, value: Measured) {
+        self.played.borrow_mut().measures.push((name, value));
     }
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.

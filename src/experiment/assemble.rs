@@ -1,9 +1,10 @@
 //! From what was played to plain rows: handles become numbers, indices become names.
 
-use super::record::{DeviceRecord, FlowRecord, LearningCounts, Outcome, ReplicationRecord, RoundRecord};
-use crate::deft::{Played, PlayedRound};
+use super::record::{DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, ReplicationRecord, RoundRecord};
+use crate::deft::{Measured, Played, PlayedRound};
 use crate::learning::{Client, Evaluation, EvaluationHandle, Learning, LearningError};
 use crate::world::{Flow, World};
+use std::collections::BTreeMap;
 
 pub(super) fn replication(
     replication: u64,
@@ -12,8 +13,12 @@ pub(super) fn replication(
     played: Played,
 ) -> Result<ReplicationRecord, LearningError> {
     // All at once: what trials and rounds share is computed once, and what can be stacked is stacked.
-    let evaluations: Vec<EvaluationHandle> =
-        played.initial.into_iter().chain(played.rounds.iter().flat_map(|r| r.evaluations.iter().copied())).collect();
+    let measured = played.measures.iter().filter_map(|(_, m)| match m {
+        Measured::Accuracy(handle) => Some(*handle),
+        Measured::Number(_) => None,
+    });
+    let of_rounds = played.rounds.iter().flat_map(|r| r.evaluations.iter().copied());
+    let evaluations: Vec<EvaluationHandle> = played.initial.into_iter().chain(of_rounds).chain(measured).collect();
     let losses: Vec<_> = played.rounds.iter().filter_map(|r| r.loss).collect();
     learn.resolve(&evaluations, &losses)?;
     let rounds: Vec<RoundRecord> =
@@ -38,9 +43,27 @@ pub(super) fn replication(
         final_accuracy: rounds.iter().rev().find_map(|r| r.accuracy),
         devices: devices(replication, world, learn, played.rounds.last())?,
         flows: world.flows().iter().map(|f| flow(replication, world, f)).collect(),
+        measures: measures(replication, learn, &played)?,
         learning: LearningCounts { operations_asked, operations_computed },
         rounds,
     })
+}
+
+fn measures(replication: u64, learn: &Learning, played: &Played) -> Result<Vec<MeasureRecord>, LearningError> {
+    let mut by_name: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, measured) in &played.measures {
+        let value = match measured {
+            Measured::Number(value) => Some(*value),
+            Measured::Accuracy(handle) => learn.evaluation(*handle)?.map(|e| e.accuracy),
+        };
+        by_name.entry(name).or_default().extend(value);
+    }
+    let rows = by_name.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| MeasureRecord {
+        replication,
+        measure: name.to_owned(),
+        value: values.iter().sum::<f64>() / values.len() as f64,
+    });
+    Ok(rows.collect())
 }
 
 fn round(replication: u64, learn: &Learning, played: &PlayedRound) -> Result<RoundRecord, LearningError> {

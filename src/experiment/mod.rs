@@ -10,7 +10,9 @@ mod record;
 
 pub use estimate::{Estimate, MemoryNeed, estimate};
 pub use final_models::FinalModels;
-pub use record::{DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord};
+pub use record::{
+    DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, Record, ReplicationRecord, RoundRecord,
+};
 
 use crate::deft::{self, Run};
 pub use crate::deft::{Progress, WhenToCompute};

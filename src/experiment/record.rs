@@ -26,6 +26,9 @@ pub struct ReplicationRecord {
     pub rounds: Vec<RoundRecord>,
     pub devices: Vec<DeviceRecord>,
     pub flows: Vec<FlowRecord>,
+    /// Numbers that only this technique has, sorted by name.
+    #[serde(default)]
+    pub measures: Vec<MeasureRecord>,
     pub learning: LearningCounts,
 }
 
@@ -108,6 +111,15 @@ pub struct DeviceRecord {
     pub mean_uplink_snr_db: Option<f64>,
     /// Accuracy on the whole test set of the model that this device ends with, where devices end with different ones.
     pub final_accuracy: Option<f64>,
+}
+
+/// A number that only some techniques have: a row of `measures.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeasureRecord {
+    pub replication: u64,
+    pub measure: String,
+    /// Mean over the times that the run noted it.
+    pub value: f64,
 }
 
 /// One transfer: a row of `flows.csv`.

@@ -2,8 +2,10 @@
 
 use super::LearningError;
 use super::backbone::Backbone;
+use super::evaluation_options::EvaluationOptions;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
 use super::operation::{Client, Combination};
+use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
@@ -36,9 +38,13 @@ pub(super) struct Engine {
 /// One local step to be part of a stack.
 pub(super) struct StepRequest {
     pub state: Arc<State>,
+    /// Other states that the options speak of.
+    #[allow(dead_code)] // until the first option asks for one
+    pub companions: Vec<Arc<State>>,
     pub client: Client,
     pub step: u64,
     pub fresh_optimizer: bool,
+    pub options: StepOptions,
 }
 
 /// A step's samples.
@@ -127,6 +133,7 @@ impl Engine {
             // Half precision skips a step whose gradient left the range of fp16, and lowers the scale.
             if !backbone.is_half() || moments.loss_scale.unscale(&mut outcome.gradient) {
                 optimizer.update(layout, &mut parameters, &outcome.gradient, moments);
+                s.options.restore_untrained(&s.state.parameters, &mut parameters);
             }
             states.push(s.after(parameters, Some(std::mem::take(moments)), outcome.loss)?);
         }
@@ -158,12 +165,21 @@ impl Engine {
         let step = |(s, &pair): (&StepRequest, &[f64; 2])| {
             let mut parameters = s.state.parameters.clone();
             rule.apply(layout, &mut parameters, rule.slope(pair), direction(s));
+            s.options.restore_untrained(&s.state.parameters, &mut parameters);
             s.after(parameters, None, (pair[0] + pair[1]) / 2.0)
         };
         steps.iter().zip(pairs).map(step).collect()
     }
 
-    pub fn evaluate(&self, task: &Task, state: &State, samples: usize) -> Result<Evaluation, LearningError> {
+    /// Tests the first of `states`; the others are those that `options` speak of.
+    pub fn evaluate(
+        &self,
+        task: &Task,
+        states: &[Arc<State>],
+        samples: usize,
+        EvaluationOptions {}: &EvaluationOptions,
+    ) -> Result<Evaluation, LearningError> {
+        let state = &states[0];
         let (backbone, layout, test) = (self.backbone()?, task.layout(), task.test_set());
         let all = test.sequences();
         // Evenly spread: neighbours in a data set often come from one text.

@@ -1,7 +1,9 @@
 //! What protocols see of the learning plane: operations in, handles out, numbers only when asked for.
 
+use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
 use super::operation::{Client, Combination, Operation};
+use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, Metric, State, Value};
@@ -146,7 +148,21 @@ impl Learning {
 
     /// One optimiser step of `client` on its mini-batch number `step`.
     pub fn local_step(&self, state: StateHandle, client: Client, step: u64, fresh_optimizer: bool) -> StateHandle {
-        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer }, vec![state.0]))
+        self.local_step_with(state, client, step, fresh_optimizer, StepOptions::default(), &[])
+    }
+
+    /// [`Learning::local_step`] with `options`; `companions` are the states that these ask for beside the one before.
+    pub fn local_step_with(
+        &self,
+        state: StateHandle,
+        client: Client,
+        step: u64,
+        fresh_optimizer: bool,
+        options: StepOptions,
+        companions: &[StateHandle],
+    ) -> StateHandle {
+        let inputs = std::iter::once(state.0).chain(companions.iter().map(|c| c.0)).collect();
+        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer, options }, inputs))
     }
 
     /// One state out of `updates`, all of which started from `reference`. `device_side` governs what belongs to blocks
@@ -183,12 +199,25 @@ impl Learning {
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a
     /// longer run can go on from here.
     pub fn evaluate(&self, state: StateHandle, samples: usize, keep: bool) -> EvaluationHandle {
+        self.evaluate_with(state, samples, keep, EvaluationOptions::default(), &[])
+    }
+
+    /// [`Learning::evaluate`] with `options`; `companions` are the states that these ask for beside the one tested.
+    pub fn evaluate_with(
+        &self,
+        state: StateHandle,
+        samples: usize,
+        keep: bool,
+        options: EvaluationOptions,
+        companions: &[StateHandle],
+    ) -> EvaluationHandle {
         if keep && self.trains() {
             self.graph.borrow_mut().nodes[state.0].keep = true;
         }
         // Asking for more than there are is asking for all: one identity, one computation.
         let samples = samples.min(self.task.test_samples());
-        EvaluationHandle(self.add(Operation::Evaluate { samples }, vec![state.0]))
+        let inputs = std::iter::once(state.0).chain(companions.iter().map(|c| c.0)).collect();
+        EvaluationHandle(self.add(Operation::Evaluate { samples, options }, inputs))
     }
 
     /// Mean training loss of the local steps that led to `states`.

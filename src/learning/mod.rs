@@ -10,19 +10,23 @@
 mod backbone;
 mod disk;
 mod engine;
+mod evaluation_options;
 mod graph;
 mod identity;
 mod library;
 mod operation;
 mod peft;
 mod schedule;
+mod step_options;
 mod store;
 mod task;
 mod value;
 
+pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
+pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
 pub use task::Task;
 pub use value::{Evaluation, State};

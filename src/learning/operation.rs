@@ -1,6 +1,8 @@
 //! The operations of the learning plane, as data.
 
+use super::evaluation_options::EvaluationOptions;
 use super::identity::{Identity, IdentityBuilder};
+use super::step_options::StepOptions;
 use crate::random::CounterStream;
 use std::ops::Range;
 
@@ -56,12 +58,12 @@ impl Combination {
 pub enum Operation {
     /// The untrained parameters. No input.
     Initial,
-    /// One optimiser step on one mini-batch. Input: the state before.
-    LocalStep { client: Client, step: u64, fresh_optimizer: bool },
+    /// One optimiser step on one mini-batch. Inputs: the state before, then those that the options ask for.
+    LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
-    /// Loss and accuracy on `samples` test samples, evenly spread. Input: the state.
-    Evaluate { samples: usize },
+    /// Loss and accuracy on `samples` test samples, evenly spread. Inputs: the state, then those that the options ask for.
+    Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
     MeanLoss,
 }
@@ -75,12 +77,13 @@ impl Operation {
     pub fn identity(&self, task: Identity, inputs: impl Iterator<Item = Identity>) -> Identity {
         let b = match self {
             Operation::Initial => IdentityBuilder::new("initial").identity(task),
-            Operation::LocalStep { client, step, fresh_optimizer } => {
+            Operation::LocalStep { client, step, fresh_optimizer, options } => {
                 let number = match client {
                     Client::Device(n) => u64::from(*n),
                     Client::Pool => u64::MAX,
                 };
-                IdentityBuilder::new("local_step").word(number).word(*step).word(u64::from(*fresh_optimizer))
+                let b = IdentityBuilder::new("local_step").word(number).word(*step).word(u64::from(*fresh_optimizer));
+                options.identify(b)
             }
             Operation::Combine { parts } => {
                 let b = IdentityBuilder::new("combine").word(parts.len() as u64);
@@ -90,7 +93,9 @@ impl Operation {
                     combination.identify(b)
                 })
             }
-            Operation::Evaluate { samples } => IdentityBuilder::new("evaluate").word(*samples as u64),
+            Operation::Evaluate { samples, options } => {
+                options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))
+            }
             Operation::MeanLoss => IdentityBuilder::new("mean_loss"),
         };
         inputs.fold(b, |b, i| b.identity(i)).finish()
@@ -105,7 +110,12 @@ mod tests {
     fn every_field_of_an_operation_is_part_of_its_identity() {
         let task = IdentityBuilder::new("task").finish();
         let step = |client, step, fresh_optimizer| {
-            Operation::LocalStep { client, step, fresh_optimizer }.identity(task, std::iter::once(task))
+            let options = StepOptions::default();
+            Operation::LocalStep { client, step, fresh_optimizer, options }.identity(task, std::iter::once(task))
+        };
+        let test = |samples| {
+            let options = EvaluationOptions::default();
+            Operation::Evaluate { samples, options }.identity(task, std::iter::once(task))
         };
         let air = |noise_std, key| {
             let c = Combination::OverTheAir { weights: vec![1.0], noise_std, noise: CounterStream::new(key, 0) };
@@ -122,8 +132,8 @@ mod tests {
             air(0.2, 1),
             air(0.1, 2),
             Operation::MeanLoss.identity(task, std::iter::once(task)),
-            Operation::Evaluate { samples: 5 }.identity(task, std::iter::once(task)),
-            Operation::Evaluate { samples: 6 }.identity(task, std::iter::once(task)),
+            test(5),
+            test(6),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());

@@ -126,9 +126,17 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
     let state = |node: NodeId| graph.nodes[node].value.as_ref().expect("inputs come first").state().clone();
     let steps: Vec<StepRequest> = wave
         .iter()
-        .filter_map(|&n| match graph.nodes[n].operation {
-            Operation::LocalStep { client, step, fresh_optimizer } => {
-                Some(StepRequest { state: state(graph.nodes[n].inputs[0]), client, step, fresh_optimizer })
+        .filter_map(|&n| match &graph.nodes[n].operation {
+            Operation::LocalStep { client, step, fresh_optimizer, options } => {
+                let mut inputs = graph.nodes[n].inputs.iter().map(|&i| state(i));
+                Some(StepRequest {
+                    state: inputs.next()?,
+                    companions: inputs.collect(),
+                    client: *client,
+                    step: *step,
+                    fresh_optimizer: *fresh_optimizer,
+                    options: options.clone(),
+                })
             }
             _ => None,
         })
@@ -146,8 +154,8 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Combine { parts } => {
                 Value::State(Arc::new(super::engine::combine(task.layout(), &inputs[0], &inputs[1..], parts)))
             }
-            Operation::Evaluate { samples } => {
-                Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs[0], *samples)?))
+            Operation::Evaluate { samples, options } => {
+                Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs, *samples, options)?))
             }
             Operation::MeanLoss => {
                 let sum: f64 = inputs.iter().filter_map(|s| s.loss).sum();

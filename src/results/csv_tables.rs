@@ -1,10 +1,12 @@
-//! A record as four CSV tables, and back without loss.
+//! A record as five CSV tables, and back without loss.
 //!
 //! Numbers are written in the shortest form that reads back to the same bits, so equal records give equal bytes.
 //! What depends on caches or on the host (operation counts, wall-clock time) is not here but in the manifest.
 
 use super::error::ResultsError;
-use crate::experiment::{DeviceRecord, FlowRecord, LearningCounts, Outcome, Record, ReplicationRecord, RoundRecord};
+use crate::experiment::{
+    DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, Record, ReplicationRecord, RoundRecord,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use std::path::Path;
 
@@ -12,6 +14,7 @@ pub const REPLICATIONS: &str = "replications.csv";
 pub const ROUNDS: &str = "rounds.csv";
 pub const DEVICES: &str = "devices.csv";
 pub const FLOWS: &str = "flows.csv";
+pub const MEASURES: &str = "measures.csv";
 
 /// A row of `replications.csv`: a [`ReplicationRecord`] without its tables and without its operation counts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +54,7 @@ impl ReplicationRow {
             rounds: Vec::new(),
             devices: Vec::new(),
             flows: Vec::new(),
+            measures: Vec::new(),
             learning: LearningCounts::default(),
         }
     }
@@ -77,10 +81,11 @@ pub fn columns() -> Result<Vec<(&'static str, Vec<String>)>, csv::Error> {
         (ROUNDS, header(&RoundRecord::default())?),
         (DEVICES, header(&DeviceRecord::default())?),
         (FLOWS, header(&FlowRecord::default())?),
+        (MEASURES, header(&MeasureRecord::default())?),
     ])
 }
 
-/// Writes the four tables into `folder`.
+/// Writes the five tables into `folder`.
 ///
 /// # Errors
 /// [`ResultsError::WriteTable`] where a file cannot be written.
@@ -89,10 +94,11 @@ pub(super) fn write(folder: &Path, record: &Record) -> Result<(), ResultsError> 
     write_table(&folder.join(REPLICATIONS), &empty_row(), replications.iter().map(ReplicationRow::of))?;
     write_table(&folder.join(ROUNDS), &RoundRecord::default(), replications.iter().flat_map(|r| &r.rounds))?;
     write_table(&folder.join(DEVICES), &DeviceRecord::default(), replications.iter().flat_map(|r| &r.devices))?;
-    write_table(&folder.join(FLOWS), &FlowRecord::default(), replications.iter().flat_map(|r| &r.flows))
+    write_table(&folder.join(FLOWS), &FlowRecord::default(), replications.iter().flat_map(|r| &r.flows))?;
+    write_table(&folder.join(MEASURES), &MeasureRecord::default(), replications.iter().flat_map(|r| &r.measures))
 }
 
-/// Reads the four tables back; operation counts are zero, the manifest has them.
+/// Reads the five tables back; operation counts are zero, the manifest has them.
 ///
 /// # Errors
 /// [`ResultsError::ReadTable`] where a file is missing or has other columns, [`ResultsError::Inconsistent`] where a
@@ -103,6 +109,7 @@ pub(super) fn read(folder: &Path) -> Result<Record, ResultsError> {
     deal::<RoundRecord>(folder, ROUNDS, &mut record, |r| r.replication, |to| &mut to.rounds)?;
     deal::<DeviceRecord>(folder, DEVICES, &mut record, |d| d.replication, |to| &mut to.devices)?;
     deal::<FlowRecord>(folder, FLOWS, &mut record, |f| f.replication, |to| &mut to.flows)?;
+    deal::<MeasureRecord>(folder, MEASURES, &mut record, |m| m.replication, |to| &mut to.measures)?;
     Ok(record)
 }
 

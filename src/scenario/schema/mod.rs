@@ -21,7 +21,7 @@ pub use peft::{
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
 pub use search::{Objective, Sampler, SearchSpec};
-pub use technique::{AggregationSpec, TechniqueKind, TechniqueSpec};
+pub use technique::{AggregationSpec, Listed, TECHNIQUES, TechniqueKind, TechniqueSpec};
 
 use serde::Serialize;
 

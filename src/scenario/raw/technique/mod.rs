@@ -1,4 +1,8 @@
-//! Keys of `technique`.
+//! Keys of `technique`: one file a section.
+
+mod aggregation;
+
+pub(crate) use aggregation::{Aggregation, AggregationMethod};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -14,19 +18,4 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Aggregation {
-    pub method: Option<AggregationMethod>,
-    pub truncation_threshold: Option<f64>,
-    pub average_power_dbm: Option<f64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AggregationMethod {
-    Digital,
-    AirComp,
 }

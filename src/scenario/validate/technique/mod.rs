@@ -1,10 +1,13 @@
 //! The protocol, and what it can be combined with.
 
-use super::check::{Check, above_to, from_to};
+mod aggregation;
+
+use super::check::{Check, above_to};
 use crate::fomo::Architecture;
 use crate::scenario::key_path::KeyPath;
-use crate::scenario::raw::{self, AggregationMethod, CountOrAll};
+use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{AggregationSpec, TechniqueSpec};
+use aggregation::aggregation;
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -53,28 +56,4 @@ pub(super) fn technique(
         }
     }
     Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
-}
-
-fn aggregation(c: &mut Check, at: &KeyPath, raw: raw::Aggregation) -> AggregationSpec {
-    match raw.method.unwrap_or(AggregationMethod::Digital) {
-        AggregationMethod::Digital => {
-            let analog = [
-                ("truncation_threshold", raw.truncation_threshold.is_some()),
-                ("average_power_dbm", raw.average_power_dbm.is_some()),
-            ];
-            c.unused(at, &analog, "digital", "method");
-            AggregationSpec::Digital
-        }
-        AggregationMethod::AirComp => AggregationSpec::AirComp {
-            // Zero would ask for unbounded power; at 10 a Rayleigh channel (mean gain 1) is open once in 22,000 blocks.
-            truncation_threshold: c.number(
-                at,
-                "truncation_threshold",
-                raw.truncation_threshold,
-                0.1,
-                above_to(0.0, 10.0),
-            ),
-            average_power_dbm: c.number(at, "average_power_dbm", raw.average_power_dbm, 23.0, from_to(-40.0, 50.0)),
-        },
-    }
 }

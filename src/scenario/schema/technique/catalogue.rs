@@ -1,0 +1,57 @@
+//! Every technique that a scenario can name, with the setting that asks for it and the paper behind it.
+
+/// One row of `deft list techniques`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What a scenario writes, below `technique`: `kind: federated`.
+    pub setting: &'static str,
+    pub about: &'static str,
+    /// Authors, year and where to find it.
+    pub paper: &'static str,
+}
+
+const fn row(setting: &'static str, about: &'static str, paper: &'static str) -> Listed {
+    Listed { setting, about, paper }
+}
+
+/// All of them, protocols first.
+pub const TECHNIQUES: &[Listed] = &[
+    row("kind: centralized", "raw data is uploaded, the edge trains alone (what privacy forbids)", "baseline"),
+    row("kind: on_device", "every device trains for itself", "baseline"),
+    row("kind: federated", "devices train, PEFT parameters are averaged", "McMahan et al. 2017, arXiv 1602.05629"),
+    row(
+        "kind: split",
+        "one device after another trains with the edge through a cut",
+        "Gupta, Raskar 2018, arXiv 1810.06060",
+    ),
+    row(
+        "kind: split_federated",
+        "all devices at once through a cut, both sides averaged",
+        "Thapa et al. 2022, arXiv 2004.12088",
+    ),
+    row(
+        "aggregation: {method: digital}",
+        "each device sends its parameters, the edge averages",
+        "McMahan et al. 2017, arXiv 1602.05629",
+    ),
+    row(
+        "aggregation: {method: air_comp}",
+        "devices transmit at once, the channel adds",
+        "Zhu, Wang, Huang 2020, arXiv 1812.11494",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::TechniqueKind;
+
+    #[test]
+    fn every_protocol_is_listed_once() {
+        let kinds = TECHNIQUES.iter().filter_map(|t| t.setting.strip_prefix("kind: "));
+        let named: Vec<&str> = kinds.map(|k| k.split(',').next().unwrap_or(k)).collect();
+        for kind in TechniqueKind::ALL {
+            assert_eq!(named.iter().filter(|n| **n == kind.name()).count(), 1, "{}", kind.name());
+        }
+    }
+}
