@@ -115,11 +115,18 @@ pub const CASES: &[Case] = &[
         (5, 10),
         &["search.sampler.trials: this key is missing", "add under `search.sampler`, for example: trials: 50"],
     ),
+    ("search_unknown_axis", (7, 41), &["search.plots[0].y: found \"final_acuracy\"", "did you mean `final_accuracy`?"]),
     (
         "search_unknown_key",
         (7, 5),
         &["search.space.technique.split_points: unknown key `split_points`", "did you mean `split_point`?"],
     ),
+    (
+        "search_variant_fails",
+        (7, 24),
+        &["search.variants[0].set: with these settings technique.split_point fails: found 9, allowed 0..=6"],
+    ),
+    ("search_variants_alike", (8, 14), &["search.variants[1].name: two variants are called \"a\""]),
     ("several_wrong_kinds", (3, 44), &["technique.rounds: found \"lots\", allowed a whole number, 0 or more"]),
     ("share_above_one", (4, 40), &["devices[0].compute_share: found 1.5, allowed more than 0, at most 1"]),
     ("split_point_out_of_range", (3, 49), &["technique.split_point: found 9, allowed 0..=6 (minilm-l6 has 6 blocks)"]),

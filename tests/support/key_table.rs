@@ -288,6 +288,8 @@ fn search() -> Vec<Row> {
         together("search.sampler.kind", Searched, &[("search.sampler", json!({"kind": "grid"}))]),
         row("search.sampler.trials", Searched, json!(1)),
         row("search.space", Searched, json!({"technique.split_point": [1, 3, 5]})),
+        row("search.variants", Searched, json!([{"name": "on_device", "set": {"technique.kind": "on_device"}}])),
+        row("search.plots", Searched, json!([{"x": "technique.split_point", "y": "final_accuracy"}])),
         row("search.objective.target_accuracy", Searched, json!(1)),
     ];
     rows.into_iter().map(|row| row.changing(Effect::Found)).collect()

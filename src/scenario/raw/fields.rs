@@ -2,7 +2,7 @@
 
 use super::{
     Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
-    Placement, Prices, Radio, Scenario, Search, Technique, Training, Workload,
+    Placement, Plot, Prices, Radio, Scenario, Search, Technique, Training, Variant, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -31,6 +31,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`prices`", fields::<Prices>()),
         ("`search`", fields::<Search>()),
         ("`search.objective`", fields::<Objective>()),
+        ("an entry of `search.variants`", fields::<Variant>()),
+        ("an entry of `search.plots`", fields::<Plot>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&name));
     homes.next().filter(|_| homes.next().is_none()).map(|(section, _)| *section)

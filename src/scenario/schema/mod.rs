@@ -20,8 +20,8 @@ pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
-pub use search::{Objective, Sampler, SearchSpec};
-pub use technique::{AggregationSpec, Listed, TECHNIQUES, TechniqueKind, TechniqueSpec};
+pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
+pub use technique::{AggregationSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
 
 use serde::Serialize;
 

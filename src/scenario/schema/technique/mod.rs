@@ -3,10 +3,12 @@
 mod aggregation;
 mod catalogue;
 mod kind;
+mod measures;
 
 pub use aggregation::AggregationSpec;
 pub use catalogue::{Listed, TECHNIQUES};
 pub use kind::TechniqueKind;
+pub use measures::MEASURES;
 
 use serde::Serialize;
 
