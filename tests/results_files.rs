@@ -49,6 +49,7 @@ fn replication(number: u64, rounds: usize, devices: usize, training: bool, x: &m
             waiting_s: parts[4],
             uplink_bytes: 1_234_567,
             downlink_bytes: u64::MAX / 1_000_000,
+            lost_bytes: 17,
             device_joules: 30.0 * x.next(),
             edge_joules: 100.0 * x.next(),
             cost_usd: 1e-9 * x.next(),

@@ -1,6 +1,6 @@
 //! Over-the-air superposition in time: everybody transmits at once, each cell hears the sum of its own devices.
 
-use super::account::{Content, Flow, FlowDirection};
+use super::account::{Content, Flow, FlowDirection, FlowOutcome};
 use super::{DeviceId, World};
 use crate::network;
 use crate::radio::aircomp::{ChannelState, Superposition, TruncatedInversion};
@@ -116,7 +116,9 @@ impl World {
                 device: device.id,
                 direction: FlowDirection::OverTheAir,
                 content: Content::AnalogUpdate,
+                outcome: FlowOutcome::Delivered,
                 bytes,
+                lost_bytes: 0,
                 start,
                 end: self.now(),
                 radio: sum.air,

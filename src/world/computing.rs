@@ -1,6 +1,6 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
-use super::{Device, DeviceId, EdgeServer, Lost, World};
+use super::{Device, DeviceId, Lost, World};
 use crate::compute::Work;
 use crate::fomo::{BatchShape, Segment};
 use crate::sim::{SimDuration, SimTime};
@@ -75,21 +75,34 @@ impl World {
         let precision = self.demand.precision();
         let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
         let service = SimDuration::from_seconds(work.iter().map(|w| at.hardware.seconds(w, precision)).sum());
-        let served = at.queue.serve(service).await;
-        self.note_edge_service(at, server, devices, served.service);
+        let _accelerator = at.queue.acquire(0).await;
+        let _serving = Serving { world: self, server, devices, start: self.now() };
+        self.sim.sleep(service).await;
     }
+}
 
-    fn note_edge_service(&self, at: &EdgeServer, server: usize, devices: &[DeviceId], service: SimDuration) {
-        let mut account = self.account.borrow_mut();
-        account.edge_busy[server] += service;
-        for d in devices {
+/// An accelerator at work for some devices. Dropped when the work ends or is cut off: either way the time was spent.
+struct Serving<'a> {
+    world: &'a World,
+    server: usize,
+    devices: &'a [DeviceId],
+    start: SimTime,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        let world = self.world;
+        let service = world.now() - self.start;
+        let mut account = world.account.borrow_mut();
+        account.edge_busy[self.server] += service;
+        for d in self.devices {
             account.device(*d).activity.edge_compute += service;
         }
         drop(account);
-        if self.trace().is_enabled() {
-            let start = SimTime::from_nanos(self.now().as_nanos() - service.as_nanos());
-            let who = devices.first().map_or("", |d| &self.device(*d).name);
-            self.trace().span(&at.name, "train", start, self.now(), &[("device", who.into())]);
+        if world.trace().is_enabled() {
+            let who = self.devices.first().map_or("", |d| &world.device(*d).name);
+            let name = &world.servers[self.server].name;
+            world.trace().span(name, "train", self.start, world.now(), &[("device", who.into())]);
         }
     }
 }

@@ -13,9 +13,10 @@ mod demand;
 mod device;
 mod peft_shape;
 mod rounds;
+mod sending;
 mod transferring;
 
-pub use account::{Content, DeviceTotals, Flow, FlowDirection, RoundTotals};
+pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
 pub use air::Heard;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
