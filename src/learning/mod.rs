@@ -42,6 +42,8 @@ pub enum LearningError {
     #[error(transparent)]
     Tokenizer(#[from] crate::fomo::TokenizerError),
     #[error(transparent)]
+    Adapter(#[from] crate::adapter::AdapterError),
+    #[error(transparent)]
     Nn(#[from] crate::nn::NnError),
     #[error("{path}: the cache cannot be used: {cause}; choose another folder with --cache, or --no-cache")]
     Cache { path: String, cause: String },

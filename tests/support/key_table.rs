@@ -2,10 +2,12 @@
 
 use crate::peft_table;
 use crate::support;
+use deft::experiment::{self, Options, WhenToCompute};
+use deft::learning::Store;
 use deft::scenario::{Scenario, ScenarioError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Scenarios that together hold every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +205,7 @@ fn learning() -> Vec<Row> {
         row("training.evaluation_samples", Training, json!(20)),
         row("training.final_evaluation_samples", Training, json!("all")),
         row("training.stop_at_accuracy", Training, json!(0.01)),
+        row("training.start_from", Training, json!(trained_adapter())),
     ]
 }
 
@@ -319,6 +322,20 @@ fn checkpoints() -> &'static [PathBuf; 2] {
 
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().expect("a file lies in a folder").to_owned()
+}
+
+/// What a run of the tiny scenario without a partition of its own ends with.
+fn trained_adapter() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+        let store = Arc::new(Store::open(None).expect("a store in memory"));
+        let trial = experiment::run(&support::scenario::<&str>("tiny.yaml", &[]), &store, &options).expect("a run");
+        let adapters = trial.models.expect("something was trained").adapters().expect("the last state");
+        let path = own_file("adapter", "global.safetensors");
+        std::fs::write(&path, adapters[0].1.to_bytes()).expect("the adapter can be written");
+        path
+    })
 }
 
 /// A folder with an untrained vision transformer for grey images of 8 x 8 pixels.
