@@ -8,6 +8,7 @@
 //! Start with [`Learning`] (what protocols see), then `schedule.rs` (what is computed when) and `engine.rs` (how).
 
 mod backbone;
+pub mod compression;
 mod disk;
 mod engine;
 mod evaluation_options;
@@ -22,6 +23,7 @@ mod store;
 mod task;
 mod value;
 
+pub use compression::Compression;
 pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
