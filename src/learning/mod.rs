@@ -18,8 +18,10 @@ mod library;
 mod operation;
 mod peft;
 mod schedule;
+mod shaping;
 mod step_options;
 mod store;
+mod superposition;
 mod task;
 mod value;
 
@@ -28,8 +30,10 @@ pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
+pub use shaping::Shaping;
 pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
+pub use superposition::{Misalignment, Normalisation, Superposition};
 pub use task::Task;
 pub use value::{Evaluation, State};
 

@@ -88,7 +88,7 @@ impl World {
     }
 
     #[allow(clippy::too_many_arguments)] // one row of flows.csv
-    fn note_transfer(
+    pub(super) fn note_transfer(
         &self,
         device: &Device,
         direction: FlowDirection,
@@ -158,12 +158,12 @@ impl World {
 }
 
 /// A transfer under way. Dropped when it ends or is cut off: either way the time was spent.
-struct Sending<'a> {
-    world: &'a World,
-    device: &'a Device,
-    direction: FlowDirection,
-    content: Content,
-    start: SimTime,
+pub(super) struct Sending<'a> {
+    pub world: &'a World,
+    pub device: &'a Device,
+    pub direction: FlowDirection,
+    pub content: Content,
+    pub start: SimTime,
 }
 
 impl Drop for Sending<'_> {

@@ -22,6 +22,10 @@ pub use peft::{
 };
 pub use search::{Objective, Sampler, SearchSpec};
 pub use technique::{AggregationSpec, Listed, TECHNIQUES, TechniqueKind, TechniqueSpec};
+pub use technique::{
+    AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
+    UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 
 use serde::Serialize;
 

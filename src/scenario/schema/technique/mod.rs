@@ -4,7 +4,10 @@ mod aggregation;
 mod catalogue;
 mod kind;
 
-pub use aggregation::AggregationSpec;
+pub use aggregation::{
+    AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
+    OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use kind::TechniqueKind;
 
