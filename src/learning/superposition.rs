@@ -218,4 +218,28 @@ mod tests {
         quiet(&[0.0; 3], None).vote(0.25, &mut out, &reference, &updates, &[0..3]);
         assert_eq!(out, [1.0; 3]);
     }
+
+    /// Two of three say plus: noise of deviation s turns the vote with probability Q(1/s), and Q(1) = 0.158655.
+    #[test]
+    fn noise_turns_votes_as_often_as_the_closed_form_says() {
+        const ENTRIES: usize = 100_000;
+        let reference = state(&[0.0; ENTRIES]);
+        let updates = [state(&[1.0; ENTRIES]), state(&[0.5; ENTRIES]), state(&[-9.0; ENTRIES])];
+        let air = Superposition { noise_std: 1.0 / 3.0, ..quiet(&[1.0 / 3.0; 3], None) };
+        let mut out = vec![0.0; ENTRIES];
+        air.vote(1.0, &mut out, &reference, &updates, &[0..ENTRIES]);
+        let wrong = out.iter().filter(|x| **x < 0.0).count() as f64 / ENTRIES as f64;
+        let error = (0.158_655f64 * (1.0 - 0.158_655) / ENTRIES as f64).sqrt();
+        assert!((wrong - 0.158_655).abs() < 4.0 * error, "{wrong}");
+    }
+
+    #[test]
+    fn without_noise_the_sum_is_the_weighted_mean() {
+        let updates = [state(&[3.0, -3.5, 1.25, 1.0, 1e-3]), state(&[-1.0, 1.0, 0.1, 0.2, 0.3])];
+        let heard = added(&quiet(&[0.25, 0.75], None), Normalisation::PerTensor, &updates);
+        for (i, got) in heard.iter().enumerate() {
+            let mean = 0.25 * updates[0].parameters[i] + 0.75 * updates[1].parameters[i];
+            assert!((got - mean).abs() < 1e-6);
+        }
+    }
 }
