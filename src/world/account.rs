@@ -12,6 +12,10 @@ pub enum Content {
     ActivationGradients,
     Adapters,
     AnalogUpdate,
+    /// Signs of an update, one analog amplitude each.
+    Votes,
+    /// An update that was quantised or of which only some entries are sent.
+    CompressedUpdate,
 }
 
 impl Content {
@@ -22,6 +26,8 @@ impl Content {
             Content::ActivationGradients => "activation_gradients",
             Content::Adapters => "adapters",
             Content::AnalogUpdate => "analog_update",
+            Content::Votes => "votes",
+            Content::CompressedUpdate => "compressed_update",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
-    Placement, Plot, Prices, Radio, Scenario, Search, Technique, Training, Variant, Workload,
+    Aggregation, AirScheduling, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective,
+    Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search, Technique, Training, UpdateCompression, Variant,
+    Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -19,6 +20,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
+        ("`technique.aggregation.compression`", fields::<UpdateCompression>()),
+        ("`technique.aggregation.scheduling`", fields::<AirScheduling>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

@@ -2,7 +2,10 @@
 
 mod aggregation;
 
-pub(crate) use aggregation::{Aggregation, AggregationMethod};
+pub(crate) use aggregation::{
+    Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
+    UpdateCompressionKind,
+};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;

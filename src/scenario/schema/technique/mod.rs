@@ -5,7 +5,10 @@ mod catalogue;
 mod kind;
 mod measures;
 
-pub use aggregation::AggregationSpec;
+pub use aggregation::{
+    AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
+    OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
