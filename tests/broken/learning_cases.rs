@@ -296,7 +296,7 @@ pub const LEARNING_CASES: &[Case] = &[
         (5, 46),
         &[
             "training.optimizer.kind: under `zeroth_order` devices send a few scalars: there is no update",
-            "use `aggregation: {method: digital}`, or `kind: adamw`",
+            "use `compression: {kind: none}`, or `kind: adamw`",
         ],
     ),
 ];
