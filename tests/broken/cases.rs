@@ -131,7 +131,7 @@ pub const CASES: &[Case] = &[
     ("share_above_one", (4, 40), &["devices[0].compute_share: found 1.5, allowed more than 0, at most 1"]),
     (
         "start_from_no_adapter",
-        (5, 38),
+        (5, 40),
         &["training.start_from: ", "start_from_no_adapter.yaml", "`deft adapter show FILE`"],
     ),
     ("split_point_out_of_range", (3, 49), &["technique.split_point: found 9, allowed 0..=6 (minilm-l6 has 6 blocks)"]),

@@ -2,4 +2,8 @@
 
 /// Name, and the words of a plot's axis; names that end in `_seconds`, `_bytes` or `_joules` get their prefix in the plot.
 /// `docs/metrics.md` defines each.
-pub const MEASURES: &[(&str, &str)] = &[];
+pub const MEASURES: &[(&str, &str)] = &[
+    ("aggregation_mse", "expected squared error of the mean"),
+    ("receive_snr_db", "receive SNR (dB)"),
+    ("silent_devices", "silent devices a round"),
+];
