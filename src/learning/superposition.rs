@@ -212,10 +212,10 @@ mod tests {
         let reference = state(&[1.0; 3]);
         let updates = [state(&[2.0, 0.5, 0.9]), state(&[1.1, 0.0, 9.0]), state(&[0.0, 1.5, 0.0])];
         let mut out = [1.0; 3];
-        quiet(&[1.0; 3], None).vote(0.25, &mut out, &reference, &updates, &[0..3]);
+        quiet(&[1.0; 3], None).vote(0.25, &mut out, &reference, &updates, std::slice::from_ref(&(0..3)));
         assert_eq!(out, [1.25, 0.75, 0.75]);
         let mut out = [1.0; 3];
-        quiet(&[0.0; 3], None).vote(0.25, &mut out, &reference, &updates, &[0..3]);
+        quiet(&[0.0; 3], None).vote(0.25, &mut out, &reference, &updates, std::slice::from_ref(&(0..3)));
         assert_eq!(out, [1.0; 3]);
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let updates = [state(&[1.0; ENTRIES]), state(&[0.5; ENTRIES]), state(&[-9.0; ENTRIES])];
         let air = Superposition { noise_std: 1.0 / 3.0, ..quiet(&[1.0 / 3.0; 3], None) };
         let mut out = vec![0.0; ENTRIES];
-        air.vote(1.0, &mut out, &reference, &updates, &[0..ENTRIES]);
+        air.vote(1.0, &mut out, &reference, &updates, std::slice::from_ref(&(0..ENTRIES)));
         let wrong = out.iter().filter(|x| **x < 0.0).count() as f64 / ENTRIES as f64;
         let error = (0.158_655f64 * (1.0 - 0.158_655) / ENTRIES as f64).sqrt();
         assert!((wrong - 0.158_655).abs() < 4.0 * error, "{wrong}");

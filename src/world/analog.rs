@@ -186,6 +186,11 @@ fn nobody(devices: usize) -> Powered {
     }
 }
 
+/// Whether a common received power is one at all: a channel that is exactly zero leaves none.
+fn heard(eta: f64) -> bool {
+    eta.is_finite() && eta > 0.0
+}
+
 /// How a device arrives that means to send aligned: `real` over `believed`, exactly 1 where it knows its channel.
 fn mismatch(real: Complex<f64>, believed: Complex<f64>) -> Complex<f64> {
     if real == believed { Complex::from(1.0) } else { real / believed }
@@ -215,7 +220,7 @@ fn limits(devices: &Scheduled, air: &AirInterface) -> Vec<f64> {
 fn optimal(devices: &Scheduled, air: &AirInterface) -> Powered {
     let amplitudes: Vec<f64> = devices.states.iter().map(|s| (s.path_gain * s.fading_power).sqrt()).collect();
     let optimum = optimal_power_weighted(&limits(devices, air), &amplitudes, &devices.weights, air.noise_watts);
-    if !(optimum.eta > 0.0) {
+    if !heard(optimum.eta) {
         return nobody(amplitudes.len());
     }
     let arrives = |((p, h), a): ((&f64, &f64), &f64)| ((p / optimum.eta).sqrt() * h / a).min(1.0);
@@ -240,7 +245,7 @@ fn forced(devices: &Scheduled, air: &AirInterface, beamforming: Beamforming) -> 
         Beamforming::Optimised => beam::optimised(&reach),
     };
     let sent = uniform_forcing(&limits, &attenuated, &devices.weights, &beam, air.noise_watts);
-    if !(sent.eta > 0.0) {
+    if !heard(sent.eta) {
         return nobody(limits.len());
     }
     let left = |(h, b): (&Vector, &Vector)| mismatch(beam.dotc(h), beam.dotc(b));

@@ -194,7 +194,10 @@ mod tests {
             let mut best = 0.0f64;
             for i in 0..=300 {
                 for j in 0..600 {
-                    let (t, p) = (f64::from(i) / 300.0 * 1.570_796, f64::from(j) / 600.0 * std::f64::consts::TAU);
+                    let (t, p) = (
+                        f64::from(i) / 300.0 * std::f64::consts::FRAC_PI_2,
+                        f64::from(j) / 600.0 * std::f64::consts::TAU,
+                    );
                     let f = DVector::from_vec(vec![Complex::from(t.cos()), Complex::from_polar(t.sin(), p)]);
                     best = best.max(smallest_gain(&f, &channels));
                 }
