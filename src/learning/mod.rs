@@ -26,6 +26,7 @@ pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
+pub use crate::nn::{Cut, Distortion};
 pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
 pub use task::Task;

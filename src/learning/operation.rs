@@ -62,6 +62,8 @@ pub enum Operation {
     LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
+    /// One state with some entries, and what the optimiser remembers of them, from another. Inputs: the one, the other.
+    Splice { ranges: Vec<Range<usize>> },
     /// Loss and accuracy on `samples` test samples, evenly spread. Inputs: the state, then those that the options ask for.
     Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
@@ -92,6 +94,10 @@ impl Operation {
                     let b = ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
                     combination.identify(b)
                 })
+            }
+            Operation::Splice { ranges } => {
+                let b = IdentityBuilder::new("splice").word(ranges.len() as u64);
+                ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64))
             }
             Operation::Evaluate { samples, options } => {
                 options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))

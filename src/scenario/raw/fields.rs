@@ -1,8 +1,8 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
-    Placement, Prices, Radio, Scenario, Search, Technique, Training, Workload,
+    Aggregation, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
+    Placement, Prices, Radio, Scenario, Search, SplitObjective, Technique, Training, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -19,6 +19,9 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
+        ("`technique.cut`", fields::<Cut>()),
+        ("`technique.cut.compression`", fields::<CutCompression>()),
+        ("`technique.split_objective`", fields::<SplitObjective>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

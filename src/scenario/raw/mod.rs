@@ -20,7 +20,9 @@ pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Pr
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
 pub(crate) use search::{Objective, Sampler, SamplerKind, Search};
-pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
+pub(crate) use technique::{
+    Aggregation, AggregationMethod, CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective, Technique,
+};
 
 use serde::Deserialize;
 

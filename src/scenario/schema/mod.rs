@@ -21,7 +21,10 @@ pub use peft::{
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
 pub use search::{Objective, Sampler, SearchSpec};
-pub use technique::{AggregationSpec, Listed, TECHNIQUES, TechniqueKind, TechniqueSpec};
+pub use technique::{
+    AggregationSpec, CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, Listed, MinimisedBy, QuantiserScale,
+    ServerSide, SplitObjective, SplitPoint, TECHNIQUES, TechniqueKind, TechniqueSpec,
+};
 
 use serde::Serialize;
 

@@ -2,11 +2,15 @@
 
 mod aggregation;
 mod catalogue;
+mod cut;
 mod kind;
+mod split_point;
 
 pub use aggregation::AggregationSpec;
 pub use catalogue::{Listed, TECHNIQUES};
+pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
 pub use kind::TechniqueKind;
+pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 
 use serde::Serialize;
 
@@ -17,7 +21,13 @@ pub struct TechniqueSpec {
     /// Gradient steps of a device in a round.
     pub local_steps: usize,
     /// Blocks below it run on the device, the rest at the edge; 0..=blocks. Used by the split techniques.
-    pub split_point: usize,
+    pub split_point: SplitPoint,
+    /// What `split_point: auto` looks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_objective: Option<SplitObjective>,
+    /// What happens at the cut; only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutSpec>,
     /// Devices drawn for each round (the lowest numbers win ties of the draw); at most the number of devices.
     pub devices_per_round: usize,
     /// A round ends after this long for those who have not delivered; their update is dropped.
