@@ -5,10 +5,13 @@
 
 mod digital;
 mod over_the_air;
+mod sides;
 
-use crate::learning::{Client, Combination, Learning, StateHandle};
+use crate::learning::{Client, Combination, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec};
 use crate::world::{Content, DeviceId, Lost, World};
+
+pub use sides::combine_beside_shared_server;
 
 /// What a device hands in at the end of its round.
 #[derive(Clone, Debug)]
@@ -28,6 +31,14 @@ impl Delivery {
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
         self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
+        self.steps.push(self.state);
+    }
+}
+
+impl Delivery {
+    /// [`Delivery::step`] with `options`.
+    pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
         self.steps.push(self.state);
     }
 }
@@ -66,6 +77,12 @@ pub async fn combine(
         return Combined { global: reference, delivered: updates };
     }
     let everyone = digital::weighted_mean(learn, &updates);
+    if let Some(split_point) = sides::frozen_below(plan) {
+        return Combined {
+            global: sides::edge_side_alone(learn, reference, &updates, split_point, everyone),
+            delivered: updates,
+        };
+    }
     let (device_side, delivered) = match plan.aggregation {
         AggregationSpec::Digital => (everyone.clone(), updates.clone()),
         AggregationSpec::AirComp { .. } if world.demand().device_side_parameters() == 0 => {
@@ -77,7 +94,7 @@ pub async fn combine(
         }
     };
     let states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
-    let split_point = plan.kind.is_split().then_some(plan.split_point);
+    let split_point = plan.split_point.fixed().filter(|_| plan.kind.is_split());
     Combined { global: learn.combine(reference, &states, split_point, device_side, everyone), delivered }
 }
 

@@ -22,11 +22,11 @@ mod store;
 mod task;
 mod value;
 
+pub use crate::nn::{Cut, Distortion};
 pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
-pub use crate::nn::{Cut, Distortion};
 pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
 pub use task::Task;

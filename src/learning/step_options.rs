@@ -46,9 +46,7 @@ fn identify_distortion(distortion: &Distortion, b: IdentityBuilder) -> IdentityB
     match *distortion {
         Distortion::None => b.text("none"),
         Distortion::Half => b.text("half"),
-        Distortion::Quantise { bits, per_token } => {
-            b.text("quantise").word(u64::from(bits)).word(u64::from(per_token))
-        }
+        Distortion::Quantise { bits, per_token } => b.text("quantise").word(u64::from(bits)).word(u64::from(per_token)),
         Distortion::TopK { kept_fraction } => b.text("top_k").real(kept_fraction),
         Distortion::MergeTokens { kept_fraction } => b.text("merge_tokens").real(kept_fraction),
         Distortion::Noise { snr } => b.text("noise").real(snr),

@@ -31,15 +31,24 @@ pub enum Distortion {
     /// Stochastic rounding to the 2^bits - 1 levels -L..=L of max|x| / L, L = 2^(bits-1) - 1: without bias, and with
     /// variance f (1 - f) (max|x| / L)^2 where f is how far x lies between two levels (Alistarh et al. 2017, QSGD,
     /// arXiv 1610.02132, with the largest magnitude in place of the norm).
-    Quantise { bits: u32, per_token: bool },
+    Quantise {
+        bits: u32,
+        per_token: bool,
+    },
     /// All but the `ceil(kept_fraction width)` largest magnitudes of each token become 0; of equals the first stay.
-    TopK { kept_fraction: f64 },
+    TopK {
+        kept_fraction: f64,
+    },
     /// Neighbouring tokens that are most alike (cosine) become their mean until `ceil(kept_fraction tokens)` are left.
     /// The map is symmetric, so the gradient's own way back through it is the same mean over the same groups.
-    MergeTokens { kept_fraction: f64 },
+    MergeTokens {
+        kept_fraction: f64,
+    },
     /// Normalised to unit power, received as x + z / sqrt(snr) with z standard normal, and scaled by snr / (1 + snr), the
     /// linear estimate of least mean square error.
-    Noise { snr: f64 },
+    Noise {
+        snr: f64,
+    },
 }
 
 /// A cut during one step.

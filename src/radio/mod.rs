@@ -30,7 +30,7 @@ pub mod transport_block;
 pub mod units;
 
 pub use cell::{
-    Allocation, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
+    Allocation, AnalogLink, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
     TransferRequest, UeRadio,
 };
 pub use error::RadioError;

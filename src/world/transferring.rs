@@ -4,6 +4,7 @@
 //! other way round. Backhauls are far faster than cells, so the sum is close to what a stream would take.
 
 use super::account::{Content, Flow, FlowDirection};
+use super::overlap::Doing;
 use super::{Device, DeviceId, Lost, World};
 use crate::network;
 use crate::radio::{Direction, LinkId, Outcome, TransferReport, TransferRequest};
@@ -88,7 +89,7 @@ impl World {
     }
 
     #[allow(clippy::too_many_arguments)] // one row of flows.csv
-    fn note_transfer(
+    pub(super) fn note_transfer(
         &self,
         device: &Device,
         direction: FlowDirection,
@@ -158,25 +159,22 @@ impl World {
 }
 
 /// A transfer under way. Dropped when it ends or is cut off: either way the time was spent.
-struct Sending<'a> {
-    world: &'a World,
-    device: &'a Device,
-    direction: FlowDirection,
-    content: Content,
-    start: SimTime,
+pub(super) struct Sending<'a> {
+    pub world: &'a World,
+    pub device: &'a Device,
+    pub direction: FlowDirection,
+    pub content: Content,
+    pub start: SimTime,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let spent = world.now() - self.start;
-        let mut account = world.account.borrow_mut();
-        let activity = &mut account.device(self.device.id).activity;
-        match self.direction {
-            FlowDirection::Downlink => activity.downlink += spent,
-            FlowDirection::Uplink | FlowDirection::OverTheAir => activity.uplink += spent,
-        }
-        drop(account);
+        let doing = match self.direction {
+            FlowDirection::Downlink => Doing::Downlink,
+            FlowDirection::Uplink | FlowDirection::OverTheAir => Doing::Uplink,
+        };
+        world.account.borrow_mut().spent(self.device.id, doing, self.start, world.now());
         if world.trace().is_enabled() {
             let name = format!("{} {}", self.direction.name(), self.content.name());
             world.trace().span(&self.device.name, &name, self.start, world.now(), &[]);

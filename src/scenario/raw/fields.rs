@@ -1,8 +1,8 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
-    Placement, Prices, Radio, Scenario, Search, SplitObjective, Technique, Training, Workload,
+    Aggregation, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective,
+    Optimizer, Peft, Placement, Prices, Radio, Scenario, Search, SplitObjective, Technique, Training, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;

@@ -1,8 +1,8 @@
 //! Keys of `technique.cut` and `technique.split_objective`, and the two ways to write `technique.split_point`.
 
 use crate::scenario::schema::{CutChannel, DeviceSide, LabelPlace, MinimisedBy, QuantiserScale, ServerSide};
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use std::fmt;
 
 #[derive(Clone, Debug, Default, Deserialize)]

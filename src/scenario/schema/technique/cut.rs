@@ -39,11 +39,18 @@ pub enum CutCompression {
     /// Rounded to 16 bits.
     Fp16,
     /// Stochastic rounding to `bits` bits, sign included, between plus and minus the largest magnitude.
-    Quantise { bits: u32, scale: QuantiserScale },
+    Quantise {
+        bits: u32,
+        scale: QuantiserScale,
+    },
     /// This share of each token's values, the largest in magnitude; the rest become 0.
-    TopK { kept_fraction: f64 },
+    TopK {
+        kept_fraction: f64,
+    },
     /// Neighbouring tokens that are alike become their mean, until this share of a sample's tokens is left.
-    MergeTokens { kept_fraction: f64 },
+    MergeTokens {
+        kept_fraction: f64,
+    },
 }
 
 /// Whose largest magnitude is the end of the quantiser's range.

@@ -147,7 +147,8 @@ pub(in super::super) fn cut_fits(c: &mut Check, technique: &TechniqueSpec, besid
         }
     }
     if cut.cache_activations && (!frozen || compressed || analog || pieces) {
-        let message = "activations can be kept only if they are the same each time and arrive as they are, in one piece";
+        let message =
+            "activations can be kept only if they are the same each time and arrive as they are, in one piece";
         let help = "use it with `device_side: frozen`, without compression, analog channel and micro-batches";
         c.conflict(at.key("cache_activations"), message, help);
     }
@@ -166,6 +167,10 @@ pub(in super::super) fn cut_fits(c: &mut Check, technique: &TechniqueSpec, besid
     if shared && technique.kind != TechniqueKind::SplitFederated {
         let message = "under `split` one device after another trains: there is one server side as it is";
         c.conflict(at.key("server_side"), message, "drop the key, or use `kind: split_federated`");
+    }
+    if shared && analog {
+        let message = "batches that come with noise of their own have no place in one shared server side here";
+        c.conflict(at.key("server_side"), message, "use `channel: digital`, or `server_side: per_device`");
     }
     if (shared || frozen) && technique.aggregation != AggregationSpec::Digital {
         let key = if shared { "server_side" } else { "device_side" };

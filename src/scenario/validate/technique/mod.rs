@@ -25,8 +25,7 @@ pub(super) fn technique(
     let kind = c.required(&at, "kind", raw.kind, "kind: split_federated");
     let rounds = c.count(&at, "rounds", raw.rounds, 10, 1..=1_000_000);
     let local_steps = c.count(&at, "local_steps", raw.local_steps, 4, 1..=1_000_000);
-    let (split_point, split_objective) =
-        cut::split_point(c, &at, raw.split_point, raw.split_objective, architecture);
+    let (split_point, split_objective) = cut::split_point(c, &at, raw.split_point, raw.split_objective, architecture);
     let devices_per_round = match raw.devices_per_round {
         // Without devices there is nothing to compare with, and that is noted elsewhere.
         Some(CountOrAll::Count(n)) if device_count > 0 => {
