@@ -5,11 +5,13 @@
 //! 2503.18986); then the edge may also keep activations, so that a sample's cross once. Micro-batches overlap computing
 //! and transmission. What compression or an analog channel does to the numbers is returned as options of the local step.
 
-use super::Run;
+use super::{Measured, Run};
 use crate::aggregation::client_of;
 use crate::fomo::BatchShape;
 use crate::learning::{Cut, Distortion, StepOptions};
-use crate::scenario::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
+use crate::scenario::{
+    CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide, SplitPoint,
+};
 use crate::sim::channel::{Receiver, Sender, unbounded};
 use crate::sim::join;
 use crate::world::{Content, DeviceId, EdgePasses, Lengths, Lost};
@@ -25,6 +27,12 @@ pub(super) struct CutLayer {
 
 impl CutLayer {
     pub fn new(run: &Run<'_>) -> Self {
+        if run.plan.split_point == SplitPoint::Auto {
+            for device in run.world.devices() {
+                run.measure("split_point", Measured::Number(device.split_point.get() as f64));
+                run.measure("edge_speed", Measured::Number(device.edge_speed.get()));
+            }
+        }
         Self { spec: run.plan.cut.clone().unwrap_or_default(), kept: RefCell::default() }
     }
 

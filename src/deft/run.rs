@@ -101,7 +101,6 @@ impl<'a> Run<'a> {
 
     /// Notes a number of the technique's own: a row of `measures.csv`, the mean over all times it was noted in a run.
     /// docs/metrics.md defines each `name`.
-    #[allow(dead_code)] // until the first technique notes one
     pub(super) fn measure(&self, name: &'static str, value: Measured) {
         self.played.borrow_mut().measures.push((name, value));
     }
