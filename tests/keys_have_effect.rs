@@ -179,5 +179,7 @@ fn findings(base: Base, changes: &[(String, Value)], store: &Arc<Store>) -> Stri
     let settings = Settings { folder: folder.path(), resume: false, threads: 1, version: "test", watch: &|_, _| {} };
     let source = support::source(base.file());
     let report = search::search(&source, &base.overrides(changes), store, &settings).expect("a search");
-    format!("{:?}\n{:?}", report.trials, report.findings)
+    let written = report.write(folder.path()).expect("a folder to write to");
+    let names: Vec<_> = written.iter().filter_map(|path| path.file_name()).collect();
+    format!("{:?}\n{:?}\n{names:?}", report.trials, report.findings)
 }

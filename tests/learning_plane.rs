@@ -2,8 +2,10 @@
 
 mod support;
 
-use deft::experiment::{LearningCounts, Record, RoundRecord, architecture};
-use deft::learning::{Client, Combination, Learning, State, StateHandle, Store, StoreCounts, Task};
+use deft::experiment::{self, LearningCounts, Options, Record, RoundRecord, WhenToCompute, architecture};
+use deft::learning::{
+    Client, Combination, Learning, Normalisation, State, StateHandle, Store, StoreCounts, Superposition, Task,
+};
 use deft::random::Streams;
 use deft::scenario::Scenario;
 use serde_json::{Value, json};
@@ -222,7 +224,10 @@ fn the_limit_of_no_noise_is_the_mean_entry_by_entry() {
     let weights = vec![0.5, 0.3, 0.2];
     let noise = Streams::new(1, 0).counter("air", "test");
     let mean = Combination::Mean { weights: weights.clone() };
-    let air = |noise_std| Combination::OverTheAir { weights: weights.clone(), noise_std, noise };
+    let air = |noise_std| Combination::OverTheAir {
+        air: Superposition { weights: weights.clone(), misalignment: None, noise_std, noise },
+        normalisation: Normalisation::PerTensor,
+    };
     let combined = |how: Combination| {
         state(&learn, learn.combine(learn.initial(), &updates, None, how.clone(), how)).parameters.clone()
     };
@@ -231,4 +236,28 @@ fn the_limit_of_no_noise_is_the_mean_entry_by_entry() {
     assert!(farthest(&exact, &silent) < 1e-6, "{}", farthest(&exact, &silent));
     assert!(farthest(&exact, &noisy) > 1e-4, "{}", farthest(&exact, &noisy));
     assert_ne!(exact, state(&learn, learn.initial()).parameters);
+}
+
+#[test]
+fn a_run_starts_where_an_adapter_ended() {
+    let store = Arc::new(Store::open(None).expect("a store in memory"));
+    let everything = ("training.evaluation_samples", json!("all"));
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    let first = support::scenario("tiny.yaml", std::slice::from_ref(&everything));
+    let trial = experiment::run(&first, &store, &options).expect("a run");
+    let ended = trial.record.replications[0].final_accuracy;
+    let adapters = trial.models.expect("something was trained").adapters().expect("the last state");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("global.safetensors");
+    std::fs::write(&path, adapters[0].1.to_bytes()).expect("a file");
+
+    let start = ("training.start_from", json!(path));
+    let goes_on = support::scenario("tiny.yaml", &[everything.clone(), start.clone()]);
+    let record = support::play(&goes_on, &store);
+    assert_eq!(record.replications[0].initial_accuracy, ended);
+
+    // Other sizes have no place for its tensors.
+    let other = support::scenario("tiny.yaml", &[everything, start, ("peft.rank", json!(2))]);
+    let refused = experiment::run(&other, &store, &options).err().expect("rank 4 does not fit rank 2").to_string();
+    assert!(refused.contains("global.safetensors") && refused.contains("peft"), "{refused}");
 }

@@ -49,6 +49,7 @@ fn replication(number: u64, rounds: usize, devices: usize, training: bool, x: &m
             waiting_s: parts[4],
             uplink_bytes: 1_234_567,
             downlink_bytes: u64::MAX / 1_000_000,
+            lost_bytes: 17,
             device_joules: 30.0 * x.next(),
             edge_joules: 100.0 * x.next(),
             cost_usd: 1e-9 * x.next(),
@@ -198,7 +199,7 @@ fn folders_that_do_not_fit_are_refused_with_their_path() {
 
     let manifest = folder.path().join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("\"format_version\": 1", "\"format_version\": 9")).unwrap();
+    fs::write(&manifest, text.replace("\"format_version\": 2", "\"format_version\": 9")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Format { found: 9, .. })));
     fs::write(&manifest, text.replace("fedcba9876543210", "0000000000000001")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Inconsistent { .. })));

@@ -21,8 +21,8 @@ impl FluidModel for Counting {
         self.model.start(now, volume)
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) {
-        self.model.cancel(now, key);
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<ShareReport> {
+        self.model.cancel(now, key)
     }
 
     fn next_event(&self) -> Option<SimTime> {
@@ -94,7 +94,9 @@ impl FluidModel for Stuck {
         0
     }
 
-    fn cancel(&mut self, _now: SimTime, _key: u64) {}
+    fn cancel(&mut self, _now: SimTime, _key: u64) -> Option<Self::Report> {
+        None
+    }
 
     fn next_event(&self) -> Option<SimTime> {
         Some(SECOND(5.0))

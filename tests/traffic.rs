@@ -2,7 +2,11 @@
 
 mod support;
 
-use deft::experiment::{Outcome, ReplicationRecord, RoundRecord};
+#[path = "support/balance.rs"]
+mod balance;
+
+use balance::balanced;
+use deft::experiment::{Outcome, ReplicationRecord};
 use deft::learning::Store;
 use deft::scenario::{Scenario, TechniqueKind};
 use serde_json::{Value, json};
@@ -14,8 +18,8 @@ type Set<'a> = Vec<(&'a str, Value)>;
 /// A direction and a content.
 type Crossing = (&'static str, &'static str);
 
-/// Every combination of technique and aggregation, and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 7] = [
+/// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
+const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -23,6 +27,38 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 7] = [
     ("split", "digital", &SPLIT),
     ("split_federated", "digital", &SPLIT),
     ("split_federated", "air_comp", &SPLIT_OVER_THE_AIR),
+    ("federated", "one_bit", &[("downlink", "adapters"), ("over_the_air", "votes")]),
+    (
+        "federated",
+        "{method: air_comp, power_control: uniform_forcing, channel_error: 0.1, timing_error_ns: 20}",
+        &[("downlink", "adapters"), ("over_the_air", "analog_update")],
+    ),
+    (
+        "split_federated",
+        "{method: air_comp, power_control: optimal, phase_error_rad: 0.3, error_feedback: true}",
+        &SPLIT_OVER_THE_AIR,
+    ),
+    ("federated", "{access: tdma}", &[("downlink", "adapters"), ("uplink", "adapters")]),
+    (
+        "federated",
+        "{access: fdma_optimal, compression: {kind: qsgd, error_feedback: true}}",
+        &[("downlink", "adapters"), ("uplink", "compressed_update")],
+    ),
+    (
+        "federated",
+        "{access: fdma_equal, compression: {kind: rand_k}}",
+        &[("downlink", "adapters"), ("uplink", "compressed_update")],
+    ),
+    (
+        "split_federated",
+        "{compression: {kind: top_k}}",
+        &[
+            ("downlink", "adapters"),
+            ("uplink", "activations"),
+            ("downlink", "activation_gradients"),
+            ("uplink", "compressed_update"),
+        ],
+    ),
 ];
 const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
@@ -47,7 +83,11 @@ fn play(scenario: &Scenario) -> ReplicationRecord {
 }
 
 fn technique(kind: &str, method: &str) -> Set<'static> {
-    vec![("technique.kind", json!(kind)), ("technique.aggregation", json!({"method": method}))]
+    let aggregation = match method.starts_with('{') {
+        true => serde_yaml::from_str(method).expect("the section as scenarios write it"),
+        false => json!({"method": method}),
+    };
+    vec![("technique.kind", json!(kind)), ("technique.aggregation", aggregation)]
 }
 
 /// Time alone: no tensor is touched.
@@ -216,62 +256,6 @@ fn the_books_balance() {
     }
 }
 
-fn near(a: f64, b: f64) -> bool {
-    (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
-}
-
-fn balanced(record: &ReplicationRecord, what: &str) {
-    let ReplicationRecord { rounds, devices, flows, .. } = record;
-    assert!(!rounds.is_empty(), "{what}");
-    let parts = |r: &RoundRecord| [r.device_compute_s, r.uplink_s, r.edge_compute_s, r.downlink_s, r.waiting_s];
-    let mut clock = 0.0;
-    for r in rounds {
-        assert_eq!(r.start_s, clock, "{what}: rounds follow each other");
-        clock = r.end_s;
-        assert!(parts(r).iter().all(|s| *s >= 0.0), "{what}: {r:?}");
-        assert!((parts(r).iter().sum::<f64>() - (r.end_s - r.start_s)).abs() < 1e-9, "{what}: {r:?}");
-        assert!(r.delivered <= r.participants, "{what}: {r:?}");
-    }
-    assert_eq!(clock, record.simulated_seconds, "{what}");
-
-    let of_rounds = |value: fn(&RoundRecord) -> f64| rounds.iter().map(value).sum::<f64>();
-    let seconds = |part: usize| rounds.iter().map(|r| r.participants as f64 * parts(r)[part]).sum::<f64>();
-    for (part, of_devices) in [
-        devices.iter().map(|d| d.device_compute_s).sum::<f64>(),
-        devices.iter().map(|d| d.uplink_s).sum(),
-        devices.iter().map(|d| d.edge_compute_s).sum(),
-        devices.iter().map(|d| d.downlink_s).sum(),
-        devices.iter().map(|d| d.waiting_s).sum(),
-    ]
-    .iter()
-    .enumerate()
-    {
-        assert!(near(seconds(part), *of_devices), "{what}: part {part}: {} {of_devices}", seconds(part));
-    }
-    let joules: f64 = devices.iter().map(|d| d.compute_joules + d.radio_joules).sum();
-    assert!(near(joules, of_rounds(|r| r.device_joules)), "{what}: {joules} J");
-    let taken: usize = devices.iter().map(|d| d.rounds_taken_part).sum();
-    assert_eq!(taken, rounds.iter().map(|r| r.participants).sum::<usize>(), "{what}");
-    let delivered: usize = devices.iter().map(|d| d.rounds_delivered).sum();
-    assert_eq!(delivered, rounds.iter().map(|r| r.delivered).sum::<usize>(), "{what}");
-
-    let bytes = |device: Option<&str>, down: bool| -> u64 {
-        let of = flows.iter().filter(|f| device.is_none_or(|d| d == f.device) && (f.direction == "downlink") == down);
-        of.map(|f| f.bytes).sum()
-    };
-    assert_eq!(bytes(None, false), rounds.iter().map(|r| r.uplink_bytes).sum::<u64>(), "{what}");
-    assert_eq!(bytes(None, true), rounds.iter().map(|r| r.downlink_bytes).sum::<u64>(), "{what}");
-    for d in devices {
-        assert_eq!(bytes(Some(&d.device), false), d.uplink_bytes, "{what}: {}", d.device);
-        assert_eq!(bytes(Some(&d.device), true), d.downlink_bytes, "{what}: {}", d.device);
-    }
-    for f in flows {
-        assert!(near(f.radio_s + f.wired_s, f.end_s - f.start_s), "{what}: {f:?}");
-        let round = rounds.iter().find(|r| r.round == f.round).expect("flows belong to rounds");
-        assert!(round.start_s <= f.start_s && f.end_s <= round.end_s, "{what}: {f:?} outside {round:?}");
-    }
-}
-
 #[test]
 fn every_split_point_runs_and_gradients_come_back_where_something_below_trains() {
     for kind in ["split", "split_federated"] {
@@ -382,4 +366,21 @@ fn a_deadline_drops_a_straggler() {
         }
         balanced(&strict, kind);
     }
+}
+
+#[test]
+fn what_a_deadline_cuts_off_is_sent_in_vain() {
+    let slow = ("radio.bandwidth_mhz", json!(5));
+    let set = [technique("federated", "digital"), vec![slow]].concat();
+    let patient = play(&emulated(set.clone()));
+    let upload = patient.flows.iter().rfind(|f| f.round == 0 && f.direction == "uplink").expect("an upload");
+    let middle = f64::midpoint(upload.start_s, upload.start_s + upload.radio_s);
+    let strict = play(&emulated([set, vec![("technique.round_deadline_s", json!(middle))]].concat()));
+    let cut = strict.flows.iter().find(|f| f.round == 0 && f.device == upload.device && f.outcome == "cut_off");
+    let cut = cut.expect("the upload is cut off");
+    let share = cut.bytes as f64 / upload.bytes as f64;
+    assert!((0.3..0.7).contains(&share), "{share} of the upload crossed the air");
+    assert_eq!(cut.lost_bytes, cut.bytes);
+    assert!(cut.tx_joules > 0.0 && strict.rounds[0].lost_bytes >= cut.bytes);
+    balanced(&strict, "cut off");
 }

@@ -161,6 +161,30 @@ impl AdapterFile {
         }
     }
 
+    /// Puts every stored tensor into `parameters`, laid out as `layout` says; `file` is where the adapter came from. A head
+    /// of another size or objective stays as it is: the new task's head starts anew.
+    ///
+    /// # Errors
+    /// If the layout lacks a tensor of the adapter, or has it in another shape.
+    pub fn place_into(&self, file: &str, layout: &ParameterLayout, parameters: &mut [f32]) -> Result<(), AdapterError> {
+        for (tensor, values) in self.tensors() {
+            let place = layout.tensors().iter().find(|t| t.name == tensor.name && t.shape == tensor.shape);
+            match place {
+                Some(place) if tensor.group == Group::Peft || self.objective == Some(layout.objective()) => {
+                    parameters[place.range()].copy_from_slice(values);
+                }
+                None if tensor.group == Group::Peft => {
+                    let (file, tensor) = (file.to_owned(), tensor.name.clone());
+                    let (owner, instead) =
+                        ("the scenario's `peft`".to_owned(), "use the methods and sizes that it was trained with");
+                    return Err(AdapterError::Unexpected { file, tensor, owner, instead });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The name of the model that it was made for.
     pub fn model_name(&self) -> String {
         self.layout_architecture().name

@@ -13,7 +13,7 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     for round in 0..run.plan.rounds {
         let Some(devices) = run.begin_round(round) else { break };
         let updates = run.gather(&devices, |device| device_round(run, round, device, global)).await;
-        let combined = aggregation::combine(run.world, run.learn, run.plan, global, updates).await;
+        let combined = run.aggregate(global, updates).await;
         global = combined.global;
         if run.end_round(round, &[global], &combined.delivered)?.is_last() {
             break;

@@ -71,6 +71,8 @@ pub struct RoundRecord {
     pub waiting_s: f64,
     pub uplink_bytes: u64,
     pub downlink_bytes: u64,
+    /// Part of the two in vain: of transfers that did not arrive as a whole.
+    pub lost_bytes: u64,
     pub device_joules: f64,
     pub edge_joules: f64,
     pub cost_usd: f64,
@@ -102,6 +104,7 @@ pub struct DeviceRecord {
     pub waiting_s: f64,
     pub uplink_bytes: u64,
     pub downlink_bytes: u64,
+    pub lost_bytes: u64,
     pub compute_joules: f64,
     pub radio_joules: f64,
     /// Empty for hardware without a battery.
@@ -132,7 +135,12 @@ pub struct FlowRecord {
     pub direction: String,
     /// What was sent: `raw_data`, `activations`, `activation_gradients`, `adapters`, `analog_update`.
     pub content: String,
+    /// `delivered`, `outage` or `cut_off`.
+    pub outcome: String,
+    /// What crossed the air.
     pub bytes: u64,
+    /// What of it was in vain.
+    pub lost_bytes: u64,
     pub start_s: f64,
     pub end_s: f64,
     pub radio_s: f64,

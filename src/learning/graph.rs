@@ -3,6 +3,7 @@
 use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
 use super::operation::{Client, Combination, Operation};
+use super::shaping::Shaping;
 use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
@@ -11,7 +12,7 @@ use super::{LearningError, schedule};
 use crate::fomo::{Architecture, BatchShape};
 use crate::nn::ParameterLayout;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -104,11 +105,13 @@ pub struct Learning {
     task: Arc<Task>,
     store: Arc<Store>,
     graph: RefCell<Graph>,
+    /// What devices keep of updates that they could not send, by the client's number.
+    residuals: RefCell<BTreeMap<u32, StateHandle>>,
 }
 
 impl Learning {
     pub fn new(task: Arc<Task>, store: Arc<Store>) -> Self {
-        Self { task, store, graph: RefCell::default() }
+        Self { task, store, graph: RefCell::default(), residuals: RefCell::default() }
     }
 
     /// Whether numbers exist at all.
@@ -238,6 +241,33 @@ impl Learning {
         }
         let ranges = self.task.sides(split_point).1;
         StateHandle(self.add(Operation::Splice { ranges }, vec![state.0, other.0]))
+    }
+
+    /// What a device makes of `inputs`, the two states that `shaping` speaks of: of what belongs to blocks below
+    /// `split_point`, or of all parameters without one.
+    pub fn shape(&self, shaping: Shaping, split_point: Option<usize>, inputs: [StateHandle; 2]) -> StateHandle {
+        if !self.trains() {
+            return inputs[0];
+        }
+        let ranges = match split_point {
+            Some(split_point) => self.task.sides(split_point).0,
+            None => std::iter::once(0..self.task.parameters()).collect(),
+        };
+        StateHandle(self.add(Operation::Shape { ranges, shaping }, inputs.map(|i| i.0).to_vec()))
+    }
+
+    /// What device number `device` kept of its earlier updates; `None` if it kept nothing.
+    pub fn residual(&self, device: u32) -> Option<StateHandle> {
+        self.residuals.borrow().get(&device).copied()
+    }
+
+    /// Lets device number `device` keep `residual` until it sends again.
+    pub fn keep_residual(&self, device: u32, residual: Option<StateHandle>) {
+        let mut residuals = self.residuals.borrow_mut();
+        match residual {
+            Some(residual) => residuals.insert(device, residual),
+            None => residuals.remove(&device),
+        };
     }
 
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a

@@ -8,6 +8,7 @@
 //! Start with [`Learning`] (what protocols see), then `schedule.rs` (what is computed when) and `engine.rs` (how).
 
 mod backbone;
+pub mod compression;
 mod disk;
 mod engine;
 mod evaluation_options;
@@ -17,18 +18,23 @@ mod library;
 mod operation;
 mod peft;
 mod schedule;
+mod shaping;
 mod step_options;
 mod store;
+mod superposition;
 mod task;
 mod value;
 
 pub use crate::nn::{Cut, Distortion};
+pub use compression::Compression;
 pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
+pub use shaping::Shaping;
 pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
+pub use superposition::{Misalignment, Normalisation, Superposition};
 pub use task::Task;
 pub use value::{Evaluation, State};
 
@@ -42,6 +48,8 @@ pub enum LearningError {
     Checkpoint(#[from] crate::fomo::CheckpointError),
     #[error(transparent)]
     Tokenizer(#[from] crate::fomo::TokenizerError),
+    #[error(transparent)]
+    Adapter(#[from] crate::adapter::AdapterError),
     #[error(transparent)]
     Nn(#[from] crate::nn::NnError),
     #[error("{path}: the cache cannot be used: {cause}; choose another folder with --cache, or --no-cache")]

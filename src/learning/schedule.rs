@@ -157,6 +157,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Splice { ranges } => {
                 Value::State(Arc::new(super::engine::splice(&inputs[0], &inputs[1], ranges)))
             }
+            Operation::Shape { ranges, shaping } => {
+                Value::State(Arc::new(shaping.apply(ranges, [&inputs[0], &inputs[1]])))
+            }
             Operation::Evaluate { samples, options } => {
                 Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs, *samples, options)?))
             }

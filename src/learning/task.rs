@@ -8,12 +8,14 @@ use super::operation::Client;
 use super::peft::{objective, peft_methods};
 use super::store::Store;
 use super::value::State;
+use crate::adapter::AdapterFile;
 use crate::data::{BatchStream, PackedBatch, Partition};
 use crate::fomo::{Architecture, BatchShape, ModelFiles};
 use crate::nn::{AdamW, Optimizer, ParameterLayout, Sgd, ZerothOrder};
 use crate::random::Streams;
 use crate::scenario::{self, Checkpoint, Scenario, TrainingSpec};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Everything that operations refer to. Its identity is the root of every operation's identity.
@@ -36,6 +38,8 @@ struct Training {
     raw_bytes: Vec<u64>,
     devices: Vec<BatchStream>,
     pool: BatchStream,
+    /// What the run starts from, in the layout's order, and NaN wherever the usual first values hold.
+    start: Option<Vec<f32>>,
     streams: Streams,
 }
 
@@ -78,6 +82,7 @@ impl Task {
         let methods = peft_methods(scenario, architecture);
         let objective = objective(scenario, dataset.tokens.classes.len());
         let layout = ParameterLayout::new(architecture, &methods, objective)?;
+        let start = spec.start_from.as_deref().map(|path| start_from(path, &layout)).transpose()?;
         let partition = match spec.partition {
             scenario::Partition::Iid => Partition::Iid,
             scenario::Partition::Dirichlet { alpha } => Partition::Dirichlet { alpha },
@@ -91,6 +96,10 @@ impl Task {
         )?;
         let rule = rule(spec);
         let identity = identify(scenario, &backbone_key, &layout, &dataset, &shares, &rule, streams)?;
+        let identity = start.iter().fold(identity, |identity, start| {
+            let b = IdentityBuilder::new("start_from").identity(identity);
+            start.iter().fold(b, |b, v| b.word(u64::from(v.to_bits()))).finish()
+        });
         let batches = |examples: Vec<usize>, client: Client, size: usize| {
             BatchStream::new(examples, size, &streams, &client.name())
         };
@@ -112,6 +121,7 @@ impl Task {
                     .map(|(n, s)| batches(s, Client::Device(n), workload.batch_size))
                     .collect::<Result<_, _>>()?,
                 pool,
+                start,
                 dataset,
                 streams,
             }),
@@ -232,7 +242,10 @@ impl Task {
 
     pub(super) fn initial_state(&self) -> Result<State, LearningError> {
         let t = self.trained();
-        let parameters = t.layout.initial(&t.streams, &t.engine.backbone_key().source()?)?;
+        let mut parameters = t.layout.initial(&t.streams, &t.engine.backbone_key().source()?)?;
+        for (value, start) in parameters.iter_mut().zip(t.start.iter().flatten()).filter(|(_, start)| !start.is_nan()) {
+            *value = *start;
+        }
         Ok(State { parameters, moments: None, loss: None })
     }
 
@@ -248,6 +261,13 @@ impl Training {
             Client::Pool => &self.pool,
         }
     }
+}
+
+/// The values of the adapter at `path`, NaN where it has none: adapters hold finite numbers only.
+fn start_from(path: &Path, layout: &ParameterLayout) -> Result<Vec<f32>, LearningError> {
+    let mut start = vec![f32::NAN; layout.len()];
+    AdapterFile::read(path)?.place_into(&path.display().to_string(), layout, &mut start)?;
+    Ok(start)
 }
 
 /// The scenario's optimiser, in the terms of `nn`.

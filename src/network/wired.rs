@@ -145,11 +145,12 @@ impl FluidModel for WiredNetwork {
         key
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) {
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Self::Report> {
         debug_assert_eq!(now, self.now, "advance the network before cancelling a flow");
         if !self.live.get_mut().withdraw(key) {
             self.travelling.retain(|(_, k), _| *k != key);
         }
+        None
     }
 
     fn next_event(&self) -> Option<SimTime> {

@@ -135,10 +135,12 @@ impl ScenarioSource {
         if let Value::Mapping(map) = &mut value {
             map.remove("search");
         }
-        let attempt = |key: &str, new: &serde_json::Value| {
-            let path = overrides::parse_key(key).map_err(|issue| vec![issue])?;
+        let attempt = |settings: &[(String, serde_json::Value)]| {
             let mut value = value.clone();
-            self.apply(&mut value, &path, new).map_err(|issue| vec![issue])?;
+            for (key, new) in settings {
+                let path = overrides::parse_key(key).map_err(|issue| vec![issue])?;
+                self.apply(&mut value, &path, new).map_err(|issue| vec![issue])?;
+            }
             self.interpret(value, false).map(drop)
         };
         scenario.search = Some(validate::search(search, attempt)?);

@@ -2,7 +2,7 @@
 
 use super::SearchError;
 use super::report::Report;
-use super::space::{Combination, combinations};
+use super::space::{Candidate, candidates};
 use super::trial::{self, Numbers, TrialResult, TrialStatus};
 use crate::experiment::{self, Options, WhenToCompute};
 use crate::learning::Store;
@@ -36,7 +36,7 @@ pub fn search(
     let Some(spec) = &base.search else {
         return Err(SearchError::NothingToSearch { scenario: source.path.display().to_string() });
     };
-    let trials: Vec<(Combination, u64)> = combinations(spec, base.seed)
+    let trials: Vec<(Candidate, u64)> = candidates(spec, base.seed)
         .into_iter()
         .flat_map(|c| (0..base.replications).map(move |replication| (c.clone(), replication)))
         .collect();
@@ -55,7 +55,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The results in the order of `trials`, whoever finishes first.
-    fn run_all(&self, trials: &[(Combination, u64)]) -> Result<Vec<TrialResult>, ResultsError> {
+    fn run_all(&self, trials: &[(Candidate, u64)]) -> Result<Vec<TrialResult>, ResultsError> {
         let next = AtomicUsize::new(0);
         let done = AtomicUsize::new(0);
         let results: Mutex<Vec<Option<TrialResult>>> = Mutex::new(vec![None; trials.len()]);
@@ -65,8 +65,8 @@ impl Search<'_> {
                 scope.spawn(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((combination, replication)) = trials.get(index) else { break };
-                        match self.run_one(combination, *replication) {
+                        let Some((candidate, replication)) = trials.get(index) else { break };
+                        match self.run_one(candidate, *replication) {
                             Ok(result) => {
                                 results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
                                 (self.settings.watch)(done.fetch_add(1, Ordering::Relaxed) + 1, trials.len());
@@ -87,10 +87,12 @@ impl Search<'_> {
         }
     }
 
-    fn run_one(&self, combination: &Combination, replication: u64) -> Result<TrialResult, ResultsError> {
-        let result = |status| TrialResult { combination: combination.clone(), replication, status };
+    fn run_one(&self, candidate: &Candidate, replication: u64) -> Result<TrialResult, ResultsError> {
+        let Candidate { variant, combination, settings } = candidate;
+        let result =
+            |status| TrialResult { variant: variant.clone(), combination: combination.clone(), replication, status };
         let mut set = self.overrides.to_vec();
-        set.extend(combination.iter().cloned());
+        set.extend(settings.iter().cloned());
         let scenario = match self.source.resolve_trial(&set) {
             Ok(scenario) => scenario,
             Err(error) => return Ok(result(TrialStatus::Failed { cause: error.to_string() })),
@@ -99,7 +101,7 @@ impl Search<'_> {
         if self.settings.resume
             && let Some(stored) = trial::load(&path).filter(|t| matches!(t.status, TrialStatus::Done(_)))
         {
-            return Ok(TrialResult { combination: combination.clone(), ..stored });
+            return Ok(result(stored.status));
         }
         let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
         let status = match experiment::run_replication(&scenario, replication, self.store, &options) {

@@ -4,16 +4,17 @@
 //! that is written by atomic rename, so killing anything at any time loses at most the trials in flight. Trials share
 //! the learning plane's store: equal chains of operations train once, whatever their number of trials.
 //!
-//! Start with [`search`]; `space.rs` says which trials there are, `engine.rs` runs them, `report.rs` sums them up.
+//! Start with [`search`]; `space.rs` says which candidates there are, `engine.rs` runs them, `report.rs` sums them up.
 
 mod engine;
 mod report;
 mod space;
+mod trade_off;
 mod trial;
 
 pub use engine::{Settings, search};
 pub use report::{Finding, Report};
-pub use space::{Combination, combinations};
+pub use space::{Candidate, Combination, candidates};
 pub use trial::{Numbers, TrialResult, TrialStatus};
 
 /// What can stop a search. A failing trial does not: it is recorded as failed.

@@ -5,11 +5,15 @@ use crate::experiment::ReplicationRecord;
 use crate::results::{self, ResultsError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The outcome of one trial, as stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialResult {
+    /// Name of the variant; `None` in a search without variants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     pub combination: Combination,
     pub replication: u64,
     pub status: TrialStatus,
@@ -26,7 +30,7 @@ pub enum TrialStatus {
 }
 
 /// What a search compares. `docs/metrics.md` defines each.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Numbers {
     pub simulated_seconds: f64,
     /// Simulated time at which the objective's accuracy was first measured; `None` if it never was.
@@ -40,6 +44,9 @@ pub struct Numbers {
     pub peak_device_memory_bytes: u64,
     pub events: u64,
     pub digest: u64,
+    /// Numbers of the technique's own, by name.
+    #[serde(default)]
+    pub measures: BTreeMap<String, f64>,
 }
 
 impl Numbers {
@@ -58,7 +65,26 @@ impl Numbers {
             peak_device_memory_bytes: rounds.iter().map(|r| r.peak_device_memory_bytes).max().unwrap_or(0),
             events: record.events,
             digest: record.digest,
+            measures: record.measures.iter().map(|m| (m.measure.clone(), m.value)).collect(),
         }
+    }
+}
+
+impl Numbers {
+    /// The number that a plot's axis names; `None` where this trial has none.
+    pub fn named(&self, name: &str) -> Option<f64> {
+        Some(match name {
+            "simulated_seconds" => self.simulated_seconds,
+            "seconds_to_target" => return self.seconds_to_target,
+            "final_accuracy" => return self.final_accuracy,
+            "uplink_bytes" => self.uplink_bytes as f64,
+            "downlink_bytes" => self.downlink_bytes as f64,
+            "device_joules" => self.device_joules,
+            "edge_joules" => self.edge_joules,
+            "cost_usd" => self.cost_usd,
+            "peak_device_memory_bytes" => self.peak_device_memory_bytes as f64,
+            measure => return self.measures.get(measure).copied(),
+        })
     }
 }
 

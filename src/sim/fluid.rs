@@ -27,8 +27,9 @@ pub trait FluidModel {
     /// The caller has already called [`advance`](Self::advance) to `now`.
     fn start(&mut self, now: SimTime, request: Self::Request) -> u64;
 
-    /// Withdraws a flow that has not finished; an unknown key is ignored.
-    fn cancel(&mut self, now: SimTime, key: u64);
+    /// Withdraws a flow that has not finished; an unknown key is ignored. Returns what the flow had come to, where the
+    /// model keeps account of that.
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Self::Report>;
 
     /// The next instant at which a flow finishes or rates change by themselves; `None` when idle.
     fn next_event(&self) -> Option<SimTime>;
@@ -88,7 +89,7 @@ impl<M: FluidModel + 'static> Fluid<M> {
 
     /// A flow, started when first awaited; completes with its report. Dropping it withdraws the flow.
     pub fn transfer(&self, request: M::Request) -> Transfer<M> {
-        Transfer { inner: Rc::clone(&self.inner), phase: Phase::Unstarted(request) }
+        Transfer { inner: Rc::clone(&self.inner), phase: Phase::Unstarted(request), withdrawn: Withdrawn::default() }
     }
 
     /// Lets `access` inspect or change the model as of now, and follows up what it changed.
@@ -178,11 +179,23 @@ impl<M: FluidModel> State<M> {
     }
 }
 
+/// Where a flow that is withdrawn leaves its report; see [`Transfer::leaving`].
+pub type Withdrawn<R> = Rc<RefCell<Option<R>>>;
+
 /// See [`Fluid::transfer`].
 #[must_use = "a flow starts when it is first awaited"]
 pub struct Transfer<M: FluidModel + 'static> {
     inner: Rc<Inner<M>>,
     phase: Phase<M::Request>,
+    withdrawn: Withdrawn<M::Report>,
+}
+
+impl<M: FluidModel + 'static> Transfer<M> {
+    /// If the flow is withdrawn on its way, its report will lie in `place`.
+    pub fn leaving(mut self, place: &Withdrawn<M::Report>) -> Self {
+        self.withdrawn = Rc::clone(place);
+        self
+    }
 }
 
 enum Phase<R> {
@@ -232,7 +245,7 @@ impl<M: FluidModel + 'static> Drop for Transfer<M> {
         if let Phase::Running(key) = self.phase {
             let mut state = self.inner.up_to_date();
             if let Some(Flow::Running(_)) = state.flows.remove(&key) {
-                state.model.cancel(self.inner.sim.now(), key);
+                *self.withdrawn.borrow_mut() = state.model.cancel(self.inner.sim.now(), key);
                 self.inner.settle_soon(&mut state);
             }
         }

@@ -30,7 +30,7 @@ pub use combinators::{Either, JoinAll, join, join_all, select};
 pub use engine::{Context, Model, Simulation};
 pub use error::{Elapsed, SimError};
 pub use executor::{JoinHandle, Sim};
-pub use fluid::{Fluid, FluidModel, Transfer};
+pub use fluid::{Fluid, FluidModel, Transfer, Withdrawn};
 pub use queue::{EventId, Fired, Queue};
 pub use resource::{Acquire, Discipline, Guard, Resource, ResourceStats, Served};
 pub use sharing::{EqualShare, ProcessorSharing, ShareReport};

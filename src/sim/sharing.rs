@@ -114,10 +114,11 @@ impl FluidModel for EqualShare {
         key
     }
 
-    fn cancel(&mut self, _now: SimTime, key: u64) {
+    fn cancel(&mut self, _now: SimTime, key: u64) -> Option<Self::Report> {
         if let Some(flow) = self.flows.remove(&key) {
             self.finishes.remove(&(flow.finish.to_bits(), key));
         }
+        None
     }
 
     fn next_event(&self) -> Option<SimTime> {

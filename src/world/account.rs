@@ -13,6 +13,10 @@ pub enum Content {
     ActivationGradients,
     Adapters,
     AnalogUpdate,
+    /// Signs of an update, one analog amplitude each.
+    Votes,
+    /// An update that was quantised or of which only some entries are sent.
+    CompressedUpdate,
     AnalogActivations,
     AnalogGradients,
     Labels,
@@ -28,6 +32,8 @@ impl Content {
             Content::ActivationGradients => "activation_gradients",
             Content::Adapters => "adapters",
             Content::AnalogUpdate => "analog_update",
+            Content::Votes => "votes",
+            Content::CompressedUpdate => "compressed_update",
             Content::AnalogActivations => "analog_activations",
             Content::AnalogGradients => "analog_gradients",
             Content::Labels => "labels",
@@ -54,14 +60,38 @@ impl FlowDirection {
     }
 }
 
-/// One finished transfer, with what made it take as long as it did.
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowOutcome {
+    Delivered,
+    /// The link supported no modulation for so long that the radio gave up.
+    Outage,
+    /// A deadline passed, or the device was lost, while it was on its way.
+    CutOff,
+}
+
+impl FlowOutcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            FlowOutcome::Delivered => "delivered",
+            FlowOutcome::Outage => "outage",
+            FlowOutcome::CutOff => "cut_off",
+        }
+    }
+}
+
+/// One transfer that is over, with what made it take as long as it did.
 #[derive(Clone, Debug)]
 pub struct Flow {
     pub round: usize,
     pub device: DeviceId,
     pub direction: FlowDirection,
     pub content: Content,
+    pub outcome: FlowOutcome,
+    /// What crossed the air.
     pub bytes: u64,
+    /// What of it was in vain, because the transfer did not arrive as a whole.
+    pub lost_bytes: u64,
     pub start: SimTime,
     pub end: SimTime,
     pub radio: SimDuration,
@@ -108,6 +138,8 @@ pub struct DeviceTotals {
     pub waiting: SimDuration,
     pub uplink_bytes: u64,
     pub downlink_bytes: u64,
+    /// Part of the two in vain: of transfers that did not arrive as a whole.
+    pub lost_bytes: u64,
     pub compute_joules: f64,
     pub radio_joules: f64,
     pub peak_memory_bytes: u64,
@@ -124,6 +156,7 @@ impl DeviceTotals {
         self.waiting += round.waiting;
         self.uplink_bytes += round.uplink_bytes;
         self.downlink_bytes += round.downlink_bytes;
+        self.lost_bytes += round.lost_bytes;
         self.compute_joules += round.compute_joules;
         self.radio_joules += round.radio_joules;
         self.peak_memory_bytes = self.peak_memory_bytes.max(round.peak_memory_bytes);
@@ -146,6 +179,7 @@ pub struct RoundTotals {
     pub waiting_s: f64,
     pub uplink_bytes: u64,
     pub downlink_bytes: u64,
+    pub lost_bytes: u64,
     pub device_joules: f64,
     pub edge_joules: f64,
     pub cost_usd: f64,

@@ -1,7 +1,7 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
 use super::overlap::Doing;
-use super::{Demand, Device, DeviceId, EdgeServer, Lost, World};
+use super::{Demand, Device, DeviceId, Lost, World};
 use crate::compute::Work;
 use crate::fomo::BatchShape;
 use crate::sim::{SimDuration, SimTime};
@@ -103,23 +103,38 @@ impl World {
         let precision = self.demand.precision();
         let seconds: f64 = work.iter().map(|w| at.hardware.seconds(w, precision)).sum();
         let service = SimDuration::from_seconds(seconds / speed);
-        let extra_watts = at.hardware.active_w * (speed.powi(3) - 1.0);
-        let served = at.queue.serve(service).await;
-        self.account.borrow_mut().edge_extra_joules += extra_watts * served.service.as_seconds();
-        self.note_edge_service(at, server, devices, served.service);
+        let _accelerator = at.queue.acquire(0).await;
+        let _serving = Serving { world: self, server, devices, speed, start: self.now() };
+        self.sim.sleep(service).await;
     }
+}
 
-    fn note_edge_service(&self, at: &EdgeServer, server: usize, devices: &[DeviceId], service: SimDuration) {
-        let mut account = self.account.borrow_mut();
-        account.edge_busy[server] += service;
-        let start = SimTime::from_nanos(self.now().as_nanos() - service.as_nanos());
-        for d in devices {
-            account.spent(*d, Doing::EdgeCompute, start, self.now());
+/// An accelerator at work for some devices. Dropped when the work ends or is cut off: either way the time was spent.
+struct Serving<'a> {
+    world: &'a World,
+    server: usize,
+    devices: &'a [DeviceId],
+    /// As a share of its profile's; power follows the cube.
+    speed: f64,
+    start: SimTime,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        let world = self.world;
+        let service = world.now() - self.start;
+        let mut account = world.account.borrow_mut();
+        account.edge_busy[self.server] += service;
+        let extra_watts = world.servers[self.server].hardware.active_w * (self.speed.powi(3) - 1.0);
+        account.edge_extra_joules += extra_watts * service.as_seconds();
+        for d in self.devices {
+            account.spent(*d, Doing::EdgeCompute, self.start, world.now());
         }
         drop(account);
-        if self.trace().is_enabled() {
-            let who = devices.first().map_or("", |d| &self.device(*d).name);
-            self.trace().span(&at.name, "train", start, self.now(), &[("device", who.into())]);
+        if world.trace().is_enabled() {
+            let who = self.devices.first().map_or("", |d| &world.device(*d).name);
+            let name = &world.servers[self.server].name;
+            world.trace().span(name, "train", self.start, world.now(), &[("device", who.into())]);
         }
     }
 }

@@ -8,6 +8,7 @@
 mod account;
 mod air;
 mod analog;
+mod analog_link;
 mod auto_cut;
 mod build;
 mod computing;
@@ -17,10 +18,12 @@ mod device;
 mod overlap;
 mod peft_shape;
 mod rounds;
+mod sending;
+mod shared_uplink;
 mod transferring;
 
-pub use account::{Content, DeviceTotals, Flow, FlowDirection, RoundTotals};
-pub use air::Heard;
+pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
+pub use air::{Arrival, Heard, Transmission};
 pub use computing::EdgePasses;
 pub use cut::Lengths;
 pub use demand::Demand;
@@ -141,5 +144,11 @@ impl World {
     /// The receiver noise of this round's superposition: the same in every trial with the same seed and replication.
     pub fn air_noise(&self) -> CounterStream {
         self.streams.counter("air", "receiver noise").child(self.round.get() as u64)
+    }
+
+    /// What decides the draws of a device's compression in this round: the same in every trial with the same seed and
+    /// replication.
+    pub fn compression_noise(&self, id: DeviceId) -> CounterStream {
+        self.streams.counter(&self.device(id).name, "compression").child(self.round.get() as u64)
     }
 }

@@ -70,6 +70,7 @@ impl World {
             waiting_s: mean(&|b| b.waiting),
             uplink_bytes: books.iter().map(|b| b.uplink_bytes).sum(),
             downlink_bytes: books.iter().map(|b| b.downlink_bytes).sum(),
+            lost_bytes: books.iter().map(|b| b.lost_bytes).sum(),
             device_joules: books.iter().map(|b| b.compute_joules + b.radio_joules).sum(),
             edge_joules: self.edge_joules(length, &busy) + extra,
             cost_usd: 0.0,

@@ -115,13 +115,25 @@ pub const CASES: &[Case] = &[
         (5, 10),
         &["search.sampler.trials: this key is missing", "add under `search.sampler`, for example: trials: 50"],
     ),
+    ("search_unknown_axis", (7, 41), &["search.plots[0].y: found \"final_acuracy\"", "did you mean `final_accuracy`?"]),
     (
         "search_unknown_key",
         (7, 5),
         &["search.space.technique.split_points: unknown key `split_points`", "did you mean `split_point`?"],
     ),
+    (
+        "search_variant_fails",
+        (7, 24),
+        &["search.variants[0].set: with these settings technique.split_point fails: found 9, allowed 0..=6"],
+    ),
+    ("search_variants_alike", (8, 14), &["search.variants[1].name: two variants are called \"a\""]),
     ("several_wrong_kinds", (3, 44), &["technique.rounds: found \"lots\", allowed a whole number, 0 or more"]),
     ("share_above_one", (4, 40), &["devices[0].compute_share: found 1.5, allowed more than 0, at most 1"]),
+    (
+        "start_from_no_adapter",
+        (5, 38),
+        &["training.start_from: ", "start_from_no_adapter.yaml", "`deft adapter show FILE`"],
+    ),
     ("split_point_out_of_range", (3, 49), &["technique.split_point: found 9, allowed 0..=6 (minilm-l6 has 6 blocks)"]),
     (
         "tab_indentation",
@@ -210,4 +222,22 @@ pub const CASES: &[Case] = &[
     ("zero_count", (4, 32), &["devices[0].count: found 0, allowed 1..=100000"]),
     ("zero_rounds", (3, 44), &["technique.rounds: found 0, allowed 1..=1000000"]),
     ("zero_speed", (5, 54), &["mobility.min_speed_m_per_s: found 0, allowed more than 0, at most 1000"]),
+    (
+        "antennas_of_an_inversion",
+        (3, 62),
+        &["receive_antennas: `truncated_inversion` has no such key", "its keys: power_control, truncation_threshold"],
+    ),
+    (
+        "fraction_of_a_quantiser",
+        (3, 70),
+        &["compression.fraction: `qsgd` has no such key", "its keys: kind, levels, bucket_entries"],
+    ),
+    ("strongest_of_more_than_all", (3, 100), &["scheduling.devices: found 9, allowed 1..=4 (a round has 4 devices)"]),
+    ("threshold_of_optimal_power", (3, 86), &["truncation_threshold: `optimal` has no such key"]),
+    (
+        "turns_of_a_split",
+        (3, 48),
+        &["access: `split` has no round in which all hand in updates together", "federated, split_federated"],
+    ),
+    ("vote_step_of_a_mean", (3, 62), &["vote_step: `air_comp` has no such key", "its keys: method, power_control"]),
 ];

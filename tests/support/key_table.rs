@@ -2,10 +2,12 @@
 
 use crate::peft_table;
 use crate::support;
+use deft::experiment::{self, Options, WhenToCompute};
+use deft::learning::Store;
 use deft::scenario::{Scenario, ScenarioError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Scenarios that together hold every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +32,25 @@ pub enum Base {
     TrainedMethod(&'static str),
     TrainedBeside(&'static str),
     Searched,
+    /// Emulations with other ways of aggregating, and short trainings with them.
+    Beams,
+    Quantised,
+    Sparse,
+    NoisyAir,
+    Votes,
 }
 
 use Base::{
     Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
     TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
+use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 
 pub fn bases() -> Vec<Base> {
     let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
+    bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases
 }
 
@@ -66,6 +76,18 @@ impl Base {
                 let air = json!({"method": "air_comp", "truncation_threshold": 0.1, "average_power_dbm": 10});
                 ("keys.yaml", vec![("technique.aggregation", air)])
             }
+            Beams => {
+                let scheduling = json!({"kind": "strongest", "devices": 3});
+                let air = json!({"method": "air_comp", "power_control": "uniform_forcing", "scheduling": scheduling});
+                ("keys.yaml", vec![("technique.devices_per_round", json!(3)), ("technique.aggregation", air)])
+            }
+            Quantised => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "qsgd"}}))]),
+            Sparse => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "top_k"}}))]),
+            NoisyAir => {
+                let air = json!({"method": "air_comp", "average_power_dbm": -30});
+                tiny(vec![("technique.aggregation", air)])
+            }
+            Votes => tiny(vec![("technique.aggregation", json!({"method": "one_bit"}))]),
             Training => tiny(vec![("training.partition", json!({"kind": "dirichlet", "alpha": 0.5}))]),
             Vendored => tiny(vec![("training.dataset", json!("tweets"))]),
             Domains => tiny(vec![
@@ -203,6 +225,7 @@ fn learning() -> Vec<Row> {
         row("training.evaluation_samples", Training, json!(20)),
         row("training.final_evaluation_samples", Training, json!("all")),
         row("training.stop_at_accuracy", Training, json!(0.01)),
+        row("training.start_from", Training, json!(trained_adapter())),
     ]
 }
 
@@ -218,6 +241,38 @@ fn technique() -> Vec<Row> {
         together("technique.aggregation.method", Emulated, &[("technique.aggregation", air)]),
         row("technique.aggregation.truncation_threshold", Air, json!(9.5)),
         row("technique.aggregation.average_power_dbm", Air, json!(0)),
+    ]
+    .into_iter()
+    .chain(aggregation())
+    .collect()
+}
+
+fn aggregation() -> Vec<Row> {
+    let optimal = json!({"method": "air_comp", "power_control": "optimal", "average_power_dbm": 10});
+    let compression = json!({"kind": "rand_k"});
+    let scheduling = json!({"kind": "strongest", "devices": 1});
+    vec![
+        row("technique.aggregation.access", Emulated, json!("fdma_optimal")),
+        together(
+            "technique.aggregation.compression.kind",
+            Emulated,
+            &[("technique.aggregation.compression", compression)],
+        ),
+        row("technique.aggregation.compression.levels", Quantised, json!(3)),
+        row("technique.aggregation.compression.bucket_entries", Quantised, json!(16)),
+        row("technique.aggregation.compression.fraction", Sparse, json!(0.5)),
+        row("technique.aggregation.compression.error_feedback", Sparse, json!(true)),
+        together("technique.aggregation.power_control", Air, &[("technique.aggregation", optimal)]),
+        row("technique.aggregation.receive_antennas", Beams, json!(8)),
+        row("technique.aggregation.beamforming", Beams, json!("matched")),
+        row("technique.aggregation.normalisation", NoisyAir, json!("global")),
+        row("technique.aggregation.channel_error", Air, json!(0.3)),
+        row("technique.aggregation.phase_error_rad", Air, json!(0.3)),
+        row("technique.aggregation.timing_error_ns", Air, json!(50)),
+        row("technique.aggregation.error_feedback", Air, json!(true)),
+        together("technique.aggregation.scheduling.kind", Air, &[("technique.aggregation.scheduling", scheduling)]),
+        row("technique.aggregation.scheduling.devices", Beams, json!(1)),
+        row("technique.aggregation.vote_step", Votes, json!(0.01)),
     ]
 }
 
@@ -288,6 +343,8 @@ fn search() -> Vec<Row> {
         together("search.sampler.kind", Searched, &[("search.sampler", json!({"kind": "grid"}))]),
         row("search.sampler.trials", Searched, json!(1)),
         row("search.space", Searched, json!({"technique.split_point": [1, 3, 5]})),
+        row("search.variants", Searched, json!([{"name": "on_device", "set": {"technique.kind": "on_device"}}])),
+        row("search.plots", Searched, json!([{"x": "technique.split_point", "y": "final_accuracy"}])),
         row("search.objective.target_accuracy", Searched, json!(1)),
     ];
     rows.into_iter().map(|row| row.changing(Effect::Found)).collect()
@@ -317,6 +374,20 @@ fn checkpoints() -> &'static [PathBuf; 2] {
 
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().expect("a file lies in a folder").to_owned()
+}
+
+/// What a run of the tiny scenario without a partition of its own ends with.
+fn trained_adapter() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+        let store = Arc::new(Store::open(None).expect("a store in memory"));
+        let trial = experiment::run(&support::scenario::<&str>("tiny.yaml", &[]), &store, &options).expect("a run");
+        let adapters = trial.models.expect("something was trained").adapters().expect("the last state");
+        let path = own_file("adapter", "global.safetensors");
+        std::fs::write(&path, adapters[0].1.to_bytes()).expect("the adapter can be written");
+        path
+    })
 }
 
 /// A folder with an untrained vision transformer for grey images of 8 x 8 pixels.

@@ -87,7 +87,7 @@ impl FlowCell {
     pub fn attach(&mut self, name: &str, ue: UeRadio, trajectory: Trajectory) -> LinkId {
         let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
         let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
-        self.links.push(Link::new(ue, trajectory, fading));
+        self.links.push(Link::new(ue, trajectory, fading, stream));
         LinkId(self.links.len() - 1)
     }
 
@@ -135,6 +135,24 @@ impl FlowCell {
             }
         };
         links.iter().map(&mut state).collect()
+    }
+
+    /// Small-scale gains (real, imaginary) of the uplinks at `now` at each of `antennas` antennas, in the order of
+    /// `links`. The first is the antenna of [`FlowCell::air_state`]; the others fade independently.
+    pub fn antenna_gains(&mut self, links: &[LinkId], now: SimTime, antennas: usize) -> Vec<Vec<(f64, f64)>> {
+        let fading = self.carrier.config().fading;
+        let block = fading.block_at(now);
+        let mut gains = |id: &LinkId| {
+            let link = &mut self.links[id.0];
+            let law = link.channel_in_block(block, &fading, &self.surroundings).law;
+            link.antenna_gains(&fading, block, law, antennas)
+        };
+        links.iter().map(&mut gains).collect()
+    }
+
+    /// Width of a subcarrier.
+    pub fn subcarrier_hz(&self) -> f64 {
+        f64::from(self.carrier.numerology.scs_khz()) * 1e3
     }
 
     /// The uplink's resource grid, as over-the-air aggregation uses it: the whole band.
@@ -264,9 +282,31 @@ impl Flow {
         }
     }
 
+    /// The report of a flow that has ended by itself.
     fn report(self, end: SimTime, time_share: f64) -> TransferReport {
         let failed = self.now.mcs.is_none() && self.remaining_bits > 0.0;
-        let undelivered_bytes = if failed { (self.remaining_bits / 8.0).ceil() as u64 } else { 0 };
+        let undelivered_bytes = self.undelivered_bytes();
+        let outcome = if failed { Outcome::Outage { undelivered_bytes } } else { Outcome::Delivered };
+        self.summed_up(end, time_share, outcome)
+    }
+
+    /// The report of a flow that ends before its time.
+    fn withdraw(self, end: SimTime, time_share: f64) -> TransferReport {
+        let undelivered_bytes = self.undelivered_bytes();
+        self.summed_up(end, time_share, Outcome::Withdrawn { undelivered_bytes })
+    }
+
+    fn undelivered_bytes(&self) -> u64 {
+        ((self.remaining_bits / 8.0).ceil() as u64).min(self.request.bytes)
+    }
+
+    fn summed_up(self, end: SimTime, time_share: f64, outcome: Outcome) -> TransferReport {
+        let delivered = match outcome {
+            Outcome::Delivered => self.request.bytes,
+            Outcome::Outage { undelivered_bytes } | Outcome::Withdrawn { undelivered_bytes } => {
+                self.request.bytes - undelivered_bytes
+            }
+        };
         let seconds = (end - self.start).as_seconds();
         let t = &self.totals;
         let served = t.active_seconds + t.outage_seconds;
@@ -280,8 +320,8 @@ impl Flow {
             bytes: self.request.bytes,
             start: self.start,
             end,
-            outcome: if failed { Outcome::Outage { undelivered_bytes } } else { Outcome::Delivered },
-            mean_rate_bps: (self.request.bytes - undelivered_bytes) as f64 * 8.0 / seconds,
+            outcome,
+            mean_rate_bps: delivered as f64 * 8.0 / seconds,
             mean_share: mean(t.share_seconds, self.now.share),
             mean_snr_db: mean(t.snr_db_seconds, self.now.snr_db),
             mean_mcs,
@@ -306,12 +346,15 @@ impl FluidModel for FlowCell {
         key
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) {
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<TransferReport> {
         self.integrate(now);
-        let arrived = self.flows.remove(&key).is_some();
-        if arrived || self.arriving.remove(&key).is_some() {
+        let flow = self.flows.remove(&key);
+        if flow.is_some() || self.arriving.remove(&key).is_some() {
             self.reallocate_soon();
         }
+        let flow = flow?;
+        let time_share = self.carrier.time_share(flow.request.direction);
+        Some(flow.withdraw(now, time_share))
     }
 
     fn next_event(&self) -> Option<SimTime> {

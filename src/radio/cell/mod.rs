@@ -57,6 +57,22 @@ pub enum Outcome {
     Outage {
         undelivered_bytes: u64,
     },
+    /// Whoever asked for it withdrew it on its way.
+    Withdrawn {
+        undelivered_bytes: u64,
+    },
+}
+
+impl TransferReport {
+    /// Bytes that crossed the air.
+    pub fn sent_bytes(&self) -> u64 {
+        match self.outcome {
+            Outcome::Delivered => self.bytes,
+            Outcome::Outage { undelivered_bytes } | Outcome::Withdrawn { undelivered_bytes } => {
+                self.bytes - undelivered_bytes
+            }
+        }
+    }
 }
 
 /// What a transfer took and why. Means are over the transfer's duration unless said otherwise.

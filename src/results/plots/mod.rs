@@ -11,11 +11,13 @@ mod latency;
 mod pareto;
 mod scale;
 mod totals;
+mod trade_off;
 
 pub use curves::{Curve, accuracy_vs_time};
 pub use pareto::{ParetoOptions, ParetoPoint, pareto, pareto_front};
 pub(super) use scale::{Unit, prefixed_unit, time_unit};
 pub(super) use totals::{Panel, totals};
+pub use trade_off::{Axis, Line, Place, TradeOff, trade_off};
 
 use super::error::ResultsError;
 use crate::experiment::Record;

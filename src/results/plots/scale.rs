@@ -5,6 +5,8 @@
 pub(super) struct Ticks {
     pub values: Vec<f64>,
     decimals: usize,
+    /// Words in place of the numbers; empty for none.
+    names: Vec<String>,
 }
 
 impl Ticks {
@@ -13,7 +15,7 @@ impl Ticks {
         let step = round_step((max - min) / count.max(1) as f64);
         let (first, last) = ((min / step - 1e-9).ceil() as i64, (max / step + 1e-9).floor() as i64);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
-        Self { values: (first..=last).map(|k| k as f64 * step).collect(), decimals }
+        Self { values: (first..=last).map(|k| k as f64 * step).collect(), decimals, names: vec![] }
     }
 
     /// Whole numbers only, for counts such as rounds.
@@ -22,10 +24,32 @@ impl Ticks {
         if fine.decimals == 0 && fine.values.len() > 1 {
             return fine;
         }
-        Self { values: (min.ceil() as i64..=max.floor() as i64).map(|v| v as f64).collect(), decimals: 0 }
+        Self {
+            values: (min.ceil() as i64..=max.floor() as i64).map(|v| v as f64).collect(),
+            decimals: 0,
+            names: vec![],
+        }
+    }
+
+    /// Words at the places 0, 1, ...
+    pub fn named(names: Vec<String>) -> Self {
+        Self { values: (0..names.len()).map(|k| k as f64).collect(), decimals: 0, names }
+    }
+
+    /// Of an axis of decimal logarithms from `min` to `max`: powers of ten, or 1, 2, 5 times them where there are few.
+    pub fn powers(min: f64, max: f64) -> Self {
+        let factors: &[f64] = if max - min > 2.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let (first, last) = (min.floor() as i32, max.ceil() as i32);
+        let all = (first..=last).flat_map(|p| factors.iter().map(move |f| f * 10f64.powi(p)));
+        let inside: Vec<f64> = all.filter(|v| (min..=max).contains(&v.log10())).collect();
+        let names = inside.iter().map(|v| format!("{v}")).collect();
+        Self { values: inside.iter().map(|v| v.log10()).collect(), decimals: 0, names }
     }
 
     pub fn labels(&self) -> Vec<String> {
+        if !self.names.is_empty() {
+            return self.names.clone();
+        }
         self.values.iter().map(|v| format!("{v:.*}", self.decimals).replace("-", "\u{2212}")).collect()
     }
 }

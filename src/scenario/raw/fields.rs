@@ -1,8 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective,
-    Optimizer, Peft, Placement, Prices, Radio, Scenario, Search, SplitObjective, Technique, Training, Workload,
+    Aggregation, AirScheduling, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model,
+    Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search, SplitObjective, Technique,
+    Training, UpdateCompression, Variant, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -19,6 +20,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
+        ("`technique.aggregation.compression`", fields::<UpdateCompression>()),
+        ("`technique.aggregation.scheduling`", fields::<AirScheduling>()),
         ("`technique.cut`", fields::<Cut>()),
         ("`technique.cut.compression`", fields::<CutCompression>()),
         ("`technique.split_objective`", fields::<SplitObjective>()),
@@ -34,6 +37,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`prices`", fields::<Prices>()),
         ("`search`", fields::<Search>()),
         ("`search.objective`", fields::<Objective>()),
+        ("an entry of `search.variants`", fields::<Variant>()),
+        ("an entry of `search.plots`", fields::<Plot>()),
     ];
     let mut homes = sections.iter().filter(|(_, keys)| keys.contains(&name));
     homes.next().filter(|_| homes.next().is_none()).map(|(section, _)| *section)

@@ -57,6 +57,7 @@ pub(crate) struct Training {
     pub evaluation_samples: Option<CountOrAll>,
     pub final_evaluation_samples: Option<CountOrAll>,
     pub stop_at_accuracy: Option<f64>,
+    pub start_from: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -19,10 +19,12 @@ pub(crate) use learning::{
 pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Prices, Radio};
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
-pub(crate) use search::{Objective, Sampler, SamplerKind, Search};
+pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};
+pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
 pub(crate) use technique::{
-    Aggregation, AggregationMethod, CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective, Technique,
+    AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression, UpdateCompressionKind,
 };
+pub(crate) use technique::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 
 use serde::Deserialize;
 

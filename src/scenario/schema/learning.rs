@@ -82,6 +82,9 @@ pub struct TrainingSpec {
     pub final_evaluation_samples: usize,
     /// End the run at the first evaluation that reaches this accuracy.
     pub stop_at_accuracy: Option<f64>,
+    /// An adapter of deft's own format whose parameters the run starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_from: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -20,10 +20,15 @@ pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
-pub use search::{Objective, Sampler, SearchSpec};
+pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
+pub use technique::{AggregationSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
 pub use technique::{
-    AggregationSpec, CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, Listed, MinimisedBy, QuantiserScale,
-    ServerSide, SplitObjective, SplitPoint, TECHNIQUES, TechniqueKind, TechniqueSpec,
+    AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
+    UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
+pub use technique::{
+    CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy, QuantiserScale, ServerSide,
+    SplitObjective, SplitPoint,
 };
 
 use serde::Serialize;

@@ -3,6 +3,7 @@
 use super::Surroundings;
 use super::check::{Check, above_to, from_to};
 use super::model::existing_file;
+use crate::adapter::AdapterFile;
 use crate::fomo::Architecture;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
@@ -10,8 +11,9 @@ use crate::scenario::names::{self, DatasetFacts};
 use crate::scenario::raw::{self, CountOrAll, OptimizerKind, PartitionKind, PlainOrMap};
 use crate::scenario::schema::{
     AggregationSpec, DatasetChoice, ImageSize, LearningTask, Optimizer, Partition, TechniqueKind, TechniqueSpec,
-    TrainingSpec,
+    TrainingSpec, UpdateCompression,
 };
+use std::path::PathBuf;
 
 const DATASET_EXAMPLE: &str = "dataset: movie";
 const DATASET_LIST: &str = "`deft list datasets` shows them";
@@ -58,8 +60,32 @@ pub(super) fn training(
         stop_at_accuracy: raw
             .stop_at_accuracy
             .map(|written| c.number(&at, "stop_at_accuracy", Some(written), 1.0, above_to(0.0, 1.0))),
+        start_from: raw.start_from.map(|file| adapter(c, at.key("start_from"), &file, architecture, around)),
     };
     (Some(training), facts)
+}
+
+/// The adapter file to start from. Whether the scenario's methods are those of the adapter shows when the run begins.
+fn adapter(
+    c: &mut Check,
+    at: KeyPath,
+    file: &str,
+    architecture: Option<&Architecture>,
+    around: &Surroundings,
+) -> PathBuf {
+    let problems = c.issues.len();
+    let path = existing_file(c, at.clone(), file, around.folder);
+    if c.issues.len() == problems {
+        let read = AdapterFile::read(&path);
+        let fits = read.and_then(|adapter| match architecture {
+            Some(architecture) => adapter.layout_for(&path.display().to_string(), architecture).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = fits {
+            c.conflict(at, error.to_string(), "`deft adapter show FILE` tells what an adapter was made for");
+        }
+    }
+    path
 }
 
 /// How a data set is going to be read.
@@ -224,9 +250,15 @@ pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: 
             technique.kind.name()
         );
         c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device and federated");
-    } else if matches!(technique.aggregation, AggregationSpec::AirComp { .. }) {
-        let message = "under `zeroth_order` devices send a few scalars, and `air_comp` adds up whole updates";
+    } else if technique.aggregation.is_over_the_air() {
+        let method = technique.aggregation.name();
+        let message = format!("under `zeroth_order` devices send a few scalars, and `{method}` adds up whole updates");
         c.conflict(at, message, "use `aggregation: {method: digital}`, or `kind: adamw`");
+    } else if let AggregationSpec::Digital(digital) = &technique.aggregation
+        && digital.compression != UpdateCompression::None
+    {
+        let message = "under `zeroth_order` devices send a few scalars: there is no update to compress";
+        c.conflict(at, message, "use `compression: {kind: none}`, or `kind: adamw`");
     }
 }
 

@@ -3,7 +3,10 @@
 mod aggregation;
 mod cut;
 
-pub(crate) use aggregation::{Aggregation, AggregationMethod};
+pub(crate) use aggregation::{
+    Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
+    UpdateCompressionKind,
+};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 
 use super::CountOrAll;

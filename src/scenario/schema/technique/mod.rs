@@ -4,12 +4,17 @@ mod aggregation;
 mod catalogue;
 mod cut;
 mod kind;
+mod measures;
 mod split_point;
 
-pub use aggregation::AggregationSpec;
+pub use aggregation::{
+    AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
+    OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
 pub use kind::TechniqueKind;
+pub use measures::MEASURES;
 pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 
 use serde::Serialize;
@@ -33,4 +38,11 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+}
+
+impl TechniqueSpec {
+    /// Below which block parameters are the devices' to hand in; `None` where all are, or where cuts differ by device.
+    pub fn device_side_split(&self) -> Option<usize> {
+        self.split_point.fixed().filter(|_| self.kind.is_split())
+    }
 }

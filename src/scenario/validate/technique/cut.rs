@@ -4,8 +4,8 @@ use crate::fomo::{Architecture, Family};
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAuto, CutCompressionMethod};
 use crate::scenario::schema::{
-    AggregationSpec, CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy, PeftSpec,
-    QuantiserScale, ServerSide, SplitObjective, SplitPoint, TechniqueKind, TechniqueSpec,
+    CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy, PeftSpec, QuantiserScale, ServerSide,
+    SplitObjective, SplitPoint, TechniqueKind, TechniqueSpec,
 };
 use crate::scenario::validate::check::{Check, above_to, from_to};
 
@@ -141,8 +141,9 @@ pub(in super::super) fn cut_fits(c: &mut Check, technique: &TechniqueSpec, besid
             let message = format!("labels on the device make a second cut before the head, which `{other}` leaves out");
             c.conflict(at.key("labels"), message, "use `labels: edge`, or leave the rest of the section as it is");
         }
-        if technique.aggregation != AggregationSpec::Digital {
-            let message = "the head is on the device with the labels, and only digital aggregation counts it there";
+        if !technique.aggregation.is_plain() {
+            let message =
+                "the head is on the device with the labels, and only plain digital aggregation counts it there";
             c.conflict(at.key("labels"), message, "use `aggregation: {method: digital}`, or `labels: edge`");
         }
     }
@@ -172,14 +173,14 @@ pub(in super::super) fn cut_fits(c: &mut Check, technique: &TechniqueSpec, besid
         let message = "batches that come with noise of their own have no place in one shared server side here";
         c.conflict(at.key("server_side"), message, "use `channel: digital`, or `server_side: per_device`");
     }
-    if (shared || frozen) && technique.aggregation != AggregationSpec::Digital {
+    if (shared || frozen) && !technique.aggregation.is_plain() {
         let key = if shared { "server_side" } else { "device_side" };
-        let message = "only digital aggregation keeps the two sides apart in this way";
+        let message = "only plain digital aggregation keeps the two sides apart in this way";
         c.conflict(at.key(key), message, "use `aggregation: {method: digital}`");
     }
     if technique.split_point == SplitPoint::Auto {
         let rivals = [
-            (technique.aggregation != AggregationSpec::Digital, "aggregation over the air"),
+            (!technique.aggregation.is_plain(), "any aggregation but the plain digital one"),
             (shared, "a shared server side"),
             (frozen, "a frozen device side"),
             (pieces, "micro-batches"),

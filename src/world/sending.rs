@@ -1,0 +1,120 @@
+//! One transfer from its first byte to its last, or to wherever it was cut off.
+
+use super::account::{Content, Flow, FlowDirection, FlowOutcome};
+use super::overlap::Doing;
+use super::{Device, Lost, World};
+use crate::radio::{Direction, Outcome, TransferReport, TransferRequest};
+use crate::sim::{SimDuration, SimTime, Withdrawn};
+
+/// A transfer under way. Dropped when it ends or is cut off: either way time, energy and bytes were spent, and the books
+/// say so then.
+pub(super) struct Sending<'a> {
+    world: &'a World,
+    device: &'a Device,
+    direction: FlowDirection,
+    content: Content,
+    cell: usize,
+    start: SimTime,
+    outcome: FlowOutcome,
+    /// The radio part, once it is over.
+    radio: Option<TransferReport>,
+    /// The radio part, if it is cut off.
+    withdrawn: Withdrawn<TransferReport>,
+}
+
+impl<'a> Sending<'a> {
+    pub fn begin(
+        world: &'a World,
+        device: &'a Device,
+        direction: FlowDirection,
+        content: Content,
+        cell: usize,
+    ) -> Self {
+        let (start, outcome) = (world.now(), FlowOutcome::CutOff);
+        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: Withdrawn::default() }
+    }
+
+    /// Moves `bytes` between device and cell.
+    pub async fn over_the_radio(&mut self, direction: Direction, bytes: u64) -> Result<(), Lost> {
+        let link = self.world.link(self.device, self.cell);
+        let air = &self.world.cells[self.cell].air;
+        let report = air.transfer(TransferRequest { link, direction, bytes }).leaving(&self.withdrawn).await;
+        let outage = matches!(report.outcome, Outcome::Outage { .. });
+        self.crossed(report);
+        if outage {
+            self.outcome = FlowOutcome::Outage;
+            return Err(Lost::LinkOutage);
+        }
+        Ok(())
+    }
+
+    /// The radio part is over, by whatever way the bytes took.
+    pub fn crossed(&mut self, report: TransferReport) {
+        self.radio = Some(report);
+    }
+
+    /// The last byte is where it should be.
+    pub fn arrive(mut self) {
+        self.outcome = FlowOutcome::Delivered;
+    }
+
+    fn book(&self, radio: &TransferReport) {
+        let (world, device) = (self.world, self.device);
+        let joules = world.radio_joules(radio.tx_energy_joules, radio.on_air_seconds);
+        device.drain(joules);
+        let bytes = radio.sent_bytes();
+        let lost_bytes = if self.outcome == FlowOutcome::Delivered { 0 } else { bytes };
+        let radio_time = radio.end - radio.start;
+        let mut account = world.account.borrow_mut();
+        let books = account.device(device.id);
+        books.radio_joules += joules;
+        books.lost_bytes += lost_bytes;
+        if self.direction == FlowDirection::Uplink {
+            books.uplink_bytes += bytes;
+            books.uplink_snr_db_sum += radio.mean_snr_db;
+            books.uplinks += 1;
+        } else {
+            books.downlink_bytes += bytes;
+        }
+        account.flows.push(Flow {
+            round: world.round.get(),
+            device: device.id,
+            direction: self.direction,
+            content: self.content,
+            outcome: self.outcome,
+            bytes,
+            lost_bytes,
+            start: self.start,
+            end: world.now(),
+            radio: radio_time,
+            wired: SimDuration::from_nanos((world.now() - self.start).as_nanos() - radio_time.as_nanos()),
+            cell: self.cell,
+            server: device.server,
+            budget: radio.budget,
+            mean_snr_db: radio.mean_snr_db,
+            mean_mcs: radio.mean_mcs,
+            mean_share: radio.mean_share,
+            mean_rate_bit_per_s: radio.mean_rate_bps,
+            tx_joules: radio.tx_energy_joules,
+        });
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let world = self.world;
+        let doing = match self.direction {
+            FlowDirection::Downlink => Doing::Downlink,
+            FlowDirection::Uplink | FlowDirection::OverTheAir => Doing::Uplink,
+        };
+        world.account.borrow_mut().spent(self.device.id, doing, self.start, world.now());
+        // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
+        if let Some(radio) = self.radio.take().or_else(|| self.withdrawn.borrow_mut().take()) {
+            self.book(&radio);
+        }
+        if world.trace().is_enabled() {
+            let name = format!("{} {}", self.direction.name(), self.content.name());
+            world.trace().span(&self.device.name, &name, self.start, world.now(), &[]);
+        }
+    }
+}
