@@ -93,7 +93,7 @@ fn quickstart() -> ScenarioSource {
 #[test]
 fn overrides_reach_every_depth_and_make_missing_sections() {
     let set = |key: &str, value: serde_json::Value| quickstart().resolve_with(&[(key.to_owned(), value)]);
-    assert_eq!(set("technique.split_point", json!(3)).expect("valid").technique.split_point, 3);
+    assert_eq!(set("technique.split_point", json!(3)).expect("valid").technique.split_point.fixed(), Some(3));
     assert_eq!(set("devices[0].count", json!(5)).expect("valid").device_count(), 10);
     assert_eq!(set("devices.0.count", json!(5)).expect("valid").device_count(), 10);
     assert_eq!(set("prices.radio_usd_per_gb", json!(2)).expect("valid").prices.radio_usd_per_gb, 2.0);

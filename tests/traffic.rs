@@ -122,6 +122,66 @@ fn each_technique_sends_what_it_may_and_nothing_else() {
     }
 }
 
+const ACTIVATIONS: Crossing = ("uplink", "activations");
+const GRADIENTS: Crossing = ("downlink", "activation_gradients");
+const ADAPTERS: [Crossing; 2] = [("downlink", "adapters"), ("uplink", "adapters")];
+
+/// Settings of `technique.cut`, and all that crosses under each beside adapters; whether these cross.
+fn cuts() -> Vec<(Value, Vec<Crossing>, bool)> {
+    let quantised = json!({"compression": {"method": "quantise", "bits": 4}});
+    vec![
+        (quantised, vec![ACTIVATIONS, GRADIENTS], true),
+        (json!({"compression": {"method": "top_k"}}), vec![ACTIVATIONS, GRADIENTS], true),
+        (json!({"compression": {"method": "merge_tokens"}}), vec![ACTIVATIONS, GRADIENTS], true),
+        (json!({"micro_batches": 3}), vec![ACTIVATIONS, GRADIENTS], true),
+        (json!({"device_side": "frozen"}), vec![ACTIVATIONS], false),
+        (json!({"device_side": "frozen", "cache_activations": true}), vec![ACTIVATIONS], false),
+        (json!({"device_side": "frozen", "micro_batches": 2}), vec![ACTIVATIONS], false),
+        (
+            json!({"labels": "device"}),
+            vec![ACTIVATIONS, GRADIENTS, ("downlink", "last_hidden"), ("uplink", "last_hidden_gradients")],
+            true,
+        ),
+        (
+            json!({"channel": "analog"}),
+            vec![("uplink", "labels"), ("uplink", "analog_activations"), ("downlink", "analog_gradients"), GRADIENTS],
+            true,
+        ),
+    ]
+}
+
+#[test]
+fn each_shape_of_a_cut_sends_what_it_may_and_its_books_balance() {
+    let shared = json!({"server_side": "shared"});
+    for kind in ["split", "split_federated"] {
+        let mut all = cuts();
+        if kind == "split_federated" {
+            all.push((shared.clone(), vec![ACTIVATIONS, GRADIENTS], true));
+        }
+        for (cut, mut allowed, adapters) in all {
+            let what = format!("{kind}, {cut}");
+            let set = [technique(kind, "digital"), vec![("technique.cut", cut)]].concat();
+            if adapters {
+                allowed.extend(ADAPTERS);
+            }
+            let allowed: BTreeSet<Crossing> = allowed.into_iter().collect();
+            for scenario in [emulated(set.clone()), support::scenario("tiny.yaml", &set)] {
+                let record = play(&scenario);
+                assert_eq!(record.outcome, Outcome::Completed, "{what}");
+                assert_eq!(crossings(&record), allowed, "{what}");
+                balanced(&record, &what);
+            }
+            for seconds in [Value::Null, json!(0.3), json!(2.0)] {
+                if kind == "split_federated" {
+                    let mut set = set.clone();
+                    set.push(("technique.round_deadline_s", seconds));
+                    balanced(&play(&support::scenario("keys.yaml", &set)), &what);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_follow_the_shapes() {
     for (precision, width) in [("fp32", 4), ("fp16", 2), ("int8", 1)] {

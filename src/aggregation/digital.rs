@@ -61,7 +61,7 @@ pub(super) fn arrived(
     reference: StateHandle,
     updates: &[Delivery],
 ) -> Vec<StateHandle> {
-    let split_point = plan.kind.is_split().then_some(plan.split_point);
+    let split_point = plan.device_side_split();
     let entries = world.demand().device_side_parameters() as usize;
     let Some(compression) = compression(&spec.compression, entries).filter(|_| entries > 0) else {
         return updates.iter().map(|u| u.state).collect();

@@ -6,14 +6,17 @@
 mod digital;
 mod one_bit;
 mod over_the_air;
+mod sides;
 
-use crate::learning::{Client, Learning, StateHandle};
+use crate::learning::{Client, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
 use crate::world::{Content, Demand, DeviceId, Lost, World};
 use over_the_air::Outcome;
 
 /// A number that tells how well an aggregation went; docs/metrics.md defines each name.
 pub type Measure = (&'static str, f64);
+
+pub use sides::combine_beside_shared_server;
 
 /// What a device hands in at the end of its round.
 #[derive(Clone, Debug)]
@@ -33,6 +36,14 @@ impl Delivery {
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
         self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
+        self.steps.push(self.state);
+    }
+}
+
+impl Delivery {
+    /// [`Delivery::step`] with `options`.
+    pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
         self.steps.push(self.state);
     }
 }
@@ -92,6 +103,10 @@ pub async fn combine(
         return Combined { global: reference, delivered: updates, measures: vec![] };
     }
     let everyone = digital::weighted_mean(learn, &updates);
+    if let Some(split_point) = sides::frozen_below(plan) {
+        let global = sides::edge_side_alone(learn, reference, &updates, split_point, everyone);
+        return Combined { global, delivered: updates, measures: vec![] };
+    }
     let digitally =
         |states| Outcome { combination: everyone.clone(), states, delivered: updates.clone(), measures: vec![] };
     let device_side = match &plan.aggregation {
@@ -100,8 +115,7 @@ pub async fn combine(
         AggregationSpec::AirComp(spec) => over_the_air::superpose(world, learn, plan, spec, reference, &updates).await,
         AggregationSpec::OneBit(spec) => one_bit::vote(world, spec, &updates).await,
     };
-    let split_point = plan.kind.is_split().then_some(plan.split_point);
     let Outcome { combination, states, delivered, measures } = device_side;
-    let global = learn.combine(reference, &states, split_point, combination, everyone);
+    let global = learn.combine(reference, &states, plan.device_side_split(), combination, everyone);
     Combined { global, delivered, measures }
 }

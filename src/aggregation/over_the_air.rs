@@ -45,7 +45,7 @@ pub(super) async fn superpose(
         bytes: world.demand().device_side_bytes(),
     };
     let heard = world.superpose(&devices, &transmission).await;
-    let split_point = plan.kind.is_split().then_some(plan.split_point);
+    let split_point = plan.device_side_split();
     let states = if spec.error_feedback {
         let kept = updates.iter().zip(&heard.arrivals);
         kept.map(|(update, arrival)| feed_back(learn, split_point, reference, update, arrival)).collect()

@@ -9,11 +9,13 @@ mod hardware;
 mod memory;
 mod precision;
 mod roofline;
+mod split_choice;
 
 pub use battery::Battery;
 pub use hardware::{HardwareClass, HardwareProfile, names, profile};
 pub use precision::Precision;
 pub use roofline::Work;
+pub use split_choice::{CutChoice, CutCost, CutObjective, best_cut};
 
 /// What can be wrong with a demand on hardware.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

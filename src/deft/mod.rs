@@ -5,9 +5,11 @@
 //! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
 
 mod centralized;
+mod cut;
 mod federated;
 mod on_device;
 mod run;
+mod shared_server;
 mod split;
 mod split_federated;
 

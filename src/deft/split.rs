@@ -5,18 +5,20 @@
 //! its device-side parameters go to the edge and on to the next device; the optimiser restarts with each turn.
 
 use super::Run;
+use super::cut::CutLayer;
 use crate::aggregation::{Delivery, client_of};
 use crate::learning::{LearningError, StateHandle};
 use crate::world::{Content, DeviceId, Lost};
 
 pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     let mut model = run.learn.initial();
+    let layer = CutLayer::new(run);
     for round in 0..run.plan.rounds {
         let Some(devices) = run.begin_round(round) else { break };
         let mut delivered = vec![];
         for device in devices {
             // A turn that is cut short leaves no trace in the model: half of it may be lost with the device.
-            if let Ok(turn) = turn(run, round, device, model).await {
+            if let Ok(turn) = turn(run, &layer, round, device, model).await {
                 model = turn.state;
                 delivered.push(turn);
             }
@@ -28,28 +30,20 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     Ok(())
 }
 
-async fn turn(run: &Run<'_>, round: usize, device: DeviceId, model: StateHandle) -> Result<Delivery, Lost> {
-    let device_side = run.world.demand().device_side_bytes();
+async fn turn(
+    run: &Run<'_>,
+    layer: &CutLayer,
+    round: usize,
+    device: DeviceId,
+    model: StateHandle,
+) -> Result<Delivery, Lost> {
+    let device_side = run.world.demand_of(device).device_side_bytes();
     run.world.download(device, device_side, Content::Adapters).await?;
     let mut update = Delivery::starting_from(device, model);
     for step in run.steps_of(round) {
-        step_through_the_cut(run, device, step).await?;
-        update.step(run.learn, client_of(device), step);
+        let options = layer.step(run, device, step).await?;
+        update.step_with(run.learn, client_of(device), step, options);
     }
     run.world.upload(device, device_side, Content::Adapters).await?;
     Ok(update)
-}
-
-/// Time and traffic of one training step of `device` with the edge.
-pub(super) async fn step_through_the_cut(run: &Run<'_>, device: DeviceId, step: u64) -> Result<(), Lost> {
-    let (world, demand) = (run.world, run.world.demand());
-    let batch = run.learn.batch_shape(client_of(device), step);
-    world.forward_on_device(device, &batch).await?;
-    world.upload(device, demand.smashed_bytes(&batch), Content::Activations).await?;
-    world.train_edge_side(device, &batch).await;
-    if demand.gradient_bytes(&batch) > 0 {
-        world.download(device, demand.gradient_bytes(&batch), Content::ActivationGradients).await?;
-        world.backward_on_device(device, &batch).await?;
-    }
-    Ok(())
 }

@@ -64,7 +64,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         TechniqueKind::Centralized => (None, 0, steps),
         TechniqueKind::Federated => (Some(adapters_down + adapters_up), 2, steps),
         TechniqueKind::Split | TechniqueKind::SplitFederated => {
-            let crossing = demand.smashed_bytes(batch) + demand.gradient_bytes(batch);
+            let crossing = demand.step_bytes(&demand.nominal_samples());
             (Some(adapters_down + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)
         }
     };

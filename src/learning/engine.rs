@@ -10,7 +10,7 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
-use crate::nn::{Cached, Moments, Optimizer, ParameterLayout, StackItem, TensorSpec, ZerothOrder};
+use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, TensorSpec, ZerothOrder};
 use crate::random::Streams;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -124,6 +124,10 @@ impl Engine {
                 dropout: Some(self.streams.counter(&s.client.name(), "dropout").child(s.step)),
                 loss_scale: if backbone.is_half() { moments.loss_scale.scale } else { 1.0 },
                 prefix: prefixes.map(|p| Cached { cache: &p.train, samples: &batch.samples }),
+                cut: s.options.cut.as_ref().map(|cut| {
+                    let stream = self.streams.counter(&s.client.name(), "cut").child(s.step);
+                    AtCut { cut, stream }
+                }),
             })
             .collect();
         let outcomes = backbone.loss_and_gradients(layout, &stack);
@@ -252,4 +256,20 @@ pub(super) fn combine(
         }
     }
     State { parameters, moments: None, loss: None }
+}
+
+/// `state` with the entries in `ranges`, and the optimiser's memory of them, from `other`.
+pub(super) fn splice(state: &State, other: &State, ranges: &[Range<usize>]) -> State {
+    let mut parameters = state.parameters.clone();
+    for range in ranges {
+        parameters[range.clone()].copy_from_slice(&other.parameters[range.clone()]);
+    }
+    let moments = match (&state.moments, &other.moments) {
+        (None, None) => None,
+        (own, others) => {
+            let (own, others) = (own.clone().unwrap_or_default(), others.clone().unwrap_or_default());
+            Some(own.with_ranges_of(&others, ranges, parameters.len()))
+        }
+    };
+    State { parameters, moments, loss: state.loss }
 }

@@ -134,6 +134,21 @@ impl Learning {
         self.task.batch_shape(client, step)
     }
 
+    /// Lengths (encoder or only stack, decoder) of the sequences of that step, in order.
+    pub fn batch_lengths(&self, client: Client, step: u64) -> Vec<(usize, usize)> {
+        self.task.batch_lengths(client, step)
+    }
+
+    /// Names of the samples of that step, in order: equal ones are one sample.
+    pub fn sample_names(&self, client: Client, step: u64) -> Vec<usize> {
+        self.task.sample_names(client, step)
+    }
+
+    /// Entries of the parameters that belong to the edge's side of a cut; `None` without training.
+    pub fn edge_side(&self, split_point: usize) -> Option<Vec<Range<usize>>> {
+        self.trains().then(|| self.task.sides(split_point).1)
+    }
+
     /// Training samples of a client: its weight in averages.
     pub fn samples(&self, client: Client) -> f64 {
         self.task.samples(client)
@@ -197,6 +212,35 @@ impl Learning {
         };
         let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
         StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// As [`Learning::combine`] with one rule for each side of the cut, even where the two are alike; a side whose rule is
+    /// `None` stays as in `reference`.
+    pub fn combine_sides(
+        &self,
+        reference: StateHandle,
+        updates: &[StateHandle],
+        split_point: usize,
+        [device_side, edge_side]: [Option<Combination>; 2],
+    ) -> StateHandle {
+        if !self.trains() {
+            return reference;
+        }
+        let (device, edge) = self.task.sides(split_point);
+        let sides = [(device, device_side), (edge, edge_side)];
+        let parts = sides.into_iter().filter(|(ranges, _)| !ranges.is_empty());
+        let parts = parts.filter_map(|(ranges, rule)| rule.map(|rule| (ranges, rule))).collect();
+        let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
+        StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// `state` with the edge's side of the cut, its optimiser's memory included, taken from `other`.
+    pub fn with_edge_side_of(&self, state: StateHandle, other: StateHandle, split_point: usize) -> StateHandle {
+        if !self.trains() || state == other {
+            return state;
+        }
+        let ranges = self.task.sides(split_point).1;
+        StateHandle(self.add(Operation::Splice { ranges }, vec![state.0, other.0]))
     }
 
     /// What a device makes of `inputs`, the two states that `shaping` speaks of: of what belongs to blocks below

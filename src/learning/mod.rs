@@ -25,6 +25,7 @@ mod superposition;
 mod task;
 mod value;
 
+pub use crate::nn::{Cut, Distortion};
 pub use compression::Compression;
 pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};

@@ -69,6 +69,8 @@ pub enum Operation {
     LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
+    /// One state with some entries, and what the optimiser remembers of them, from another. Inputs: the one, the other.
+    Splice { ranges: Vec<Range<usize>> },
     /// What one device makes of its state, on the entries in `ranges`. Inputs: as the shaping says.
     Shape { ranges: Vec<Range<usize>>, shaping: Shaping },
     /// Loss and accuracy on `samples` test samples, evenly spread. Inputs: the state, then those that the options ask for.
@@ -101,6 +103,10 @@ impl Operation {
                     let b = ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
                     combination.identify(b)
                 })
+            }
+            Operation::Splice { ranges } => {
+                let b = IdentityBuilder::new("splice").word(ranges.len() as u64);
+                ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64))
             }
             Operation::Shape { ranges, shaping } => {
                 let b = IdentityBuilder::new("shape").word(ranges.len() as u64);

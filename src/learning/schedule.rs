@@ -154,6 +154,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Combine { parts } => {
                 Value::State(Arc::new(super::engine::combine(task.layout(), &inputs[0], &inputs[1..], parts)))
             }
+            Operation::Splice { ranges } => {
+                Value::State(Arc::new(super::engine::splice(&inputs[0], &inputs[1], ranges)))
+            }
             Operation::Shape { ranges, shaping } => {
                 Value::State(Arc::new(shaping.apply(ranges, [&inputs[0], &inputs[1]])))
             }

@@ -5,6 +5,7 @@
 //! identity, so techniques share the numbers of the steps that they have in common.
 
 use super::identity::IdentityBuilder;
+use crate::nn::{Cut, Distortion};
 use std::ops::Range;
 
 /// How a local step differs from a plain one.
@@ -12,6 +13,8 @@ use std::ops::Range;
 pub struct StepOptions {
     /// Entries of the flat parameters that the step may change, ascending and disjoint; `None` for all.
     pub trained: Option<Vec<Range<usize>>>,
+    /// A cut at which something happens to activations and gradients; `None` where they cross as they are.
+    pub cut: Option<Cut>,
 }
 
 impl StepOptions {
@@ -20,6 +23,10 @@ impl StepOptions {
         if let Some(trained) = &self.trained {
             b = b.text("trained").word(trained.len() as u64);
             b = trained.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
+        }
+        if let Some(Cut { block, up, down }) = &self.cut {
+            b = b.text("cut").word(*block as u64);
+            b = [up, down].into_iter().fold(b, |b, distortion| identify_distortion(distortion, b));
         }
         b
     }
@@ -35,13 +42,24 @@ impl StepOptions {
     }
 }
 
+fn identify_distortion(distortion: &Distortion, b: IdentityBuilder) -> IdentityBuilder {
+    match *distortion {
+        Distortion::None => b.text("none"),
+        Distortion::Half => b.text("half"),
+        Distortion::Quantise { bits, per_token } => b.text("quantise").word(u64::from(bits)).word(u64::from(per_token)),
+        Distortion::TopK { kept_fraction } => b.text("top_k").real(kept_fraction),
+        Distortion::MergeTokens { kept_fraction } => b.text("merge_tokens").real(kept_fraction),
+        Distortion::Noise { snr } => b.text("noise").real(snr),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_the_trained_entries_keep_their_new_values() {
-        let options = StepOptions { trained: Some(vec![1..2, 3..5]) };
+        let options = StepOptions { trained: Some(vec![1..2, 3..5]), ..StepOptions::default() };
         let mut after = [9.0; 6];
         options.restore_untrained(&[0.0; 6], &mut after);
         assert_eq!(after, [0.0, 9.0, 0.0, 9.0, 9.0, 0.0]);

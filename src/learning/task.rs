@@ -138,9 +138,17 @@ impl Task {
 
     /// Shape of mini-batch `step` of a client.
     pub fn batch_shape(&self, client: Client, step: u64) -> BatchShape {
+        BatchShape::from_length_pairs(self.batch_lengths(client, step))
+    }
+
+    /// Lengths (encoder or only stack, decoder) of the sequences of mini-batch `step` of a client.
+    pub fn batch_lengths(&self, client: Client, step: u64) -> Vec<(usize, usize)> {
         match &self.training {
-            None if client == Client::Pool => self.nominal_pool,
-            None => self.nominal,
+            None => {
+                let nominal = if client == Client::Pool { &self.nominal_pool } else { &self.nominal };
+                let length = (nominal.tokens / nominal.sequences.max(1)) as usize;
+                vec![(length, 0); nominal.sequences as usize]
+            }
             Some(t) => {
                 let train = &t.dataset.tokens.train;
                 let length = |i: usize| {
@@ -148,9 +156,20 @@ impl Task {
                     let target = train.decoder.as_ref().map_or(0, |d| d.offsets[i + 1] - d.offsets[i]);
                     (rows + t.class_tokens, target)
                 };
-                BatchShape::from_length_pairs(t.batches(client).batch_indices(step).into_iter().map(length))
+                t.batches(client).batch_indices(step).into_iter().map(length).collect()
             }
         }
+    }
+
+    /// Names of the samples of mini-batch `step` of a client: equal ones are one sample. Without training a client holds
+    /// one nominal batch a unit of data weight and goes through it in order.
+    pub fn sample_names(&self, client: Client, step: u64) -> Vec<usize> {
+        if let Some(t) = &self.training {
+            return t.batches(client).batch_indices(step);
+        }
+        let size = self.nominal.sequences as usize;
+        let held = ((self.samples(client) * size as f64).round() as usize).max(size);
+        (0..size).map(|i| (step as usize).wrapping_mul(size).wrapping_add(i) % held).collect()
     }
 
     /// Training samples a client holds; without training its relative amount of data.

@@ -77,6 +77,16 @@ impl WiredNetwork {
         found.ok_or_else(|| NetworkError::NoRoute { from: name(from), to: name(to) })
     }
 
+    /// Seconds that `bytes` take from `from` to `to` where nobody else transmits.
+    ///
+    /// # Errors
+    /// As [`WiredNetwork::route`].
+    pub fn idle_seconds(&self, from: NodeId, to: NodeId, bytes: u64) -> Result<f64, NetworkError> {
+        let route = self.route(from, to)?;
+        let slowest = route.channels.iter().map(|&c| self.topology.channels[c].rate_bits_per_second);
+        Ok(route.latency.as_seconds() + bytes as f64 * 8.0 / slowest.fold(f64::INFINITY, f64::min))
+    }
+
     /// Number of flows that are being transmitted.
     pub fn live_flows(&self) -> usize {
         self.live.borrow().len()

@@ -80,6 +80,11 @@ impl FrozenPrefix {
 }
 
 impl Cached<'_> {
+    /// Blocks below what is kept.
+    pub(super) fn blocks(&self) -> usize {
+        self.cache.blocks
+    }
+
     /// Brings `pass`, over one share of the batch, to the end of the kept blocks; returns how many these are.
     pub(super) fn bring<B: Backend>(self, pass: &mut Pass<'_, B>, share: &Share<'_>) -> usize {
         let FrozenPrefix { blocks, samples, memory } = self.cache;

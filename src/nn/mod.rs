@@ -11,6 +11,7 @@
 
 mod adaptive_rank;
 mod block;
+mod cut;
 mod error;
 mod frozen_prefix;
 mod layout;
@@ -26,6 +27,7 @@ mod stack;
 mod workspace;
 mod zeroth_order;
 
+pub use cut::{AtCut, Cut, Distortion};
 pub use error::NnError;
 pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};
 pub use layout::{Group, Lowest, Owner, ParameterLayout, TensorSpec};

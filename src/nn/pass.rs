@@ -85,6 +85,9 @@ impl<B: Backend> Model<B> {
     }
 }
 
+/// Numbers of an encoder's samples start here where a decoder's come first.
+const ENCODER_SAMPLES: u64 = 1 << 32;
+
 /// The number of the first decoder block of an encoder-decoder; beyond all blocks for other models.
 fn first_decoder_block<B: Backend>(model: &Model<B>) -> usize {
     if model.encoder_norm.is_some() { model.architecture.encoder_layers } else { usize::MAX }
@@ -223,8 +226,16 @@ impl<B: Backend> Pass<'_, B> {
     /// on down to the embedding, if this pass did that too.
     pub fn backward_blocks(&mut self, range: Range<usize>) {
         debug_assert!(self.training, "a pass without training keeps nothing to go back on");
-        let (lowest, first_decoder_block) = (self.layout.lowest_trainable(), first_decoder_block(self.model));
         let whole_input = range.start == 0;
+        self.backward_to_input_of(range);
+        if whole_input && self.embedded && self.layout.lowest_trainable() == Lowest::Input {
+            self.input_gradient();
+        }
+    }
+
+    /// As [`Pass::backward_blocks`], never on down to the embedding.
+    pub(super) fn backward_to_input_of(&mut self, range: Range<usize>) {
+        let (lowest, first_decoder_block) = (self.layout.lowest_trainable(), first_decoder_block(self.model));
         for i in range.rev().take_while(|&i| lowest <= Lowest::Block(i)) {
             if i + 1 == first_decoder_block {
                 self.encoder_norm_gradient();
@@ -240,9 +251,6 @@ impl<B: Backend> Pass<'_, B> {
             if i == first_decoder_block && input_wanted {
                 self.decoder_input_gradient();
             }
-        }
-        if whole_input && self.embedded && lowest == Lowest::Input {
-            self.input_gradient();
         }
     }
 
@@ -345,6 +353,21 @@ impl<B: Backend> Pass<'_, B> {
     /// Those rows, sequence by sequence.
     pub(super) fn sequence_rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.rows.main.packing.all_sequence_rows()
+    }
+
+    /// What crosses before block `split`, sample by sample: a number among the pass's samples and the rows of
+    /// [`Pass::hidden`]. An encoder's output that goes along with a decoder's states counts as further samples.
+    pub(super) fn crossing_tensors(&self, split: usize) -> Vec<(u64, Range<usize>)> {
+        let (first, memory_rows) = self.crossing_rows(split);
+        let main = self.rows.main.packing.all_sequence_rows();
+        match &self.rows.decoder {
+            Some(decoder) if memory_rows > 0 => {
+                let own = (0u64..).zip(decoder.packing.all_sequence_rows());
+                let memory = (ENCODER_SAMPLES..).zip(main.map(|rows| first + rows.start..first + rows.end));
+                own.chain(memory).collect()
+            }
+            _ => (0u64..).zip(main).collect(),
+        }
     }
 
     /// The current hidden states, `[rows, hidden]`: what a device sends up. Between two decoder blocks of an

@@ -4,6 +4,7 @@
 //! one single-threaded pass; chunks run in parallel; a batch's gradient is the sum over its chunks in order. So neither
 //! the other batches of the stack nor the number of threads can change a bit of the outcome.
 
+use super::cut::{AtCut, Crossing};
 use super::frozen_prefix::Cached;
 use super::rows::targets_of;
 use super::{Model, ParameterLayout, Pass, Share};
@@ -24,12 +25,14 @@ pub struct StackItem<'a> {
     pub loss_scale: f32,
     /// Where hidden states below the lowest trainable block are kept from step to step.
     pub prefix: Option<Cached<'a>>,
+    /// Where something happens to the hidden states on their way up and to their gradient on its way down.
+    pub cut: Option<AtCut<'a>>,
 }
 
 impl<'a> StackItem<'a> {
     /// A step without dropout, loss scale or cache.
     pub fn new(parameters: &'a [f32], batch: &'a PackedBatch) -> Self {
-        Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None }
+        Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None, cut: None }
     }
 
     fn share(&self, sequences: Range<usize>) -> Share<'a> {
@@ -136,7 +139,7 @@ impl<B: Backend> Model<B> {
             .map(|sequences| {
                 let share = Share { sequences, ..Share::whole(parameters, batch) };
                 let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
-                self.forward(&mut pass, &share, prefix);
+                self.forward(&mut pass, &share, prefix, 0..self.blocks.len());
                 pass.classify()
             })
             .collect();
@@ -157,16 +160,29 @@ impl<B: Backend> Model<B> {
         item: &StackItem<'_>,
         sequences: Range<usize>,
     ) -> (f64, Vec<f32>) {
+        let all = self.blocks.len();
+        let mut crossing = item.cut.map(|at| (at.cut.block, Crossing::new(at, sequences.start)));
         let share = item.share(sequences);
         let mut pass = self.pass(layout, std::slice::from_ref(&share), true);
-        self.forward(&mut pass, &share, item.prefix);
+        let Some((cut, crossing)) = &mut crossing else {
+            self.forward(&mut pass, &share, item.prefix, 0..all);
+            let outcomes = pass.classify();
+            pass.backward_blocks(0..all);
+            return (outcomes.iter().map(|o| o.loss).sum(), pass.gradient());
+        };
+        // What is kept from above the cut has not crossed it.
+        self.forward(&mut pass, &share, item.prefix.filter(|kept| kept.blocks() <= *cut), 0..*cut);
+        crossing.up(&mut pass);
+        pass.forward_blocks(*cut..all);
         let outcomes = pass.classify();
-        pass.backward_blocks(0..self.blocks.len());
+        pass.backward_to_input_of(*cut..all);
+        crossing.down(&mut pass);
+        pass.backward_blocks(0..*cut);
         (outcomes.iter().map(|o| o.loss).sum(), pass.gradient())
     }
 
-    /// All blocks of a pass over one share, or those above what `prefix` holds.
-    fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>) {
+    /// The embedding and the first `blocks` of a pass over one share, or those above what `prefix` holds.
+    fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>, blocks: Range<usize>) {
         let done = match prefix {
             None => {
                 pass.embed();
@@ -174,7 +190,7 @@ impl<B: Backend> Model<B> {
             }
             Some(cached) => cached.bring(pass, share),
         };
-        pass.forward_blocks(done..self.blocks.len());
+        pass.forward_blocks(done..blocks.end);
     }
 }
 

@@ -31,7 +31,7 @@ pub mod units;
 pub mod uplink_access;
 
 pub use cell::{
-    Allocation, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
+    Allocation, AnalogLink, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
     TransferRequest, UeRadio,
 };
 pub use error::RadioError;

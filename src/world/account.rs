@@ -1,6 +1,7 @@
 //! The books: where seconds, bytes and joules went, a device and a round at a time.
 
 use super::DeviceId;
+use super::overlap::{Doing, Span};
 use crate::radio::LinkBudget;
 use crate::sim::{SimDuration, SimTime};
 
@@ -16,6 +17,11 @@ pub enum Content {
     Votes,
     /// An update that was quantised or of which only some entries are sent.
     CompressedUpdate,
+    AnalogActivations,
+    AnalogGradients,
+    Labels,
+    LastHidden,
+    LastHiddenGradients,
 }
 
 impl Content {
@@ -28,6 +34,11 @@ impl Content {
             Content::AnalogUpdate => "analog_update",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
+            Content::AnalogActivations => "analog_activations",
+            Content::AnalogGradients => "analog_gradients",
+            Content::Labels => "labels",
+            Content::LastHidden => "last_hidden",
+            Content::LastHiddenGradients => "last_hidden_gradients",
         }
     }
 }
@@ -185,10 +196,33 @@ pub(super) struct Account {
     total: Vec<DeviceTotals>,
     /// Accelerator time of this round, by server.
     pub edge_busy: Vec<SimDuration>,
+    /// Joules of edge servers beyond those of active time at their profile's power.
+    pub edge_extra_joules: f64,
     pub flows: Vec<Flow>,
+    /// This round's stretches of time by device, where a device may do several things at once.
+    spans: Option<Vec<Vec<Span>>>,
 }
 
 impl Account {
+    /// Books in which what a device does may overlap.
+    pub fn with_overlaps(self) -> Self {
+        Self { spans: Some(vec![vec![]; self.current.len()]), ..self }
+    }
+
+    /// Notes what a device did.
+    pub fn spent(&mut self, device: DeviceId, doing: Doing, start: SimTime, end: SimTime) {
+        match &mut self.spans {
+            Some(spans) => spans[device.index()].push(Span { doing, start, end }),
+            None => self.device(device).activity.spend(doing, end - start),
+        }
+    }
+
+    /// Closes this round's list of what a device did at once.
+    pub fn settle_overlaps(&mut self, device: DeviceId) {
+        let spans = self.spans.as_mut().map(|spans| std::mem::take(&mut spans[device.index()]));
+        self.device(device).activity.spend_overlapping(&spans.unwrap_or_default());
+    }
+
     pub fn new(devices: usize, servers: usize) -> Self {
         let empty = vec![DeviceTotals::default(); devices];
         let edge_busy = vec![SimDuration::ZERO; servers];
@@ -199,6 +233,7 @@ impl Account {
         self.round_start = now;
         self.participants = participants.to_vec();
         self.edge_busy.fill(SimDuration::ZERO);
+        self.edge_extra_joules = 0.0;
         for d in participants {
             self.device(*d).rounds_taken_part = 1;
         }

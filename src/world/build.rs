@@ -50,6 +50,7 @@ impl World {
             round: Cell::new(0),
             devices: vec![],
             sim,
+            demands: vec![],
             demand,
             servers,
             cells,
@@ -59,6 +60,13 @@ impl World {
         for (number, (group, in_group)) in (0u32..).zip(groups) {
             let device = world.device_of(scenario, &preset, group, in_group, DeviceId(number))?;
             world.devices.push(device);
+        }
+        if scenario.technique.cut.as_ref().is_some_and(|cut| cut.micro_batches > 1) {
+            let account = world.account.take().with_overlaps();
+            world.account.replace(account);
+        }
+        if let Some(objective) = scenario.technique.split_objective {
+            world.choose_cuts(objective, &scenario.technique)?;
         }
         Ok(world)
     }
@@ -92,6 +100,8 @@ impl World {
             compute_share: group.compute_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
             server: self.nearest_server(cell)?,
+            split_point: Cell::new(self.demand.split_point()),
+            edge_speed: Cell::new(1.0),
             battery: RefCell::new(hardware.battery(group.battery_percent)),
             radio: UeRadio { power_dbm: group.tx_power_dbm, ..UeRadio::from_preset(preset) },
             trajectory: RefCell::new(trajectory),

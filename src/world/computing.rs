@@ -1,49 +1,81 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
-use super::{Device, DeviceId, Lost, World};
+use super::overlap::Doing;
+use super::{Demand, Device, DeviceId, Lost, World};
 use crate::compute::Work;
-use crate::fomo::{BatchShape, Segment};
+use crate::fomo::BatchShape;
 use crate::sim::{SimDuration, SimTime};
+
+/// Which way through the edge's side of a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgePasses {
+    Forward,
+    Backward,
+    Both,
+}
 
 impl World {
     /// One training step of the whole model on the device.
     pub async fn train_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
         let whole = self.demand.cost().whole();
         let work = self.demand.step(&whole, batch);
-        self.compute_on_device(device, "train", &work, batch).await
+        let memory = self.demand.device_memory_bytes(batch);
+        self.compute_on_device(device, "train", &work, memory).await
     }
 
-    /// Forward pass of the device's side of the cut.
-    pub async fn forward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let work = self.on_device().map(|s| self.demand.forward(&s, batch));
-        self.compute_on_device(device, "forward", work.as_slice(), batch).await
+    /// Forward pass of the device's blocks below the cut, over `part` of the mini-batch `whole`.
+    pub async fn forward_on_device(&self, id: DeviceId, part: &BatchShape, whole: &BatchShape) -> Result<(), Lost> {
+        let demand = self.demand_of(id);
+        let work = [demand.forward_below(part)];
+        self.compute_on_device(id, "forward", &work, demand.device_memory_bytes(whole)).await
     }
 
-    /// Backward pass of the device's side of the cut.
-    pub async fn backward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let work = self.on_device().map(|s| self.demand.backward(&s, batch));
-        self.compute_on_device(device, "backward", work.as_slice(), batch).await
+    /// Backward pass of the device's blocks below the cut, over `part` of the mini-batch `whole`.
+    pub async fn backward_on_device(&self, id: DeviceId, part: &BatchShape, whole: &BatchShape) -> Result<(), Lost> {
+        let demand = self.demand_of(id);
+        let work = [demand.backward_below(part)];
+        self.compute_on_device(id, "backward", &work, demand.device_memory_bytes(whole)).await
     }
 
-    /// Forward and backward pass of the edge's side of the cut, for one device, at the device's edge server.
-    pub async fn train_edge_side(&self, device: DeviceId, batch: &BatchShape) {
-        let server = self.device(device).server;
-        let segment = self.demand.at_edge().unwrap_or_else(|| self.demand.cost().whole());
-        self.compute_at_edge(server, &[device], &segment, batch).await;
+    /// Forward and backward pass of a head that is on the device.
+    pub async fn train_head_on_device(&self, id: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
+        let demand = self.demand_of(id);
+        let work = demand.head_on_device(batch);
+        self.compute_on_device(id, "head", &work, demand.device_memory_bytes(batch)).await
+    }
+
+    /// Passes over the edge's side of the cut, for one device, at the device's edge server.
+    pub async fn compute_edge_side(&self, id: DeviceId, passes: EdgePasses, batch: &BatchShape) {
+        let device = self.device(id);
+        let demand = self.demand_of(id);
+        let segment = demand.at_edge().unwrap_or_else(|| demand.cost().whole());
+        let work: &[Work] = match passes {
+            EdgePasses::Both => &[demand.forward(&segment, batch), demand.backward(&segment, batch)],
+            EdgePasses::Forward => &[demand.forward(&segment, batch)],
+            EdgePasses::Backward => &[demand.backward(&segment, batch)],
+        };
+        self.compute_at_edge(device.server, &[id], work, device.edge_speed.get()).await;
     }
 
     /// One training step of the whole model at the first edge server, for which all `devices` wait.
     pub async fn train_at_edge(&self, devices: &[DeviceId], batch: &BatchShape) {
-        self.compute_at_edge(0, devices, &self.demand.cost().whole(), batch).await;
+        let whole = self.demand.cost().whole();
+        let work = [self.demand.forward(&whole, batch), self.demand.backward(&whole, batch)];
+        self.compute_at_edge(0, devices, &work, 1.0).await;
     }
 
     /// Whether the device, and the edge server that works with it, have memory for the technique's largest mini-batch.
-    pub fn fits(&self, device: DeviceId) -> bool {
-        let (device, batch) = (self.device(device), self.demand.nominal_batch());
+    pub fn fits(&self, id: DeviceId) -> bool {
+        self.fits_with(self.device(id), self.demand_of(id))
+    }
+
+    /// The same for a technique that asks for `demand`.
+    pub(super) fn fits_with(&self, device: &Device, demand: &Demand) -> bool {
+        let batch = demand.nominal_batch();
         let server = &self.servers[device.server];
         let server_limit = server.hardware.available_bytes(1.0) * server.accelerators as u64;
-        self.demand.device_memory_bytes(batch) <= device.memory_limit_bytes
-            && self.demand.edge_memory_bytes(batch) <= server_limit
+        demand.device_memory_bytes(batch) <= device.memory_limit_bytes
+            && demand.edge_memory_bytes(batch) <= server_limit
     }
 
     /// Time of `work` on the device, phases one after another.
@@ -52,13 +84,8 @@ impl World {
         work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
     }
 
-    fn on_device(&self) -> Option<Segment> {
-        self.demand.on_device()
-    }
-
-    async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], batch: &BatchShape) -> Result<(), Lost> {
+    async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], memory: u64) -> Result<(), Lost> {
         let device = self.device(id);
-        let memory = self.demand.device_memory_bytes(batch);
         {
             let mut account = self.account.borrow_mut();
             let books = account.device(id);
@@ -70,13 +97,14 @@ impl World {
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
     }
 
-    async fn compute_at_edge(&self, server: usize, devices: &[DeviceId], segment: &Segment, batch: &BatchShape) {
+    /// `speed` is the share of the profile's clock: power follows its cube (Mei et al. in docs/deft/split_auto.md).
+    async fn compute_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work], speed: f64) {
         let at = &self.servers[server];
         let precision = self.demand.precision();
-        let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
-        let service = SimDuration::from_seconds(work.iter().map(|w| at.hardware.seconds(w, precision)).sum());
+        let seconds: f64 = work.iter().map(|w| at.hardware.seconds(w, precision)).sum();
+        let service = SimDuration::from_seconds(seconds / speed);
         let _accelerator = at.queue.acquire(0).await;
-        let _serving = Serving { world: self, server, devices, start: self.now() };
+        let _serving = Serving { world: self, server, devices, speed, start: self.now() };
         self.sim.sleep(service).await;
     }
 }
@@ -86,6 +114,8 @@ struct Serving<'a> {
     world: &'a World,
     server: usize,
     devices: &'a [DeviceId],
+    /// As a share of its profile's; power follows the cube.
+    speed: f64,
     start: SimTime,
 }
 
@@ -95,8 +125,10 @@ impl Drop for Serving<'_> {
         let service = world.now() - self.start;
         let mut account = world.account.borrow_mut();
         account.edge_busy[self.server] += service;
+        let extra_watts = world.servers[self.server].hardware.active_w * (self.speed.powi(3) - 1.0);
+        account.edge_extra_joules += extra_watts * service.as_seconds();
         for d in self.devices {
-            account.device(*d).activity.edge_compute += service;
+            account.spent(*d, Doing::EdgeCompute, self.start, world.now());
         }
         drop(account);
         if world.trace().is_enabled() {
@@ -121,9 +153,8 @@ impl Drop for Computing<'_> {
         let spent = world.now() - self.start;
         let joules = device.hardware.energy_joules(spent, SimDuration::ZERO) * device.compute_share;
         let mut account = world.account.borrow_mut();
-        let books = account.device(device.id);
-        books.activity.device_compute += spent;
-        books.compute_joules += joules;
+        account.spent(device.id, Doing::DeviceCompute, self.start, world.now());
+        account.device(device.id).compute_joules += joules;
         device.drain(joules);
         if world.trace().is_enabled() {
             world.trace().span(&device.name, self.what, self.start, world.now(), &[]);

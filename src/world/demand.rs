@@ -4,7 +4,7 @@ use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
-use crate::scenario::{LearningTask, Optimizer, Scenario, TechniqueKind};
+use crate::scenario::{CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide, TechniqueKind};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
@@ -12,10 +12,11 @@ const SCALAR_BYTES: u64 = 4;
 /// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
 #[derive(Clone, Debug)]
 pub struct Demand {
-    cost: ModelCost,
+    pub(super) cost: ModelCost,
     precision: Precision,
     kind: TechniqueKind,
-    split_point: usize,
+    pub(super) split_point: usize,
+    pub(super) cut: CutSpec,
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
@@ -39,18 +40,48 @@ impl Demand {
             LearningTask::SequenceToSequence => workload.sequence_tokens,
             _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
         };
-        let peft = peft_shape(&scenario.peft, architecture);
+        let mut peft = peft_shape(&scenario.peft, architecture);
+        // Where every device has its own, this one stands for all until they are chosen.
+        let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
+        let cut = technique.cut.clone().unwrap_or_default();
+        if cut.device_side == DeviceSide::Frozen {
+            peft = peft.frozen_below(split_point);
+        }
         Ok(Self {
             cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
             precision: model.precision,
             kind: technique.kind,
-            split_point: technique.split_point,
+            split_point,
+            cut,
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
             optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
+    }
+
+    /// The same technique with its model cut elsewhere.
+    pub fn with_split_point(&self, split_point: usize) -> Self {
+        Self { split_point, ..self.clone() }
+    }
+
+    /// Who has the labels, under a split technique.
+    pub fn label_place(&self) -> LabelPlace {
+        self.cut.labels
+    }
+
+    pub fn kind(&self) -> TechniqueKind {
+        self.kind
+    }
+
+    pub fn devices_per_round(&self) -> usize {
+        self.devices_per_round as usize
+    }
+
+    /// Blocks below it run on the device, under a split technique.
+    pub fn split_point(&self) -> usize {
+        self.split_point
     }
 
     pub fn cost(&self) -> &ModelCost {
@@ -75,7 +106,10 @@ impl Demand {
         match self.kind {
             TechniqueKind::Centralized => None,
             TechniqueKind::OnDevice | TechniqueKind::Federated => Some(self.cost.whole()),
-            TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.device_side(self.split_point)),
+            TechniqueKind::Split | TechniqueKind::SplitFederated => {
+                let head = self.cut.labels == LabelPlace::Device;
+                Some(Segment { head, ..self.cost.device_side(self.split_point) })
+            }
         }
     }
 
@@ -84,7 +118,10 @@ impl Demand {
         match self.kind {
             TechniqueKind::Centralized => Some(self.cost.whole()),
             TechniqueKind::OnDevice | TechniqueKind::Federated => None,
-            TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.edge_side(self.split_point)),
+            TechniqueKind::Split | TechniqueKind::SplitFederated => {
+                let head = self.cut.labels == LabelPlace::Edge;
+                Some(Segment { head, ..self.cost.edge_side(self.split_point) })
+            }
         }
     }
 
@@ -101,7 +138,8 @@ impl Demand {
         let one = self.memory_bytes(&segment, batch);
         let weights = self.cost.segment_weight_bytes(&segment);
         // The pool's mini-batch is as large as those of all devices together.
-        let copies = if self.kind == TechniqueKind::Split { 1 } else { self.devices_per_round };
+        let alone = self.kind == TechniqueKind::Split || self.cut.server_side == ServerSide::Shared;
+        let copies = if alone { 1 } else { self.devices_per_round };
         weights + copies * (one - weights)
     }
 
@@ -173,15 +211,5 @@ impl Demand {
 
     pub fn backward(&self, segment: &Segment, batch: &BatchShape) -> Work {
         self.cost.segment_backward(segment, batch)
-    }
-
-    /// Activations and labels that go up through the cut.
-    pub fn smashed_bytes(&self, batch: &BatchShape) -> u64 {
-        self.cost.boundary_bytes(self.split_point, batch) + self.cost.label_bytes(batch)
-    }
-
-    /// Gradient that comes back through the cut; 0 if nothing below it trains.
-    pub fn gradient_bytes(&self, batch: &BatchShape) -> u64 {
-        if self.cost.gradient_crosses(self.split_point) { self.cost.boundary_bytes(self.split_point, batch) } else { 0 }
     }
 }

@@ -29,6 +29,10 @@ pub struct Device {
     pub memory_limit_bytes: u64,
     /// The edge server that works with this device.
     pub server: usize,
+    /// Where the model is cut for this device, under a split technique.
+    pub split_point: Cell<usize>,
+    /// Speed of the edge server for this device, as a share of its profile's.
+    pub edge_speed: Cell<f64>,
     pub(super) battery: RefCell<Option<Battery>>,
     pub(super) radio: UeRadio,
     pub(super) trajectory: RefCell<Trajectory>,

@@ -8,10 +8,14 @@
 mod account;
 mod air;
 mod analog;
+mod analog_link;
+mod auto_cut;
 mod build;
 mod computing;
+mod cut;
 mod demand;
 mod device;
+mod overlap;
 mod peft_shape;
 mod rounds;
 mod sending;
@@ -20,6 +24,8 @@ mod transferring;
 
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
 pub use air::{Arrival, Heard, Transmission};
+pub use computing::EdgePasses;
+pub use cut::Lengths;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
 
@@ -57,6 +63,8 @@ pub enum WorldError {
 pub struct World {
     sim: Sim,
     demand: Demand,
+    /// One a split point where devices have their own, else none.
+    demands: Vec<Demand>,
     devices: Vec<Device>,
     servers: Vec<EdgeServer>,
     cells: Vec<RadioCell>,
@@ -117,6 +125,11 @@ impl World {
     /// What the model asks of hardware and network.
     pub fn demand(&self) -> &Demand {
         &self.demand
+    }
+
+    /// What the model asks of this device and of the edge for it.
+    pub fn demand_of(&self, device: DeviceId) -> &Demand {
+        self.demands.get(self.device(device).split_point.get()).unwrap_or(&self.demand)
     }
 
     pub fn trace(&self) -> &Trace {

@@ -44,6 +44,7 @@ impl World {
         let participants = account.participants.clone();
         for &d in &participants {
             let device = &self.devices[d.index()];
+            account.settle_overlaps(d);
             let books = account.device(d);
             let idle = SimDuration::from_nanos(
                 length.as_nanos() - books.activity.device_compute.as_nanos().min(length.as_nanos()),
@@ -52,7 +53,7 @@ impl World {
             books.compute_joules += joules;
             device.drain(joules);
         }
-        let busy = account.edge_busy.clone();
+        let (busy, extra) = (account.edge_busy.clone(), account.edge_extra_joules);
         let books = account.end_round(now, delivered);
         let n = books.len().max(1) as f64;
         let mean =
@@ -71,7 +72,7 @@ impl World {
             downlink_bytes: books.iter().map(|b| b.downlink_bytes).sum(),
             lost_bytes: books.iter().map(|b| b.lost_bytes).sum(),
             device_joules: books.iter().map(|b| b.compute_joules + b.radio_joules).sum(),
-            edge_joules: self.edge_joules(length, &busy),
+            edge_joules: self.edge_joules(length, &busy) + extra,
             cost_usd: 0.0,
             peak_device_memory_bytes: books.iter().map(|b| b.peak_memory_bytes).max().unwrap_or(0),
         };

@@ -1,6 +1,7 @@
 //! One transfer from its first byte to its last, or to wherever it was cut off.
 
 use super::account::{Content, Flow, FlowDirection, FlowOutcome};
+use super::overlap::Doing;
 use super::{Device, Lost, World};
 use crate::radio::{Direction, Outcome, TransferReport, TransferRequest};
 use crate::sim::{SimDuration, SimTime, Withdrawn};
@@ -102,15 +103,11 @@ impl<'a> Sending<'a> {
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let spent = world.now() - self.start;
-        {
-            let mut account = world.account.borrow_mut();
-            let activity = &mut account.device(self.device.id).activity;
-            match self.direction {
-                FlowDirection::Downlink => activity.downlink += spent,
-                FlowDirection::Uplink | FlowDirection::OverTheAir => activity.uplink += spent,
-            }
-        }
+        let doing = match self.direction {
+            FlowDirection::Downlink => Doing::Downlink,
+            FlowDirection::Uplink | FlowDirection::OverTheAir => Doing::Uplink,
+        };
+        world.account.borrow_mut().spent(self.device.id, doing, self.start, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
         if let Some(radio) = self.radio.take().or_else(|| self.withdrawn.borrow_mut().take()) {
             self.book(&radio);

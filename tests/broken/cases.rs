@@ -240,4 +240,41 @@ pub const CASES: &[Case] = &[
         &["access: `split` has no round in which all hand in updates together", "federated, split_federated"],
     ),
     ("vote_step_of_a_mean", (3, 62), &["vote_step: `air_comp` has no such key", "its keys: method, power_control"]),
+    (
+        "analog_and_compressed",
+        (3, 41),
+        &["technique.cut.channel: `analog` sends values as they are, and compression makes bits of them"],
+    ),
+    (
+        "auto_cut_over_the_air",
+        (3, 49),
+        &["technique.split_point: devices cut at different places do not go with any aggregation but the plain"],
+    ),
+    (
+        "cache_of_what_trains",
+        (3, 51),
+        &["technique.cut.cache_activations: activations can be kept only if they are the same each time"],
+    ),
+    (
+        "compressed_to_as_many_bits",
+        (3, 54),
+        &["technique.cut.compression.method: values have 16 bits as it is (`model.precision`)"],
+    ),
+    ("cut_of_nothing", (3, 35), &["technique.cut: `federated` does not cut the model"]),
+    ("frozen_prompt", (3, 45), &["technique.cut.device_side: a prompt lies before the first block"]),
+    ("more_pieces_than_samples", (3, 47), &["technique.cut.micro_batches: found 5000, allowed 1..=4096"]),
+    (
+        "objective_of_a_given_cut",
+        (3, 59),
+        &["technique.split_objective: the split point is given, so there is nothing to choose"],
+    ),
+    ("pieces_of_a_small_batch", (3, 47), &["technique.cut.micro_batches: a mini-batch of 8 cannot be cut into 64"]),
+    ("shared_server_of_one", (3, 45), &["technique.cut.server_side: under `split` one device after another trains"]),
+    (
+        "u_shape_in_pieces",
+        (3, 40),
+        &[
+            "technique.cut.labels: labels on the device make a second cut before the head, which `micro_batches` leaves out",
+        ],
+    ),
 ];

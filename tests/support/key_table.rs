@@ -38,6 +38,11 @@ pub enum Base {
     Sparse,
     NoisyAir,
     Votes,
+    /// Other ways through the cut.
+    CutQuantised,
+    CutSparse,
+    CutFrozen,
+    CutChosen,
 }
 
 use Base::{
@@ -45,12 +50,14 @@ use Base::{
     TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
+use Base::{CutChosen, CutFrozen, CutQuantised, CutSparse};
 
 pub fn bases() -> Vec<Base> {
     let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
+    bases.extend([CutQuantised, CutSparse, CutFrozen, CutChosen]);
     bases
 }
 
@@ -83,6 +90,16 @@ impl Base {
             }
             Quantised => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "qsgd"}}))]),
             Sparse => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "top_k"}}))]),
+            CutQuantised => {
+                ("keys.yaml", vec![("technique.cut", json!({"compression": {"method": "quantise", "bits": 8}}))])
+            }
+            CutSparse => ("keys.yaml", vec![("technique.cut", json!({"compression": {"method": "top_k"}}))]),
+            CutFrozen => ("keys.yaml", vec![("technique.cut", json!({"device_side": "frozen"}))]),
+            CutChosen => {
+                let card = json!({"minimise": "card", "latency_weight": 0.02, "lowest_edge_speed": 0.1});
+                let auto = ("technique.split_point", json!("auto"));
+                ("keys.yaml", vec![auto, ("technique.split_objective", card)])
+            }
             NoisyAir => {
                 let air = json!({"method": "air_comp", "average_power_dbm": -30});
                 tiny(vec![("technique.aggregation", air)])
@@ -244,7 +261,31 @@ fn technique() -> Vec<Row> {
     ]
     .into_iter()
     .chain(aggregation())
+    .chain(cut())
     .collect()
+}
+
+fn cut() -> Vec<Row> {
+    let objective = [("technique.split_objective", json!({"minimise": "energy"}))];
+    vec![
+        together(
+            "technique.cut.compression.method",
+            Emulated,
+            &[("technique.cut.compression", json!({"method": "merge_tokens"}))],
+        ),
+        row("technique.cut.compression.bits", CutQuantised, json!(4)),
+        row("technique.cut.compression.scale", CutQuantised, json!("sample")),
+        row("technique.cut.compression.kept_fraction", CutSparse, json!(0.3)),
+        row("technique.cut.channel", Emulated, json!("analog")),
+        row("technique.cut.labels", Emulated, json!("device")),
+        row("technique.cut.device_side", Emulated, json!("frozen")),
+        row("technique.cut.cache_activations", CutFrozen, json!(true)),
+        row("technique.cut.micro_batches", Emulated, json!(4)),
+        row("technique.cut.server_side", Training, json!("shared")),
+        together("technique.split_objective.minimise", CutChosen, &objective),
+        row("technique.split_objective.latency_weight", CutChosen, json!(0.9)),
+        row("technique.split_objective.lowest_edge_speed", CutChosen, json!(0.5)),
+    ]
 }
 
 fn aggregation() -> Vec<Row> {

@@ -5,6 +5,7 @@
 //! `peft_shape`. Start with [`ModelCost`].
 
 mod batch_shape;
+mod kept;
 mod ledger;
 mod low_rank;
 mod memory;
@@ -15,6 +16,7 @@ mod selective;
 mod zeroth_order;
 
 pub use batch_shape::BatchShape;
+pub use kept::kept;
 pub use memory::{ADAMW_BYTES_PER_PARAMETER, MOMENTUM_BYTES_PER_PARAMETER};
 pub use peft_shape::{BlockPeft, PeftShape, Rates};
 pub use segment::Segment;
@@ -231,16 +233,28 @@ impl ModelCost {
     /// # Panics
     /// If `split` is above [`blocks`](Self::blocks).
     pub fn boundary_bytes(&self, split: usize, batch: &BatchShape) -> u64 {
+        self.boundary_vectors(split, batch) * self.architecture.hidden_size() * self.activations.bytes()
+    }
+
+    /// Hidden states of which the smashed data at `split` consist, `hidden_size` values each.
+    ///
+    /// # Panics
+    /// As [`boundary_bytes`](Self::boundary_bytes).
+    pub fn boundary_vectors(&self, split: usize, batch: &BatchShape) -> u64 {
         assert!(split <= self.blocks(), "{} has no split point {split}", self.architecture.name);
         let batch = self.seen(batch);
-        let vectors = if self.architecture.family != Family::T5 || split <= self.architecture.encoder_layers {
+        if self.architecture.family != Family::T5 || split <= self.architecture.encoder_layers {
             batch.tokens
         } else if split < self.blocks() {
             batch.tokens + batch.decoder_tokens
         } else {
             batch.decoder_tokens
-        };
-        vectors * self.architecture.hidden_size() * self.activations.bytes()
+        }
+    }
+
+    /// Whether the smashed data at `split` hold hidden states of both an encoder and a decoder.
+    pub fn boundary_has_two_stacks(&self, split: usize) -> bool {
+        self.architecture.family == Family::T5 && split > self.architecture.encoder_layers && split < self.blocks()
     }
 
     /// Size of the batch's labels: 4 bytes a sequence, or a predicted token.

@@ -64,6 +64,15 @@ impl PeftShape {
         Self { blocks: vec![BlockPeft::default(); architecture.blocks()], ..Self::default() }
     }
 
+    /// The same modules, of which those of the embedding and of the blocks below `split` do not train. A prompt would.
+    pub fn frozen_below(mut self, split: usize) -> Self {
+        for block in self.blocks.iter_mut().take(split) {
+            (block.trainable, block.trains_weights) = (0, false);
+        }
+        self.embedding_trainable = 0;
+        self
+    }
+
     /// LoRA of `ranks[i]` in block i (0 leaves it alone) beside `targets` (Hu et al. 2021).
     pub fn lora(architecture: &Architecture, ranks: &[usize], targets: &[Projection]) -> Self {
         low_rank::shape(architecture, ranks, targets, low_rank::Extra::None)

@@ -1,6 +1,7 @@
 //! What an optimiser remembers between steps.
 
 use super::LossScale;
+use std::ops::Range;
 
 /// The optimiser's memory. Each vector has the layout's length once something needs it, and is empty before.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +42,29 @@ impl Moments {
         }
         assert_eq!(vector.len(), len, "moments of another layout");
         vector
+    }
+
+    /// This memory with that of the entries in `ranges` from `other`, for a layout of `len` entries. Steps are counted and
+    /// losses scaled as `other` does.
+    pub fn with_ranges_of(mut self, other: &Self, ranges: &[Range<usize>], len: usize) -> Self {
+        let mut splice = |own: fn(&mut Self) -> &mut Vec<f32>, others: &[f32]| {
+            let own = own(&mut self);
+            if own.is_empty() && others.is_empty() {
+                return;
+            }
+            let own = Self::ready(own, len);
+            for range in ranges {
+                match others.is_empty() {
+                    true => own[range.clone()].fill(0.0),
+                    false => own[range.clone()].copy_from_slice(&others[range.clone()]),
+                }
+            }
+        };
+        splice(|own| &mut own.m, &other.m);
+        splice(|own| &mut own.v, &other.v);
+        splice(|own| &mut own.sensitivity, &other.sensitivity);
+        splice(|own| &mut own.uncertainty, &other.uncertainty);
+        Self { step: other.step, run_step: other.run_step, loss_scale: other.loss_scale, ..self }
     }
 
     /// A flat form that does not change between versions, little endian: `step`, `run_step` and `good_steps` (u32), `scale` (f32),

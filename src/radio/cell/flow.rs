@@ -6,9 +6,9 @@
 
 use super::carrier::{Allocation, Carrier};
 use super::config::{CellConfig, UeRadio};
-use super::link::Link;
+use super::link::{Channel, Link};
 use super::propagation::Propagation;
-use super::{Direction, LinkId, Outcome, TransferReport, TransferRequest};
+use super::{AnalogLink, Direction, LinkId, Outcome, TransferReport, TransferRequest};
 use crate::radio::aircomp::{AirInterface, ChannelState};
 use crate::radio::error::RadioError;
 use crate::radio::fading::{FadingModel, LinkFading};
@@ -163,6 +163,33 @@ impl FlowCell {
             noise_watts: self.carrier.uplink_noise_watts_per_subcarrier(),
             time_share: self.carrier.time_share(Direction::Uplink),
         }
+    }
+
+    /// The link as analog symbols on `share` of the band see it from `now` on.
+    pub fn analog_link(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> AnalogLink {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        let budget = self.carrier.budget(&channel, &link.ue, direction, share);
+        let subcarriers = f64::from(self.carrier.resource_blocks * SUBCARRIERS_PER_RESOURCE_BLOCK) * share;
+        AnalogLink {
+            snr: db_to_linear(budget.snr_db),
+            tx_power_watts: if direction == Direction::Uplink { dbm_to_watts(budget.tx_power_dbm) } else { 0.0 },
+            grid: AirInterface {
+                subcarriers: (subcarriers as u32).max(1),
+                time_share: self.carrier.time_share(direction),
+                ..self.air_interface()
+            },
+            budget,
+        }
+    }
+
+    /// What a transfer over `link` gets on `share` of the band when nothing fades, from where the terminal is now.
+    pub fn mean_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        self.carrier.allocate(&Channel { fading_power: 1.0, ..channel }, &link.ue, direction, share)
     }
 
     /// Lets bits flow at the present rates until `to`, at or before the next change.

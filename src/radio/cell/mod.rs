@@ -16,6 +16,7 @@ pub use carrier::Allocation;
 pub use config::{CellConfig, LosRule, PowerControl, UeRadio};
 pub use flow::FlowCell;
 
+use super::aircomp::AirInterface;
 use super::link_budget::LinkBudget;
 use crate::sim::SimTime;
 
@@ -27,6 +28,17 @@ pub struct LinkId(pub(super) usize);
 pub enum Direction {
     Uplink,
     Downlink,
+}
+
+/// A link that carries analog symbols on its own part of the band.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnalogLink {
+    /// Of a symbol, and so of each of the two values in it.
+    pub snr: f64,
+    /// Of the terminal while on the air; 0 in the downlink.
+    pub tx_power_watts: f64,
+    pub grid: AirInterface,
+    pub budget: LinkBudget,
 }
 
 /// So many bytes to move between a terminal and the base station.

@@ -26,6 +26,10 @@ pub use technique::{
     AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use technique::{
+    CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy, QuantiserScale, ServerSide,
+    SplitObjective, SplitPoint,
+};
 
 use serde::Serialize;
 

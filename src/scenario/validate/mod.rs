@@ -69,6 +69,12 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);
     }
+    if let Some(technique) = &technique {
+        let bits = 8 * model.precision.bytes();
+        let batch_size = workload.batch_size;
+        let beside = technique::Beside { architecture: architecture.as_ref(), bits, batch_size, peft: &peft };
+        technique::cut_fits(c, technique, &beside);
+    }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     let edge_servers = network::edge_servers(c, raw.edge_servers);

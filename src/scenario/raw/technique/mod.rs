@@ -1,11 +1,13 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod cut;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -17,7 +19,9 @@ pub(crate) struct Technique {
     pub kind: Option<TechniqueKind>,
     pub rounds: Option<u64>,
     pub local_steps: Option<u64>,
-    pub split_point: Option<u64>,
+    pub split_point: Option<CountOrAuto>,
+    pub split_objective: Option<SplitObjective>,
+    pub cut: Option<Cut>,
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,

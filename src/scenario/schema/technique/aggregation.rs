@@ -24,6 +24,11 @@ impl AggregationSpec {
         }
     }
 
+    /// Whether each device sends all of its parameters as they are, when it is ready.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Digital(digital) if *digital == DigitalSpec::default())
+    }
+
     /// Whether devices transmit at once and the channel adds.
     pub fn is_over_the_air(&self) -> bool {
         !matches!(self, Self::Digital(_))

@@ -64,6 +64,39 @@ pub const TECHNIQUES: &[Listed] = &[
         "some entries of updates are sent, the others kept for later (also rand_k)",
         "Stich, Cordonnier, Jaggi 2018, arXiv 1809.07599",
     ),
+    row(
+        "cut: {compression: {method: quantise}}",
+        "activations and gradients are quantised at the cut (also fp16, top_k)",
+        "Alistarh et al. 2017, arXiv 1610.02132",
+    ),
+    row(
+        "cut: {compression: {method: merge_tokens}}",
+        "neighbouring tokens that are alike cross the cut as one",
+        "TSFLora, arXiv 2605.23988",
+    ),
+    row("cut: {channel: analog}", "activations and gradients cross as raw symbols, with the link's noise", "baseline"),
+    row("cut: {labels: device}", "U shape: labels and head stay on the device", "Gupta, Raskar 2018, arXiv 1810.06060"),
+    row(
+        "cut: {device_side: frozen}",
+        "the device runs forward only, nothing comes back",
+        "SplitFrozen, Ma et al. 2025, arXiv 2503.18986",
+    ),
+    row(
+        "cut: {micro_batches: n}",
+        "computing and transmission overlap, piece by piece",
+        "Huang et al. 2019, arXiv 1811.06965",
+    ),
+    row(
+        "cut: {server_side: shared}",
+        "one edge side takes the devices' batches as they arrive (SplitFedV2)",
+        "Thapa et al. 2022, arXiv 2004.12088",
+    ),
+    row("split_point: auto", "the best cut for each device, by latency, energy or both", "enumeration"),
+    row(
+        "split_objective: {minimise: card}",
+        "cut and speed of the edge, against its energy",
+        "CARD, Li et al. 2024, arXiv 2412.00090",
+    ),
 ];
 
 #[cfg(test)]

@@ -6,4 +6,6 @@ pub const MEASURES: &[(&str, &str)] = &[
     ("aggregation_mse", "expected squared error of the mean"),
     ("receive_snr_db", "receive SNR (dB)"),
     ("silent_devices", "silent devices a round"),
+    ("split_point", "split point (blocks)"),
+    ("edge_speed", "speed of the edge (share of its profile's)"),
 ];

@@ -2,16 +2,20 @@
 
 mod aggregation;
 mod catalogue;
+mod cut;
 mod kind;
 mod measures;
+mod split_point;
 
 pub use aggregation::{
     AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use catalogue::{Listed, TECHNIQUES};
+pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
+pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 
 use serde::Serialize;
 
@@ -22,10 +26,23 @@ pub struct TechniqueSpec {
     /// Gradient steps of a device in a round.
     pub local_steps: usize,
     /// Blocks below it run on the device, the rest at the edge; 0..=blocks. Used by the split techniques.
-    pub split_point: usize,
+    pub split_point: SplitPoint,
+    /// What `split_point: auto` looks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_objective: Option<SplitObjective>,
+    /// What happens at the cut; only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutSpec>,
     /// Devices drawn for each round (the lowest numbers win ties of the draw); at most the number of devices.
     pub devices_per_round: usize,
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+}
+
+impl TechniqueSpec {
+    /// Below which block parameters are the devices' to hand in; `None` where all are, or where cuts differ by device.
+    pub fn device_side_split(&self) -> Option<usize> {
+        self.split_point.fixed().filter(|_| self.kind.is_split())
+    }
 }

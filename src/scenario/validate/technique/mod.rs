@@ -1,6 +1,9 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
+mod cut;
+
+pub(super) use cut::{Beside, cut_fits};
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -22,14 +25,7 @@ pub(super) fn technique(
     let kind = c.required(&at, "kind", raw.kind, "kind: split_federated");
     let rounds = c.count(&at, "rounds", raw.rounds, 10, 1..=1_000_000);
     let local_steps = c.count(&at, "local_steps", raw.local_steps, 4, 1..=1_000_000);
-    let split_point = match architecture {
-        Some(a) => {
-            let reason = format!("{} has {} blocks", a.name, a.blocks());
-            let third = (a.blocks() as f64 / 3.0).round() as usize;
-            c.count_because(&at, "split_point", raw.split_point, third, 0..=a.blocks(), &reason)
-        }
-        None => 0,
-    };
+    let (split_point, split_objective) = cut::split_point(c, &at, raw.split_point, raw.split_objective, architecture);
     let devices_per_round = match raw.devices_per_round {
         // Without devices there is nothing to compare with, and that is noted elsewhere.
         Some(CountOrAll::Count(n)) if device_count > 0 => {
@@ -43,6 +39,7 @@ pub(super) fn technique(
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
 
     let kind = kind?;
+    let cut = cut::cut(c, &at.key("cut"), raw.cut, kind);
     if !kind.aggregates() {
         without_aggregation(c, &at, kind, &aggregation);
         if round_deadline_s.is_some() {
@@ -51,5 +48,15 @@ pub(super) fn technique(
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
-    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+    Some(TechniqueSpec {
+        kind,
+        rounds,
+        local_steps,
+        split_point,
+        split_objective,
+        cut,
+        devices_per_round,
+        round_deadline_s,
+        aggregation,
+    })
 }

@@ -1,0 +1,98 @@
+//! Where to cut the model for each device: an estimate of its round for every split point, and the best of them.
+//!
+//! The estimate follows a round step by step with the nominal mini-batch, links that do not fade and wires that nobody else
+//! uses. Devices that work at once each have an equal part of their cell's band; nobody waits for the edge's queue.
+
+use super::{Demand, DeviceId, World, WorldError};
+use crate::compute::{CutChoice, CutCost, CutObjective, best_cut};
+use crate::radio::{Allocation, Direction};
+use crate::scenario::{LabelPlace, SplitObjective, TechniqueSpec};
+
+impl World {
+    /// Gives every device its own cut. Who has memory for none of them gets the one that takes least, and no part in
+    /// rounds.
+    pub(super) fn choose_cuts(
+        &mut self,
+        objective: SplitObjective,
+        technique: &TechniqueSpec,
+    ) -> Result<(), WorldError> {
+        self.demands = (0..=self.blocks()).map(|split_point| self.demand.with_split_point(split_point)).collect();
+        let objective = match objective {
+            SplitObjective::Latency => CutObjective::DeviceEnergy { latency_weight: 1.0 },
+            SplitObjective::Energy => CutObjective::DeviceEnergy { latency_weight: 0.0 },
+            SplitObjective::Weighted { latency_weight } => CutObjective::DeviceEnergy { latency_weight },
+            SplitObjective::Card { latency_weight, lowest_edge_speed } => {
+                CutObjective::EdgeEnergy { latency_weight, lowest_speed: lowest_edge_speed }
+            }
+        };
+        let least = |d: &Demand| d.device_memory_bytes(d.nominal_batch());
+        let smallest = (0..self.demands.len()).min_by_key(|&s| least(&self.demands[s])).unwrap_or(0);
+        let nowhere = CutChoice { split_point: smallest, edge_speed: 1.0, cost: f64::INFINITY };
+        for device in &self.devices {
+            let costs = self.cut_costs(device.id, technique.local_steps)?;
+            let choice = best_cut(&costs, objective).unwrap_or(nowhere);
+            device.split_point.set(choice.split_point);
+            device.edge_speed.set(choice.edge_speed);
+        }
+        Ok(())
+    }
+
+    /// What a round of the device would take, by split point.
+    fn cut_costs(&self, id: DeviceId, local_steps: usize) -> Result<Vec<CutCost>, WorldError> {
+        let device = self.device(id);
+        let (cell, steps) = (device.cell(), local_steps as f64);
+        let (link, share) = (self.link(device, cell), self.analog_share(cell));
+        let rate = |direction| self.cells[cell].air.with(|a| a.mean_allocation(self.now(), link, direction, share));
+        let (up, down) = (rate(Direction::Uplink), rate(Direction::Downlink));
+        let uplink_share = self.cells[cell].air.with(|a| a.air_interface().time_share);
+        let downlink_share = self.cells[cell].air.with(|a| a.config().radio.downlink_share);
+        let server = &self.servers[device.server];
+        let (host, far) = (self.cells[cell].host, server.host);
+        let mut costs = vec![];
+        for demand in &self.demands {
+            let (batch, samples) = (demand.nominal_batch(), demand.nominal_samples());
+            let mut device_work = vec![demand.forward_below(batch)];
+            if demand.gradient_crosses() {
+                device_work.push(demand.backward_below(batch));
+            }
+            let mut ups = vec![(demand.smashed_bytes(&samples), steps), (demand.device_side_bytes(), 1.0)];
+            let mut downs = vec![(demand.gradient_bytes(&samples), steps), (demand.device_side_bytes(), 1.0)];
+            if demand.label_place() == LabelPlace::Device {
+                device_work.extend(demand.head_on_device(batch));
+                ups.push((demand.last_gradient_bytes(&samples), steps));
+                downs.push((demand.last_hidden_bytes(&samples), steps));
+            }
+            let edge = demand.at_edge().unwrap_or_else(|| demand.cost().whole());
+            let edge_work = [demand.forward(&edge, batch), demand.backward(&edge, batch)];
+            let seconds_of = |w: &_| server.hardware.seconds(w, demand.precision());
+            let edge_seconds = steps * edge_work.iter().map(seconds_of).sum::<f64>();
+            let device_seconds = steps * self.device_seconds(device, &device_work);
+            let (up_air, down_air) = (air_seconds(&ups, &up), air_seconds(&downs, &down));
+            let mut wired = 0.0;
+            for &(bytes, times) in ups.iter().chain(&downs).filter(|(bytes, _)| *bytes > 0) {
+                wired += times * self.wires.with(|w| w.idle_seconds(host, far, bytes))?;
+            }
+            let other_seconds = device_seconds + up_air + down_air + wired;
+            let on_air = (up_air * uplink_share, down_air * downlink_share);
+            let radio = self.radio_joules(up.tx_power_watts * on_air.0, on_air.0 + on_air.1);
+            let hardware = device.hardware;
+            let idle_seconds = other_seconds + edge_seconds - device_seconds;
+            let computing = hardware.active_w * device_seconds * device.compute_share + hardware.idle_w * idle_seconds;
+            let memory = self.fits_with(device, demand);
+            costs.push(CutCost {
+                other_seconds,
+                edge_seconds,
+                device_joules: radio + computing,
+                edge_joules: server.hardware.active_w * edge_seconds,
+                fits: memory,
+            });
+        }
+        Ok(costs)
+    }
+}
+
+/// Time on the air of so many bytes so many times.
+fn air_seconds(transfers: &[(u64, f64)], at: &Allocation) -> f64 {
+    let bits: f64 = transfers.iter().map(|(bytes, times)| *bytes as f64 * 8.0 * times).sum();
+    if bits > 0.0 { bits / at.rate_bps } else { 0.0 }
+}
