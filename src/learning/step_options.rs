@@ -4,7 +4,9 @@
 //! here, in a field of its own whose default means "not". Options that are all default leave no mark on the operation's
 //! identity, so techniques share the numbers of the steps that they have in common.
 
+use super::connections;
 use super::identity::IdentityBuilder;
+use crate::nn::SumChannel;
 use std::ops::Range;
 
 /// How a local step differs from a plain one.
@@ -12,6 +14,9 @@ use std::ops::Range;
 pub struct StepOptions {
     /// Entries of the flat parameters that the step may change, ascending and disjoint; `None` for all.
     pub trained: Option<Vec<Range<usize>>>,
+    /// What forms the sums of blocks that devices hold in slices, forward and backward; client and step are added to its
+    /// key.
+    pub connections: Option<SumChannel>,
 }
 
 impl StepOptions {
@@ -21,6 +26,7 @@ impl StepOptions {
             b = b.text("trained").word(trained.len() as u64);
             b = trained.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
         }
+        b = connections::identify(b, self.connections.as_ref());
         b
     }
 
@@ -41,7 +47,7 @@ mod tests {
 
     #[test]
     fn only_the_trained_entries_keep_their_new_values() {
-        let options = StepOptions { trained: Some(vec![1..2, 3..5]) };
+        let options = StepOptions { trained: Some(vec![1..2, 3..5]), ..StepOptions::default() };
         let mut after = [9.0; 6];
         options.restore_untrained(&[0.0; 6], &mut after);
         assert_eq!(after, [0.0, 9.0, 0.0, 9.0, 9.0, 0.0]);
