@@ -26,6 +26,7 @@ pub use technique::{
     AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use technique::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 
 use serde::Serialize;
 

@@ -1,11 +1,13 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod connections;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use connections::{ConnectionMethod, Connections};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -21,4 +23,5 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
+    pub connections: Option<Connections>,
 }

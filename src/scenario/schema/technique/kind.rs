@@ -15,10 +15,19 @@ pub enum TechniqueKind {
     Split,
     /// All devices at once through the cut layer, device-side parameters averaged (Thapa et al. 2022).
     SplitFederated,
+    /// Split, and devices hold slices of blocks beyond the cut, whose sums the channel forms (Zhang et al. 2025).
+    TensorParallel,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated];
+    pub const ALL: &[Self] = &[
+        Self::Centralized,
+        Self::OnDevice,
+        Self::Federated,
+        Self::Split,
+        Self::SplitFederated,
+        Self::TensorParallel,
+    ];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -28,12 +37,13 @@ impl TechniqueKind {
             Self::Federated => "federated",
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
+            Self::TensorParallel => "tensor_parallel",
         }
     }
 
     /// Whether the model is cut between device and edge.
     pub fn is_split(self) -> bool {
-        matches!(self, Self::Split | Self::SplitFederated)
+        matches!(self, Self::Split | Self::SplitFederated | Self::TensorParallel)
     }
 
     /// Whether devices' updates are averaged.

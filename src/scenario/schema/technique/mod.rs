@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod catalogue;
+mod connections;
 mod kind;
 mod measures;
 
@@ -10,6 +11,7 @@ pub use aggregation::{
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use catalogue::{Listed, TECHNIQUES};
+pub use connections::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 
@@ -28,4 +30,7 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    /// Blocks in slices; there under `tensor_parallel` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsSpec>,
 }

@@ -1,6 +1,7 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
+mod connections;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -51,5 +52,16 @@ pub(super) fn technique(
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
-    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+    let around = connections::Around { kind, architecture, split_point, devices_per_round };
+    let connections = connections::connections(c, &at.key("connections"), raw.connections, &around);
+    Some(TechniqueSpec {
+        kind,
+        rounds,
+        local_steps,
+        split_point,
+        devices_per_round,
+        round_deadline_s,
+        aggregation,
+        connections,
+    })
 }
