@@ -10,6 +10,7 @@ mod on_device;
 mod run;
 mod split;
 mod split_federated;
+mod tensor_parallel;
 
 pub use run::{Measured, Played, PlayedRound, Progress, Run, WhenToCompute};
 
@@ -24,5 +25,6 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Federated => federated::play(run).await,
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
+        TechniqueKind::TensorParallel => tensor_parallel::play(run).await,
     }
 }

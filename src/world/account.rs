@@ -16,6 +16,9 @@ pub enum Content {
     Votes,
     /// An update that was quantised or of which only some entries are sent.
     CompressedUpdate,
+    /// Slices' parts of a layer's output, or of the gradient of its input.
+    PartialSums,
+    PartialGradients,
 }
 
 impl Content {
@@ -28,6 +31,8 @@ impl Content {
             Content::AnalogUpdate => "analog_update",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
+            Content::PartialSums => "partial_sums",
+            Content::PartialGradients => "partial_gradients",
         }
     }
 }

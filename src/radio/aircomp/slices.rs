@@ -47,10 +47,8 @@ pub struct UniformForcing {
 impl UniformForcing {
     /// Beams for the channels as they are known, `links`: at least one, all with equally many receive antennas.
     pub fn new(links: &[AntennaLink], beam: ReceiveBeam) -> Self {
-        let grams: Vec<DMatrix<Amplitude>> = links
-            .iter()
-            .map(|l| (&l.channel * l.channel.adjoint()).scale(l.path_gain * l.power_watts))
-            .collect();
+        let grams: Vec<DMatrix<Amplitude>> =
+            links.iter().map(|l| (&l.channel * l.channel.adjoint()).scale(l.path_gain * l.power_watts)).collect();
         let receive = match beam {
             ReceiveBeam::AntennaSelection => antenna_selection(&grams),
             ReceiveBeam::Eigenvector => dominant_eigenvector(&grams, &vec![1.0; grams.len()]),
@@ -252,10 +250,8 @@ mod tests {
             let eta = |beam| UniformForcing::new(&links, beam).eta_watts;
             let [one, dominant, optimised] = BEAMS.map(eta);
             assert!(optimised >= one.max(dominant));
-            let grams: Vec<_> = links
-                .iter()
-                .map(|l| (&l.channel * l.channel.adjoint()).scale(l.path_gain * l.power_watts))
-                .collect();
+            let grams: Vec<_> =
+                links.iter().map(|l| (&l.channel * l.channel.adjoint()).scale(l.path_gain * l.power_watts)).collect();
             // Beams of two antennas up to a common phase: an angle and a phase.
             let grid = (0..200).flat_map(|a| (0..200).map(move |p| (f64::from(a) / 200.0, f64::from(p) / 200.0)));
             let best = grid
@@ -271,7 +267,9 @@ mod tests {
 
     #[test]
     fn more_antennas_are_heard_better_and_errors_of_knowledge_are_as_large_as_said() {
-        let mean = |receive| (0..40).map(|s| UniformForcing::new(&links(4, receive, 1, s), ReceiveBeam::MaxMin).eta_watts);
+        let mean = |receive| {
+            (0..40).map(move |s| UniformForcing::new(&links(4, receive, 1, s), ReceiveBeam::MaxMin).eta_watts)
+        };
         let means: Vec<f64> = [1, 2, 4, 8].map(|receive| mean(receive).sum::<f64>()).to_vec();
         assert!(means.is_sorted_by(|a, b| *b > 1.5 * a), "{means:?}");
         // One transmitter, many antennas: gain f^H H v with v from the estimate has mean 1 and variance error / N.

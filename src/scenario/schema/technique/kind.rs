@@ -20,14 +20,8 @@ pub enum TechniqueKind {
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[
-        Self::Centralized,
-        Self::OnDevice,
-        Self::Federated,
-        Self::Split,
-        Self::SplitFederated,
-        Self::TensorParallel,
-    ];
+    pub const ALL: &[Self] =
+        &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated, Self::TensorParallel];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {

@@ -2,4 +2,8 @@
 
 /// Name, and the words of a plot's axis; names that end in `_seconds`, `_bytes` or `_joules` get their prefix in the plot.
 /// `docs/metrics.md` defines each.
-pub const MEASURES: &[(&str, &str)] = &[];
+pub const MEASURES: &[(&str, &str)] = &[
+    ("connection_snr_db", "SNR of a slice's values (dB)"),
+    ("connection_noise", "noise of a sum over slices, relative to it"),
+    ("connection_exact_accuracy", "final accuracy with exact connections"),
+];

@@ -44,24 +44,37 @@ fn blocks(
 ) -> Vec<usize> {
     let (key, all) = (at.key("blocks"), architecture.blocks());
     if split_point == all {
-        let message = format!("with `split_point: {all}` every block runs whole on the device: none is left for slices");
+        let message =
+            format!("with `split_point: {all}` every block runs whole on the device: none is left for slices");
         c.conflict(key, message, &format!("cut at {} or lower", all - 1));
         return vec![];
     }
     let Some(written) = written else { return vec![split_point] };
     let found: Vec<usize> = written.iter().map(|b| usize::try_from(*b).unwrap_or(usize::MAX)).collect();
     if found.is_empty() || !found.is_sorted_by(|a, b| a < b) {
-        c.conflict(key, "blocks in slices are a list, ascending, each once, at least one", &format!("for example [{split_point}]"));
+        c.conflict(
+            key,
+            "blocks in slices are a list, ascending, each once, at least one",
+            &format!("for example [{split_point}]"),
+        );
         return vec![split_point];
     }
     for (i, block) in found.iter().enumerate() {
         if !(split_point..all).contains(block) {
             let why = if *block < all { "runs whole on the device" } else { "does not exist" };
             let help = format!("slices can be had of blocks {split_point} to {}", all - 1);
-            c.conflict(key.index(i), format!("block {block} {why}: the model has {all} blocks, cut at {split_point}"), &help);
+            c.conflict(
+                key.index(i),
+                format!("block {block} {why}: the model has {all} blocks, cut at {split_point}"),
+                &help,
+            );
         } else if architecture.has_cross_attention(*block) {
             let message = format!("block {block} also attends to the encoder, and that attention has no slices");
-            c.conflict(key.index(i), message, &format!("slices can be had of blocks below {}", architecture.encoder_layers));
+            c.conflict(
+                key.index(i),
+                message,
+                &format!("slices can be had of blocks below {}", architecture.encoder_layers),
+            );
         }
     }
     found
