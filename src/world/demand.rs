@@ -105,8 +105,7 @@ impl Demand {
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
-        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual)
-            + self.slice_memory_bytes(batch)
+        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual) + self.slice_memory_bytes(batch)
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
