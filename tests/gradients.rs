@@ -1,30 +1,41 @@
 //! The backward pass against finite differences in double precision, for every family and method, and the identities
 //! that stacking, packing, splitting and threading must keep.
 
+#[path = "gradients/connections.rs"]
+mod connections;
 #[path = "gradients/tiny.rs"]
 mod tiny;
 
 use deft::backend::Cpu;
 use deft::data::PackedBatch;
 use deft::fomo::Family;
-use deft::nn::{Model, NnError, Owner, ParameterLayout, PeftMethod, Projection, Share, StackItem};
+use deft::nn::{Model, NnError, Owner, PeftMethod, Projection, Share, StackItem, SumChannel};
 use tiny::{FAMILIES, architecture, batch, layout, lora, methods, model, parameters};
-
-fn loss(model: &Model<Cpu<f64>>, layout: &ParameterLayout, parameters: &[f32], batch: &PackedBatch) -> f64 {
-    model.losses(layout, &[StackItem::new(parameters, batch)])[0]
-}
 
 /// Central differences of fourth order at up to `most` parameters of every tensor.
 fn assert_gradient_matches_differences(family: Family, what: &str, methods: &[PeftMethod], most: usize) {
+    assert_gradient_through(None, family, what, methods, most);
+}
+
+/// The same where a channel forms the sums of some blocks.
+fn assert_gradient_through(
+    channel: Option<&SumChannel>,
+    family: Family,
+    what: &str,
+    methods: &[PeftMethod],
+    most: usize,
+) {
     let (model, layout) = (model(Cpu::<f64>::new(), family), layout(family, methods));
     // Language models predict nothing from a text of one token.
     let shortest = if matches!(family, Family::Gpt2 | Family::Llama) { 2 } else { 1 };
     let batch = batch(family, &[shortest, 11, 4, 17], 5);
     model.check_batch(&layout, &batch).expect("a batch that fits");
     let point = parameters(&layout, 8);
-    let outcome = &model.loss_and_gradients(&layout, &[StackItem::new(&point, &batch)])[0];
+    let item = StackItem { channel, ..StackItem::new(&point, &batch) };
+    let loss = |parameters: &[f32]| model.losses(&layout, &[StackItem { parameters, ..item }])[0];
+    let outcome = &model.loss_and_gradients(&layout, &[item])[0];
     let what = format!("{family:?}, {what}");
-    assert!((outcome.loss - loss(&model, &layout, &point, &batch)).abs() < 1e-12, "{what}: loss");
+    assert!((outcome.loss - loss(&point)).abs() < 1e-12, "{what}: loss");
     let typical = outcome.gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
     for tensor in layout.tensors() {
         // An odd stride, so that the sample wanders over the columns.
@@ -38,7 +49,7 @@ fn assert_gradient_matches_differences(family: Family, what: &str, methods: &[Pe
                 let mut at = point.clone();
                 let mut value = |k: f32| {
                     at[i] = point[i] + k * step;
-                    (f64::from(at[i]), loss(&model, &layout, &at, &batch))
+                    (f64::from(at[i]), loss(&at))
                 };
                 let ((x1, l1), (x0, l0)) = (value(1.0), value(-1.0));
                 let ((x3, l3), (x2, l2)) = (value(2.0), value(-2.0));

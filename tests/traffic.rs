@@ -19,7 +19,7 @@ type Set<'a> = Vec<(&'a str, Value)>;
 type Crossing = (&'static str, &'static str);
 
 /// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
+const TRAFFIC: [(&str, &str, &[Crossing]); 15] = [
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -59,6 +59,16 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
             ("uplink", "compressed_update"),
         ],
     ),
+    ("tensor_parallel", "digital", &IN_SLICES),
+];
+const IN_SLICES: [Crossing; 7] = [
+    ("downlink", "adapters"),
+    ("uplink", "activations"),
+    ("downlink", "activations"),
+    ("over_the_air", "partial_sums"),
+    ("downlink", "activation_gradients"),
+    ("over_the_air", "partial_gradients"),
+    ("uplink", "adapters"),
 ];
 const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];

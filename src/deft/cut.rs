@@ -89,6 +89,7 @@ impl CutLayer {
                 DeviceSide::Frozen => run.learn.edge_side(block),
             },
             cut: (!plain).then_some(Cut { block, up, down }),
+            ..StepOptions::default()
         }
     }
 

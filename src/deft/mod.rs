@@ -12,6 +12,7 @@ mod run;
 mod shared_server;
 mod split;
 mod split_federated;
+mod tensor_parallel;
 
 pub use run::{Measured, Played, PlayedRound, Progress, Run, WhenToCompute};
 
@@ -26,5 +27,6 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Federated => federated::play(run).await,
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
+        TechniqueKind::TensorParallel => tensor_parallel::play(run).await,
     }
 }

@@ -1,7 +1,7 @@
 //! What every protocol needs: rounds, participants, deadlines, and the record of what happened.
 
 use crate::aggregation::{self, Combined, Delivery};
-use crate::learning::{EvaluationHandle, Learning, LearningError, LossHandle, StateHandle};
+use crate::learning::{EvaluationHandle, EvaluationOptions, Learning, LearningError, LossHandle, StateHandle};
 use crate::scenario::{TechniqueSpec, TrainingSpec};
 use crate::sim::join_all;
 use crate::world::{DeviceId, Lost, RoundTotals, World};
@@ -78,6 +78,8 @@ pub struct Run<'a> {
     when: WhenToCompute,
     watch: &'a dyn Fn(Progress),
     played: RefCell<Played>,
+    /// How tests differ from plain ones.
+    tests: RefCell<EvaluationOptions>,
     round_started: Cell<crate::sim::SimTime>,
 }
 
@@ -91,7 +93,8 @@ impl<'a> Run<'a> {
         watch: &'a dyn Fn(Progress),
     ) -> Self {
         let played = RefCell::new(Played::default());
-        Self { world, learn, plan, training, when, watch, played, round_started: Cell::default() }
+        let tests = RefCell::default();
+        Self { world, learn, plan, training, when, watch, played, tests, round_started: Cell::default() }
     }
 
     /// What was played, once the protocol has ended.
@@ -112,6 +115,16 @@ impl<'a> Run<'a> {
             self.measure(name, Measured::Number(value));
         }
         combined
+    }
+
+    /// Lets the tests that end rounds differ from plain ones from now on.
+    pub(super) fn test_with(&self, options: EvaluationOptions) {
+        *self.tests.borrow_mut() = options;
+    }
+
+    /// Test samples after the last round; `None` without training.
+    pub(super) fn final_samples(&self) -> Option<usize> {
+        self.training.map(|t| t.final_evaluation_samples)
     }
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.
@@ -169,7 +182,9 @@ impl<'a> Run<'a> {
             played.loss = (!steps.is_empty()).then(|| self.learn.mean_loss(&steps));
             if last || (round + 1).is_multiple_of(training.evaluate_every_rounds) {
                 let samples = if last { training.final_evaluation_samples } else { training.evaluation_samples };
-                played.evaluations = models.iter().map(|m| self.learn.evaluate(*m, samples, last)).collect();
+                let test =
+                    |m: &StateHandle| self.learn.evaluate_with(*m, samples, last, self.tests.borrow().clone(), &[]);
+                played.evaluations = models.iter().map(test).collect();
             }
         }
         let reached = self.watch_round(round, &played)?;

@@ -67,6 +67,14 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
             let crossing = demand.step_bytes(&demand.nominal_samples());
             (Some(adapters_down + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)
         }
+        TechniqueKind::TensorParallel => {
+            let samples = demand.nominal_samples();
+            let through_the_cut = demand.smashed_bytes(&samples) + demand.gradient_bytes(&samples);
+            let crossing = through_the_cut + demand.connection_bytes(batch);
+            let slices = demand.sliced_blocks().len() as u64 * 4 * (1 + demand.slices());
+            let adapters = adapters_down + adapters_up + 2 * demand.slices() * demand.slice_parameter_bytes();
+            (Some(adapters + steps * crossing), 2 + steps * (2 + slices), 3 * steps * (1 + slices))
+        }
     };
     let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;
     let events_each = transfers as f64 * EVENTS_PER_TRANSFER + computations as f64 * EVENTS_PER_COMPUTATION;

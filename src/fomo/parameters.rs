@@ -58,7 +58,7 @@ impl Architecture {
     }
 
     /// Whether block `index` (encoder first) attends to the encoder's output.
-    pub(super) fn has_cross_attention(&self, index: usize) -> bool {
+    pub fn has_cross_attention(&self, index: usize) -> bool {
         self.family == Family::T5 && index >= self.encoder_layers
     }
 

@@ -5,9 +5,7 @@ use super::library::BackboneKey;
 use crate::backend::{Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::TensorSource;
-use crate::nn::{
-    Cached, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem, StepOutcome,
-};
+use crate::nn::{Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem, StepOutcome};
 use std::sync::Arc;
 
 /// The CPU in single precision is the reference; half precision emulates what a GPU would store.
@@ -54,14 +52,8 @@ impl Backbone {
         either!(self, model => model.losses(layout, stack))
     }
 
-    pub fn evaluate(
-        &self,
-        layout: &ParameterLayout,
-        parameters: &[f32],
-        batch: &PackedBatch,
-        prefix: Option<Cached<'_>>,
-    ) -> Evaluation {
-        either!(self, model => model.evaluate_cached(layout, parameters, batch, prefix))
+    pub fn evaluate(&self, layout: &ParameterLayout, item: &StackItem<'_>) -> Evaluation {
+        either!(self, model => model.evaluate_item(layout, item))
     }
 
     pub fn frozen_prefix(

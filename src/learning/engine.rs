@@ -2,6 +2,7 @@
 
 use super::LearningError;
 use super::backbone::Backbone;
+use super::connections;
 use super::evaluation_options::EvaluationOptions;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
 use super::operation::{Client, Combination};
@@ -10,7 +11,7 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
-use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, TensorSpec, ZerothOrder};
+use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, SumChannel, TensorSpec, ZerothOrder};
 use crate::random::Streams;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -114,11 +115,13 @@ impl Engine {
         let (backbone, layout) = (self.backbone()?, task.layout());
         let prefixes = self.prefixes(layout)?;
         let mut all_moments: Vec<Moments> = steps.iter().map(StepRequest::moments).collect();
+        let channels: Vec<Option<SumChannel>> = steps.iter().map(StepRequest::connections).collect();
         let stack: Vec<StackItem> = steps
             .iter()
             .zip(batches)
             .zip(&all_moments)
-            .map(|((s, batch), moments)| StackItem {
+            .zip(&channels)
+            .map(|(((s, batch), moments), channel)| StackItem {
                 parameters: &s.state.parameters,
                 batch: &batch.packed,
                 dropout: Some(self.streams.counter(&s.client.name(), "dropout").child(s.step)),
@@ -128,6 +131,7 @@ impl Engine {
                     let stream = self.streams.counter(&s.client.name(), "cut").child(s.step);
                     AtCut { cut, stream }
                 }),
+                channel: channel.as_ref(),
             })
             .collect();
         let outcomes = backbone.loss_and_gradients(layout, &stack);
@@ -154,14 +158,17 @@ impl Engine {
         let (backbone, layout) = (self.backbone()?, task.layout());
         let prefixes = self.prefixes(layout)?;
         let direction = |s: &StepRequest| self.streams.counter(&s.client.name(), "perturbation").child(s.step);
+        let channels: Vec<Option<SumChannel>> = steps.iter().map(StepRequest::connections).collect();
         let points: Vec<[Vec<f32>; 2]> =
             steps.iter().map(|s| rule.perturbed(&s.state.parameters, direction(s))).collect();
         let stack: Vec<StackItem> = points
             .iter()
             .zip(batches)
-            .flat_map(|(points, batch)| {
+            .zip(&channels)
+            .flat_map(|((points, batch), channel)| {
                 let prefix = prefixes.map(|p| Cached { cache: &p.train, samples: &batch.samples });
-                points.iter().map(move |point| StackItem { prefix, ..StackItem::new(point, &batch.packed) })
+                let channel = channel.as_ref();
+                points.iter().map(move |point| StackItem { prefix, channel, ..StackItem::new(point, &batch.packed) })
             })
             .collect();
         let losses = backbone.losses(layout, &stack);
@@ -181,7 +188,7 @@ impl Engine {
         task: &Task,
         states: &[Arc<State>],
         samples: usize,
-        EvaluationOptions {}: &EvaluationOptions,
+        EvaluationOptions { connections }: &EvaluationOptions,
     ) -> Result<Evaluation, LearningError> {
         let state = &states[0];
         let (backbone, layout, test) = (self.backbone()?, task.layout(), task.test_set());
@@ -191,7 +198,9 @@ impl Engine {
         let batch = test.subset(&chosen);
         backbone.check_batch(layout, &batch)?;
         let prefix = self.prefixes(layout)?.map(|p| Cached { cache: &p.test, samples: &chosen });
-        let outcome = backbone.evaluate(layout, &state.parameters, &batch, prefix);
+        let channel = connections.as_ref();
+        let item = StackItem { prefix, channel, ..StackItem::new(&state.parameters, &batch) };
+        let outcome = backbone.evaluate(layout, &item);
         let loss = outcome.loss_sum / outcome.targets as f64;
         let accuracy = match layout.objective() {
             Objective::Regression => explained_variance(loss, &batch.values),
@@ -202,6 +211,11 @@ impl Engine {
 }
 
 impl StepRequest {
+    /// What forms sums over slices in this step.
+    fn connections(&self) -> Option<SumChannel> {
+        self.options.connections.as_ref().map(|channel| connections::of_step(channel, self.client, self.step))
+    }
+
     /// The optimiser's memory that the step starts with.
     fn moments(&self) -> Moments {
         match &self.state.moments {

@@ -9,6 +9,7 @@
 
 mod backbone;
 pub mod compression;
+mod connections;
 mod disk;
 mod engine;
 mod evaluation_options;

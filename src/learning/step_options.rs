@@ -4,8 +4,9 @@
 //! here, in a field of its own whose default means "not". Options that are all default leave no mark on the operation's
 //! identity, so techniques share the numbers of the steps that they have in common.
 
+use super::connections;
 use super::identity::IdentityBuilder;
-use crate::nn::{Cut, Distortion};
+use crate::nn::{Cut, Distortion, SumChannel};
 use std::ops::Range;
 
 /// How a local step differs from a plain one.
@@ -15,6 +16,9 @@ pub struct StepOptions {
     pub trained: Option<Vec<Range<usize>>>,
     /// A cut at which something happens to activations and gradients; `None` where they cross as they are.
     pub cut: Option<Cut>,
+    /// What forms the sums of blocks that devices hold in slices, forward and backward; client and step are added to its
+    /// key.
+    pub connections: Option<SumChannel>,
 }
 
 impl StepOptions {
@@ -28,6 +32,7 @@ impl StepOptions {
             b = b.text("cut").word(*block as u64);
             b = [up, down].into_iter().fold(b, |b, distortion| identify_distortion(distortion, b));
         }
+        b = connections::identify(b, self.connections.as_ref());
         b
     }
 

@@ -77,6 +77,11 @@ impl FrozenPrefix {
         let samples = (0..samples).map(|_| OnceLock::new()).collect();
         (blocks > 0).then_some(Self { blocks, samples, memory })
     }
+
+    /// Blocks below what is kept.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks
+    }
 }
 
 impl Cached<'_> {

@@ -24,6 +24,7 @@ mod reader;
 mod rows;
 mod slots;
 mod stack;
+mod sum_channel;
 mod workspace;
 mod zeroth_order;
 
@@ -41,4 +42,5 @@ pub use peft::{
 
 pub use crate::fomo::Projection;
 pub use stack::{Evaluation, StackItem, StepOutcome};
+pub use sum_channel::SumChannel;
 pub use zeroth_order::ZerothOrder;

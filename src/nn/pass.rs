@@ -3,8 +3,9 @@
 use super::block::{Context, Gradients, Memory};
 use super::rows::Rows;
 use super::slots::HeadKind;
+use super::sum_channel::PassChannel;
 use super::workspace::{Scratch, Workspace};
-use super::{Lowest, Model, ParameterLayout};
+use super::{Lowest, Model, ParameterLayout, SumChannel};
 use crate::backend::{
     Adapted, AdaptedGradient, Backend, Content, Epilogue, GradientEpilogue, HeadGradient, NormCache, SequenceOutcome,
     Targets, Trainable,
@@ -25,12 +26,14 @@ pub struct Share<'a> {
     pub dropout: Option<CounterStream>,
     /// Factor of the loss, and so of every gradient: keeps small gradients above fp16's smallest number.
     pub loss_scale: f32,
+    /// What forms the sums of blocks that devices hold in slices; `None` where all blocks are whole.
+    pub channel: Option<&'a SumChannel>,
 }
 
 impl<'a> Share<'a> {
     /// All of `batch`, without dropout.
     pub fn whole(parameters: &'a [f32], batch: &'a PackedBatch) -> Self {
-        Self { parameters, batch, sequences: 0..batch.sequences(), dropout: None, loss_scale: 1.0 }
+        Self { parameters, batch, sequences: 0..batch.sequences(), dropout: None, loss_scale: 1.0, channel: None }
     }
 }
 
@@ -43,6 +46,7 @@ pub struct Pass<'m, B: Backend> {
     model: &'m Model<B>,
     layout: &'m ParameterLayout,
     rows: Rows,
+    channel: Option<PassChannel<B>>,
     training: bool,
     /// Blocks done going forward.
     position: usize,
@@ -74,6 +78,7 @@ impl<B: Backend> Model<B> {
         let mut workspace = self.take_workspace();
         self.backend.write(&parameters, &mut workspace.parameters);
         let rows = Rows::new(&self.architecture, layout, shares);
+        let channel = PassChannel::new(&self.backend, &self.architecture, shares);
         if training {
             self.backend.zero(&mut workspace.gradient, parameters.len());
             if let Some(decoder) = &rows.decoder {
@@ -81,7 +86,7 @@ impl<B: Backend> Model<B> {
                 self.backend.zero(&mut workspace.d_memory, rows.main.packing.rows() * self.architecture.hidden);
             }
         }
-        Pass { model: self, layout, rows, training, position: 0, embedded: false, workspace: Some(workspace) }
+        Pass { model: self, layout, rows, channel, training, position: 0, embedded: false, workspace: Some(workspace) }
     }
 }
 
@@ -142,10 +147,10 @@ impl<B: Backend> Pass<'_, B> {
                 self.start_decoder();
             }
             let keep = self.training && self.trains_up_to(i);
-            let Self { model, layout, rows, workspace, .. } = &mut *self;
+            let Self { model, layout, rows, channel, workspace, .. } = &mut *self;
             let Workspace { parameters, hidden, memory, blocks, shared, scratch, .. } =
                 workspace.as_mut().expect("present until dropped");
-            let context = context(model, layout, rows, i, parameters, memory);
+            let context = context(model, layout, rows, channel.as_ref(), i, parameters, memory);
             let cache = if keep { &mut blocks[i] } else { &mut *shared };
             model.blocks[i].forward(&context, layout.block(i), cache, scratch, keep, hidden);
             self.position = i + 1;
@@ -240,10 +245,10 @@ impl<B: Backend> Pass<'_, B> {
             if i + 1 == first_decoder_block {
                 self.encoder_norm_gradient();
             }
-            let Self { model, layout, rows, workspace, .. } = &mut *self;
+            let Self { model, layout, rows, channel, workspace, .. } = &mut *self;
             let Workspace { parameters, gradient, d_hidden, memory, d_memory, blocks, scratch, .. } =
                 workspace.as_mut().expect("present until dropped");
-            let context = context(model, layout, rows, i, parameters, memory);
+            let context = context(model, layout, rows, channel.as_ref(), i, parameters, memory);
             let memory = (i >= first_decoder_block && lowest < Lowest::Block(first_decoder_block)).then_some(d_memory);
             let gradients = Gradients { parameters: gradient, hidden: d_hidden, memory };
             let input_wanted = lowest < Lowest::Block(i);
@@ -440,6 +445,7 @@ fn context<'a, B: Backend>(
     model: &'a Model<B>,
     layout: &ParameterLayout,
     rows: &'a Rows,
+    channel: Option<&'a PassChannel<B>>,
     i: usize,
     parameters: &'a B::Buffer,
     memory: &'a B::Buffer,
@@ -453,6 +459,7 @@ fn context<'a, B: Backend>(
             packing: &decoder.packing,
             trainable,
             dropout: decoder.dropout.as_ref(),
+            channel: channel.and_then(|c| c.of_block(i, decoder)),
             memory: Some(Memory { packing: &main.packing, hidden: memory, dropout: main.dropout.as_ref() }),
             hidden_width,
         },
@@ -461,6 +468,7 @@ fn context<'a, B: Backend>(
             packing: &main.packing,
             trainable,
             dropout: main.dropout.as_ref(),
+            channel: channel.and_then(|c| c.of_block(i, main)),
             memory: None,
             hidden_width,
         },

@@ -33,6 +33,8 @@ pub(super) struct Stream {
     /// The token that each row should predict.
     pub targets: Vec<u32>,
     pub dropout: Option<Dropout>,
+    /// The row of its batch that each client's rows start with.
+    pub first_rows: Vec<u64>,
 }
 
 /// How many answers a batch asks for.
@@ -111,6 +113,7 @@ struct Builder {
     tokens: Vec<u32>,
     targets: Vec<u32>,
     masks: Vec<(crate::random::CounterStream, u64)>,
+    first_rows: Vec<u64>,
 }
 
 impl Builder {
@@ -119,6 +122,7 @@ impl Builder {
         let start = self.segments.last().map_or(0, |s| s.end);
         self.segments.push(start..start + share.sequences.len());
         self.masks.extend(share.dropout.map(|key| (key, first as u64)));
+        self.first_rows.push(first as u64);
     }
 
     fn sequence(&mut self, rows: usize) {
@@ -127,9 +131,9 @@ impl Builder {
     }
 
     fn finish(self) -> Stream {
-        let Self { offsets, segments, tokens, targets, masks } = self;
+        let Self { offsets, segments, tokens, targets, masks, first_rows } = self;
         let offsets = std::iter::once(0).chain(offsets).collect();
         let dropout = (!masks.is_empty() && masks.len() == segments.len()).then_some(Dropout { masks });
-        Stream { packing: Packing::new(offsets, segments), tokens, targets, dropout }
+        Stream { packing: Packing::new(offsets, segments), tokens, targets, dropout, first_rows }
     }
 }

@@ -7,7 +7,7 @@
 use super::cut::{AtCut, Crossing};
 use super::frozen_prefix::Cached;
 use super::rows::targets_of;
-use super::{Model, ParameterLayout, Pass, Share};
+use super::{Model, ParameterLayout, Pass, Share, SumChannel};
 use crate::backend::{Backend, SequenceOutcome};
 use crate::data::PackedBatch;
 use crate::random::CounterStream;
@@ -27,17 +27,19 @@ pub struct StackItem<'a> {
     pub prefix: Option<Cached<'a>>,
     /// Where something happens to the hidden states on their way up and to their gradient on its way down.
     pub cut: Option<AtCut<'a>>,
+    /// What forms the sums of blocks that devices hold in slices.
+    pub channel: Option<&'a SumChannel>,
 }
 
 impl<'a> StackItem<'a> {
-    /// A step without dropout, loss scale or cache.
+    /// A step without dropout, loss scale, cache or channel.
     pub fn new(parameters: &'a [f32], batch: &'a PackedBatch) -> Self {
-        Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None, cut: None }
+        Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None, cut: None, channel: None }
     }
 
     fn share(&self, sequences: Range<usize>) -> Share<'a> {
-        let Self { parameters, batch, dropout, loss_scale, .. } = *self;
-        Share { parameters, batch, sequences, dropout, loss_scale }
+        let Self { parameters, batch, dropout, loss_scale, channel, .. } = *self;
+        Share { parameters, batch, sequences, dropout, loss_scale, channel }
     }
 }
 
@@ -108,7 +110,7 @@ impl<B: Backend> Model<B> {
     /// As [`Model::loss_and_gradients`].
     pub fn losses(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<f64> {
         let loss = |item: &StackItem<'_>| {
-            let evaluation = self.evaluate_cached(layout, item.parameters, item.batch, item.prefix);
+            let evaluation = self.evaluate_item(layout, &StackItem { dropout: None, ..*item });
             evaluation.loss_sum / evaluation.targets.max(1) as f64
         };
         stack.par_iter().map(loss).collect()
@@ -119,27 +121,21 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// As [`Model::loss_and_gradients`].
     pub fn evaluate(&self, layout: &ParameterLayout, parameters: &[f32], batch: &PackedBatch) -> Evaluation {
-        self.evaluate_cached(layout, parameters, batch, None)
+        self.evaluate_item(layout, &StackItem::new(parameters, batch))
     }
 
-    /// As [`Model::evaluate`], with the hidden states of frozen blocks kept in `prefix`.
+    /// As [`Model::evaluate`], with the cache and the channel of `item`.
     ///
     /// # Panics
     /// As [`Model::loss_and_gradients`].
-    pub fn evaluate_cached(
-        &self,
-        layout: &ParameterLayout,
-        parameters: &[f32],
-        batch: &PackedBatch,
-        prefix: Option<Cached<'_>>,
-    ) -> Evaluation {
+    pub fn evaluate_item(&self, layout: &ParameterLayout, item: &StackItem<'_>) -> Evaluation {
         let parts: Vec<Vec<SequenceOutcome>> = self
-            .chunks(batch)
+            .chunks(item.batch)
             .into_par_iter()
             .map(|sequences| {
-                let share = Share { sequences, ..Share::whole(parameters, batch) };
+                let share = item.share(sequences);
                 let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
-                self.forward(&mut pass, &share, prefix, 0..self.blocks.len());
+                self.forward(&mut pass, &share, item.prefix, 0..self.blocks.len());
                 pass.classify()
             })
             .collect();
@@ -183,7 +179,9 @@ impl<B: Backend> Model<B> {
 
     /// The embedding and the first `blocks` of a pass over one share, or those above what `prefix` holds.
     fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>, blocks: Range<usize>) {
-        let done = match prefix {
+        // Hidden states that a channel has been through are another draw each time.
+        let still = |cached: &Cached<'_>| !share.channel.is_some_and(|c| c.touches_below(cached.cache.blocks()));
+        let done = match prefix.filter(still) {
             None => {
                 pass.embed();
                 0

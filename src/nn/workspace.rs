@@ -19,6 +19,8 @@ pub(super) struct AttentionCache<B: Backend> {
     /// `[rows, q]` and `[rows, heads]`.
     pub context: B::Buffer,
     pub log_sum: B::Buffer,
+    /// In a sliced block whose slices arrive with unequal gains, the context times these.
+    pub weighed: B::Buffer,
     pub qkv_linear: LinearCache<B>,
     pub key_value_linear: LinearCache<B>,
     pub output_linear: LinearCache<B>,
@@ -75,6 +77,8 @@ pub(super) struct Scratch<B: Backend> {
     pub key_value: B::Buffer,
     /// Gradient of a sub-layer's output, `[rows, h]`.
     pub output: B::Buffer,
+    /// In a sliced block a sum as it was heard, `[rows, h]`, before it joins what is there.
+    pub heard: B::Buffer,
     pub linear: B::Buffer,
     pub adapter: B::Buffer,
 }
@@ -118,6 +122,7 @@ impl<B: Backend> Default for AttentionCache<B> {
             value_before: new(),
             context: new(),
             log_sum: new(),
+            weighed: new(),
             qkv_linear: LinearCache::default(),
             key_value_linear: LinearCache::default(),
             output_linear: LinearCache::default(),
@@ -183,6 +188,7 @@ impl<B: Backend> Workspace<B> {
                 qkv: new(),
                 key_value: new(),
                 output: new(),
+                heard: new(),
                 linear: new(),
                 adapter: new(),
             },

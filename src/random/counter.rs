@@ -53,6 +53,14 @@ impl CounterStream {
         if n & 1 == 0 { r * cos } else { r * sin }
     }
 
+    /// Standard normals number 2m and 2m+1, for the work of one.
+    #[inline]
+    pub fn normal_pair(&self, m: u64) -> [f64; 2] {
+        let r = (-2.0 * self.uniform(2 * m).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * self.uniform(2 * m + 1)).sin_cos();
+        [r * cos, r * sin]
+    }
+
     /// Exponential with mean 1, number `n`: the power gain of a Rayleigh channel.
     #[inline]
     pub fn exponential(&self, n: u64) -> f64 {
@@ -75,6 +83,12 @@ mod tests {
         assert!((mean(&|i| s.normal(i).powi(2)) - 1.0).abs() < se(2f64.sqrt()));
         assert!(mean(&|i| s.normal(i) * s.normal(i + 1)).abs() < se(1.0));
         assert!((mean(&|i| s.exponential(i)) - 1.0).abs() < se(1.0));
+    }
+
+    #[test]
+    fn a_pair_is_its_two_normals() {
+        let s = CounterStream::new(7, 11);
+        assert!((0..50).all(|m| s.normal_pair(m) == [s.normal(2 * m), s.normal(2 * m + 1)]));
     }
 
     #[test]

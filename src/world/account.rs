@@ -22,6 +22,9 @@ pub enum Content {
     Labels,
     LastHidden,
     LastHiddenGradients,
+    /// Slices' parts of a layer's output, or of the gradient of its input.
+    PartialSums,
+    PartialGradients,
 }
 
 impl Content {
@@ -39,6 +42,8 @@ impl Content {
             Content::Labels => "labels",
             Content::LastHidden => "last_hidden",
             Content::LastHiddenGradients => "last_hidden_gradients",
+            Content::PartialSums => "partial_sums",
+            Content::PartialGradients => "partial_gradients",
         }
     }
 }

@@ -84,7 +84,13 @@ impl World {
         work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
     }
 
-    async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], memory: u64) -> Result<(), Lost> {
+    pub(super) async fn compute_on_device(
+        &self,
+        id: DeviceId,
+        what: &str,
+        work: &[Work],
+        memory: u64,
+    ) -> Result<(), Lost> {
         let device = self.device(id);
         {
             let mut account = self.account.borrow_mut();
@@ -95,6 +101,11 @@ impl World {
         self.sim.sleep(SimDuration::from_seconds(self.device_seconds(device, work))).await;
         drop(computing);
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
+    }
+
+    /// `work`, phases one after another, by an accelerator of `server`, for which `devices` wait.
+    pub(super) async fn serve_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work]) {
+        self.compute_at_edge(server, devices, work, 1.0).await;
     }
 
     /// `speed` is the share of the profile's clock: power follows its cube (Mei et al. in docs/deft/split_auto.md).

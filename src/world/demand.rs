@@ -4,7 +4,9 @@ use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
-use crate::scenario::{CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide, TechniqueKind};
+use crate::scenario::{
+    ConnectionMethod, CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide, TechniqueKind,
+};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
@@ -17,6 +19,10 @@ pub struct Demand {
     kind: TechniqueKind,
     pub(super) split_point: usize,
     pub(super) cut: CutSpec,
+    /// Blocks beyond the cut that devices hold in slices, and how many these are; none and 1 where all are whole.
+    pub(super) sliced_blocks: Vec<usize>,
+    pub(super) slices: u64,
+    pub(super) sums_in_the_air: bool,
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
@@ -53,6 +59,12 @@ impl Demand {
             kind: technique.kind,
             split_point,
             cut,
+            sliced_blocks: technique.connections.as_ref().map_or(vec![], |c| c.blocks.clone()),
+            slices: technique.connections.as_ref().map_or(1, |c| c.slices as u64),
+            sums_in_the_air: technique
+                .connections
+                .as_ref()
+                .is_some_and(|c| matches!(c.method, ConnectionMethod::AirComp { .. })),
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
             optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
@@ -106,7 +118,7 @@ impl Demand {
         match self.kind {
             TechniqueKind::Centralized => None,
             TechniqueKind::OnDevice | TechniqueKind::Federated => Some(self.cost.whole()),
-            TechniqueKind::Split | TechniqueKind::SplitFederated => {
+            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::TensorParallel => {
                 let head = self.cut.labels == LabelPlace::Device;
                 Some(Segment { head, ..self.cost.device_side(self.split_point) })
             }
@@ -118,7 +130,7 @@ impl Demand {
         match self.kind {
             TechniqueKind::Centralized => Some(self.cost.whole()),
             TechniqueKind::OnDevice | TechniqueKind::Federated => None,
-            TechniqueKind::Split | TechniqueKind::SplitFederated => {
+            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::TensorParallel => {
                 let head = self.cut.labels == LabelPlace::Edge;
                 Some(Segment { head, ..self.cost.edge_side(self.split_point) })
             }
@@ -128,7 +140,7 @@ impl Demand {
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
-        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual)
+        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual) + self.slice_memory_bytes(batch)
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
@@ -138,19 +150,24 @@ impl Demand {
         let one = self.memory_bytes(&segment, batch);
         let weights = self.cost.segment_weight_bytes(&segment);
         // The pool's mini-batch is as large as those of all devices together.
-        let alone = self.kind == TechniqueKind::Split || self.cut.server_side == ServerSide::Shared;
-        let copies = if alone { 1 } else { self.devices_per_round };
-        weights + copies * (one - weights)
+        let in_turn = matches!(self.kind, TechniqueKind::Split | TechniqueKind::TensorParallel);
+        let copies = if in_turn || self.cut.server_side == ServerSide::Shared { 1 } else { self.devices_per_round };
+        weights + copies * (one - weights) - self.sliced_memory_bytes(batch)
+    }
+
+    pub(super) fn optimizer_bytes_per_parameter(&self) -> u64 {
+        match self.optimizer {
+            Optimizer::AdamW => ADAMW_BYTES_PER_PARAMETER,
+            Optimizer::Sgd { momentum } if momentum > 0.0 => MOMENTUM_BYTES_PER_PARAMETER,
+            Optimizer::Sgd { .. } | Optimizer::ZerothOrder { .. } => 0,
+        }
     }
 
     fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
-        let per_parameter = match self.optimizer {
-            Optimizer::AdamW => ADAMW_BYTES_PER_PARAMETER,
-            Optimizer::Sgd { momentum } if momentum > 0.0 => MOMENTUM_BYTES_PER_PARAMETER,
-            Optimizer::Sgd { .. } => 0,
-            Optimizer::ZerothOrder { .. } => return self.cost.inference_memory_bytes(segment, batch),
-        };
-        self.cost.training_memory_bytes(segment, batch, per_parameter)
+        if self.is_zeroth_order() {
+            return self.cost.inference_memory_bytes(segment, batch);
+        }
+        self.cost.training_memory_bytes(segment, batch, self.optimizer_bytes_per_parameter())
     }
 
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.
@@ -191,7 +208,7 @@ impl Demand {
     }
 
     /// Size of `parameters` numbers on the network.
-    fn bytes_of(&self, parameters: u64) -> u64 {
+    pub(super) fn bytes_of(&self, parameters: u64) -> u64 {
         parameters * self.precision.bytes()
     }
 

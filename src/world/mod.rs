@@ -20,6 +20,8 @@ mod peft_shape;
 mod rounds;
 mod sending;
 mod shared_uplink;
+mod slice_demand;
+mod slices;
 mod transferring;
 
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
@@ -28,6 +30,7 @@ pub use computing::EdgePasses;
 pub use cut::Lengths;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
+pub use slices::{SliceAir, SliceSum};
 
 use crate::network::WiredNetwork;
 use crate::radio::FlowCell;
@@ -150,5 +153,10 @@ impl World {
     /// replication.
     pub fn compression_noise(&self, id: DeviceId) -> CounterStream {
         self.streams.counter(&self.device(id).name, "compression").child(self.round.get() as u64)
+    }
+
+    /// The receiver noise of this round's sums over slices, and that of its tests, drawn alike in every trial.
+    pub fn connection_noise(&self, purpose: &str) -> CounterStream {
+        self.streams.counter("connections", purpose).child(self.round.get() as u64)
     }
 }

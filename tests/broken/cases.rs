@@ -9,6 +9,22 @@ pub const CASES: &[Case] = &[
         (3, 48),
         &["technique.aggregation.method: `air_comp` adds up devices' updates, and `split`"],
     ),
+    (
+        "slices_beyond_heads",
+        (3, 58),
+        &["technique.connections.slices: 24 slices of a block with 12 heads", "nearest that works: 4"],
+    ),
+    ("slices_beyond_devices", (3, 58), &["6 slices for 4 devices a round", "nearest that works: 4"]),
+    ("slices_uneven", (3, 58), &["cannot be dealt evenly to 5 slices", "nearest that works: 4"]),
+    (
+        "slices_of_a_device_block",
+        (3, 75),
+        &["technique.connections.blocks[0]: block 1 runs whole on the device", "blocks 2 to 5"],
+    ),
+    ("slices_beyond_the_cut", (3, 1), &["every block runs whole on the device", "cut at 5 or lower"]),
+    ("slices_of_a_whole", (3, 39), &["`split` keeps every block whole", "kind: tensor_parallel"]),
+    ("slices_antennas_of_a_wire", (3, 67), &["technique.connections.receive_antennas: `digital` has no such key"]),
+    ("slices_of_a_decoder", (3, 75), &["block 13 also attends to the encoder", "blocks below 12"]),
     ("alias_bomb", (4, 45), &["not valid YAML: aliases stand for more than 10000 values"]),
     ("bad_indentation", (5, 2), &["not valid YAML: while parsing a block mapping, did not find expected key"]),
     (

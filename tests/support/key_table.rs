@@ -16,6 +16,8 @@ pub enum Base {
     Fixed,
     Walking,
     Air,
+    /// Blocks in slices, trained.
+    Slices,
     Training,
     Vendored,
     Domains,
@@ -46,14 +48,15 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
-    TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, Slices,
+    TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutChosen, CutFrozen, CutQuantised, CutSparse};
 
 pub fn bases() -> Vec<Base> {
-    let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
+    let plain =
+        [Emulated, Fixed, Walking, Air, Slices, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
@@ -65,6 +68,10 @@ impl Base {
     /// Its file, and what is set in it.
     fn recipe(self) -> (&'static str, Vec<(&'static str, Value)>) {
         let few = ("training.final_evaluation_samples", json!(12));
+        let slices = json!({
+            "method": "air_comp", "blocks": [2], "slices": 2, "receive_antennas": 2, "transmit_antennas": 1,
+            "receive_beam": "max_min", "average_power_dbm": -50, "channel_error": 0.1, "test_over_the_air": true,
+        });
         let tiny = |changes: Vec<(&'static str, Value)>| ("tiny.yaml", [vec![few], changes].concat());
         match self {
             Emulated => ("keys.yaml", vec![]),
@@ -105,6 +112,7 @@ impl Base {
                 tiny(vec![("technique.aggregation", air)])
             }
             Votes => tiny(vec![("technique.aggregation", json!({"method": "one_bit"}))]),
+            Slices => tiny(vec![("technique.kind", json!("tensor_parallel")), ("technique.connections", slices)]),
             Training => tiny(vec![("training.partition", json!({"kind": "dirichlet", "alpha": 0.5}))]),
             Vendored => tiny(vec![("training.dataset", json!("tweets"))]),
             Domains => tiny(vec![
@@ -256,6 +264,15 @@ fn technique() -> Vec<Row> {
         row("technique.devices_per_round", Emulated, json!(3)),
         row("technique.round_deadline_s", Emulated, json!(0.01)),
         together("technique.aggregation.method", Emulated, &[("technique.aggregation", air)]),
+        together("technique.connections.method", Slices, &[("technique.connections", json!({"method": "digital"}))]),
+        row("technique.connections.blocks[*]", Slices, json!(4)),
+        row("technique.connections.slices", Slices, json!(3)),
+        row("technique.connections.receive_antennas", Slices, json!(8)),
+        row("technique.connections.transmit_antennas", Slices, json!(4)),
+        row("technique.connections.receive_beam", Slices, json!("antenna_selection")),
+        row("technique.connections.average_power_dbm", Slices, json!(-40)),
+        row("technique.connections.channel_error", Slices, json!(0.5)),
+        row("technique.connections.test_over_the_air", Slices, json!(false)),
         row("technique.aggregation.truncation_threshold", Air, json!(9.5)),
         row("technique.aggregation.average_power_dbm", Air, json!(0)),
     ]

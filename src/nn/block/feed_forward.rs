@@ -3,6 +3,7 @@
 use super::Context;
 use crate::backend::{Activation, Backend, Epilogue, GradientEpilogue, Linear, Norm};
 use crate::nn::slots::BlockSlots;
+use crate::nn::sum_channel::{SlicedInput, Sum};
 use crate::nn::workspace::{FeedForwardCache, Scratch};
 
 /// Frozen weights; in a gated layer `up` holds the gate and then its other half.
@@ -45,6 +46,7 @@ impl<B: Backend> FeedForward<B> {
             let before = keep.then_some(&mut c.before);
             backend.scale(packing, slot, trainable, activated, self.width, 0, before);
         }
+        context.weigh(SlicedInput::Inner, activated);
         context.linear(activated, &self.down, (&slots.ffn_down, &mut c.down_linear), epilogue, y);
     }
 
@@ -80,10 +82,11 @@ impl<B: Backend> FeedForward<B> {
         let kept = keep.then_some(&mut cache.norm);
         backend.norm(packing, hidden, None, &self.norm, slots.ffn_norm, trainable, &mut normed, kept);
         let Scratch { narrow, wide, .. } = scratch;
-        if slots.ffn_parallel.is_none() && slots.ffn_adapter.is_none() {
+        if slots.ffn_parallel.is_none() && slots.ffn_adapter.is_none() && !context.is_sliced() {
             self.forward(context, slots, cache, (&normed, wide), keep, Epilogue::Accumulate, hidden);
         } else {
             self.forward(context, slots, cache, (&normed, wide), keep, Epilogue::None, narrow);
+            context.hear(Sum::FeedForwardOutput, narrow);
             self.adapt(context, slots, cache, &normed, narrow);
             backend.add(narrow, context.len(), hidden);
         }
@@ -104,6 +107,7 @@ impl<B: Backend> FeedForward<B> {
         let Context { backend, packing, trainable, .. } = *context;
         let Scratch { narrow, wide, .. } = scratch;
         self.forward(context, slots, cache, (x, wide), keep, Epilogue::None, narrow);
+        context.hear(Sum::FeedForwardOutput, narrow);
         self.adapt(context, slots, cache, x, narrow);
         let kept = keep.then_some(&mut cache.norm);
         backend.norm(packing, narrow, Some(x), &self.norm, slots.ffn_norm, trainable, out, kept);
@@ -132,6 +136,9 @@ impl<B: Backend> FeedForward<B> {
         };
         let terms = (&slots.ffn_down, &cache.down_linear, &cache.activated);
         context.linear_gradient(dy, &self.down, terms, (linear, parameters), through, wide);
+        if below_down {
+            context.weigh(SlicedInput::Inner, wide);
+        }
         if let Some(slot) = slots.ffn_scale {
             backend.scale_gradient(packing, slot, trainable, &cache.before, parameters, wide, self.width, 0);
         }
@@ -186,6 +193,9 @@ impl<B: Backend> FeedForward<B> {
         if go_on {
             let epilogue = if below_norm { GradientEpilogue::Overwrite } else { GradientEpilogue::Skip };
             self.backward_up(context, slots, cache, x, (wide, pairs, linear), parameters, epilogue, narrow);
+            if below_norm {
+                context.hear(Sum::FeedForwardInputGradient, narrow);
+            }
         }
         if let Some(slot) = slots.ffn_parallel {
             let dx = below_norm.then_some(&mut *narrow);
@@ -212,7 +222,7 @@ impl<B: Backend> FeedForward<B> {
         hidden: &B::Buffer,
     ) {
         let Context { backend, packing, trainable, .. } = *context;
-        let Scratch { narrow, wide, pairs, output, linear, adapter, .. } = scratch;
+        let Scratch { narrow, wide, pairs, output, heard, linear, adapter, .. } = scratch;
         let (norm, kept) = (&self.norm, &cache.norm);
         backend.norm_gradient(packing, hidden, norm, kept, slots.ffn_norm, trainable, parameters, false, narrow);
         match slots.ffn_adapter {
@@ -223,7 +233,12 @@ impl<B: Backend> FeedForward<B> {
         let adapted = slots.ffn_adapter.is_some() || slots.ffn_parallel.is_some();
         let dy = if adapted { &*output } else { &*narrow };
         let go_on = self.backward_down(context, slots, cache, dy, (wide, pairs, linear), parameters, below);
-        if go_on {
+        if go_on && below && context.is_sliced() {
+            let epilogue = GradientEpilogue::Overwrite;
+            self.backward_up(context, slots, cache, x, (wide, pairs, linear), parameters, epilogue, heard);
+            context.hear(Sum::FeedForwardInputGradient, heard);
+            backend.add(heard, context.len(), narrow);
+        } else if go_on {
             // The residual's gradient is already in `narrow`.
             let epilogue = if below { GradientEpilogue::Accumulate } else { GradientEpilogue::Skip };
             self.backward_up(context, slots, cache, x, (wide, pairs, linear), parameters, epilogue, narrow);

@@ -4,15 +4,20 @@
 //! grouped, how positions enter, whether the feed-forward layer is gated. With sub-layers `S`:
 //! post-norm (Devlin et al. 2018) `x <- norm(x + S(x))`, pre-norm (Radford et al. 2019) `x <- x + S(norm(x))`.
 //!
-//! `attention.rs` and `feed_forward.rs` hold the two kinds of sub-layer, forward and backward through frozen weights.
+//! `attention.rs`, `cross_attention.rs` and `feed_forward.rs` hold the sub-layers, forward and backward through frozen
+//! weights; `sliced.rs` what a channel does to the sums of a block that devices hold in slices.
 
 mod attention;
+mod cross_attention;
 mod feed_forward;
+mod sliced;
 
-pub(super) use attention::{Attention, CrossAttention};
+pub(super) use attention::Attention;
+pub(super) use cross_attention::CrossAttention;
 pub(super) use feed_forward::FeedForward;
 
 use super::slots::BlockSlots;
+use super::sum_channel::BlockChannel;
 use super::workspace::{AdapterMemory, BlockCache, Scratch};
 use crate::backend::{
     Adapted, AdaptedGradient, AdapterSlot, Backend, Dropout, Epilogue, GradientEpilogue, Linear, LinearCache,
@@ -34,6 +39,8 @@ pub(super) struct Context<'a, B: Backend> {
     pub packing: &'a Packing,
     pub trainable: Trainable<'a, B>,
     pub dropout: Option<&'a Dropout>,
+    /// What forms the block's sums where devices hold it in slices.
+    pub channel: Option<BlockChannel<'a, B>>,
     /// What a decoder's blocks attend to.
     pub memory: Option<Memory<'a, B>>,
     pub hidden_width: usize,

@@ -12,6 +12,7 @@ pub mod beam;
 pub mod misalignment;
 pub mod one_bit;
 pub mod power_control;
+pub mod slices;
 mod truncated_inversion;
 pub mod uniform_forcing;
 

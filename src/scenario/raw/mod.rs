@@ -22,7 +22,8 @@ pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenB
 pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};
 pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
 pub(crate) use technique::{
-    AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression, UpdateCompressionKind,
+    AirPowerControl, AirScheduling, AirSchedulingKind, ConnectionMethod, Connections, UpdateCompression,
+    UpdateCompressionKind,
 };
 pub(crate) use technique::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 

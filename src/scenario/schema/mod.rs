@@ -27,8 +27,8 @@ pub use technique::{
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use technique::{
-    CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy, QuantiserScale, ServerSide,
-    SplitObjective, SplitPoint,
+    ConnectionMethod, ConnectionsSpec, CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy,
+    QuantiserScale, ReceiveCombining, ServerSide, SplitObjective, SplitPoint,
 };
 
 use serde::Serialize;

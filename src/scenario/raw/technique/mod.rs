@@ -1,12 +1,14 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod connections;
 mod cut;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 
 use super::CountOrAll;
@@ -25,4 +27,5 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
+    pub connections: Option<Connections>,
 }

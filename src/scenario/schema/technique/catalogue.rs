@@ -30,6 +30,16 @@ pub const TECHNIQUES: &[Listed] = &[
         "Thapa et al. 2022, arXiv 2004.12088",
     ),
     row(
+        "kind: tensor_parallel, connections: {method: air_comp}",
+        "devices hold slices of blocks beyond the cut, the channel adds what they make",
+        "Zhang, He, Song, Zhang, Letaief 2025, arXiv 2502.12559",
+    ),
+    row(
+        "connections: {method: digital}",
+        "slices' sums are sent one by one and added at the edge",
+        "Shoeybi et al. 2019, arXiv 1909.08053",
+    ),
+    row(
         "aggregation: {method: digital}",
         "each device sends its parameters, the edge averages",
         "McMahan et al. 2017, arXiv 1602.05629",

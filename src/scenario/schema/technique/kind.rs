@@ -15,10 +15,13 @@ pub enum TechniqueKind {
     Split,
     /// All devices at once through the cut layer, device-side parameters averaged (Thapa et al. 2022).
     SplitFederated,
+    /// Split, and devices hold slices of blocks beyond the cut, whose sums the channel forms (Zhang et al. 2025).
+    TensorParallel,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated];
+    pub const ALL: &[Self] =
+        &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated, Self::TensorParallel];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -28,6 +31,7 @@ impl TechniqueKind {
             Self::Federated => "federated",
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
+            Self::TensorParallel => "tensor_parallel",
         }
     }
 

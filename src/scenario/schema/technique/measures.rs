@@ -8,4 +8,7 @@ pub const MEASURES: &[(&str, &str)] = &[
     ("silent_devices", "silent devices a round"),
     ("split_point", "split point (blocks)"),
     ("edge_speed", "speed of the edge (share of its profile's)"),
+    ("connection_snr_db", "SNR of a slice's values (dB)"),
+    ("connection_noise", "noise of a sum over slices, relative to it"),
+    ("connection_exact_accuracy", "final accuracy with exact connections"),
 ];

@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod catalogue;
+mod connections;
 mod cut;
 mod kind;
 mod measures;
@@ -12,6 +13,7 @@ pub use aggregation::{
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use catalogue::{Listed, TECHNIQUES};
+pub use connections::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
@@ -38,6 +40,9 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    /// Blocks in slices; there under `tensor_parallel` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsSpec>,
 }
 
 impl TechniqueSpec {

@@ -2,14 +2,14 @@
 
 mod aggregation;
 mod cut;
-
 pub(super) use cut::{Beside, cut_fits};
+mod connections;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
-use crate::scenario::schema::TechniqueSpec;
+use crate::scenario::schema::{TechniqueKind, TechniqueSpec};
 use aggregation::{aggregation, without_aggregation};
 
 /// `None` only after an issue was noted.
@@ -48,15 +48,23 @@ pub(super) fn technique(
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
+    if kind == TechniqueKind::TensorParallel && split_point.fixed().is_none() {
+        let message = "`tensor_parallel` holds its slices beyond one cut for all devices";
+        c.conflict(at.key("split_point"), message, "give a number, or use split or split_federated");
+    }
+    let cut_at = split_point.fixed().unwrap_or(0);
+    let around = connections::Around { kind, architecture, split_point: cut_at, devices_per_round };
+    let connections = connections::connections(c, &at.key("connections"), raw.connections, &around);
     Some(TechniqueSpec {
         kind,
         rounds,
         local_steps,
         split_point,
-        split_objective,
+        aggregation,
+        connections,
         cut,
         devices_per_round,
         round_deadline_s,
-        aggregation,
+        split_objective,
     })
 }
