@@ -19,7 +19,7 @@ type Set<'a> = Vec<(&'a str, Value)>;
 type Crossing = (&'static str, &'static str);
 
 /// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
+const TRAFFIC: [(&str, &str, &[Crossing]); 19] = [
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -59,9 +59,23 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
             ("uplink", "compressed_update"),
         ],
     ),
+    ("block_federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
+    ("gradient_download", "digital", &GRADIENTS),
+    ("gradient_download", "air_comp", &GRADIENTS_THEN_THE_AIR),
+    ("zeroth_order_federated", "digital", &[("downlink", "slopes"), ("uplink", "slopes")]),
+    ("zeroth_order_federated", "air_comp", &[("downlink", "slopes"), ("over_the_air", "slopes")]),
 ];
 const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
+const GRADIENTS: [Crossing; 4] =
+    [("downlink", "adapters"), ("uplink", "activations"), ("uplink", "adapters"), ("downlink", "parameter_gradients")];
+const GRADIENTS_THEN_THE_AIR: [Crossing; 5] = [
+    ("downlink", "adapters"),
+    ("uplink", "activations"),
+    ("uplink", "adapters"),
+    ("downlink", "parameter_gradients"),
+    ("over_the_air", "analog_update"),
+];
 const SPLIT_OVER_THE_AIR: [Crossing; 4] = [
     ("downlink", "adapters"),
     ("uplink", "activations"),

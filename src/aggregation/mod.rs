@@ -6,8 +6,9 @@
 mod digital;
 mod one_bit;
 mod over_the_air;
+pub mod slopes;
 
-use crate::learning::{Client, Learning, StateHandle};
+use crate::learning::{Client, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
 use crate::world::{Content, Demand, DeviceId, Lost, World};
 use over_the_air::Outcome;
@@ -32,7 +33,12 @@ impl Delivery {
 
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
-        self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
+        self.step_with(learn, client, step, StepOptions::default());
+    }
+
+    /// [`Delivery::step`] with `options` that need no companions.
+    pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
         self.steps.push(self.state);
     }
 }

@@ -4,12 +4,16 @@
 //! hands operations and gets handles. A protocol should read like its paper's algorithm box: what every protocol
 //! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
 
+mod block_allocation;
+mod block_federated;
 mod centralized;
 mod federated;
+mod gradient_download;
 mod on_device;
 mod run;
 mod split;
 mod split_federated;
+mod zeroth_order_federated;
 
 pub use run::{Measured, Played, PlayedRound, Progress, Run, WhenToCompute};
 
@@ -24,5 +28,8 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Federated => federated::play(run).await,
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
+        TechniqueKind::BlockFederated => block_federated::play(run).await,
+        TechniqueKind::GradientDownload => gradient_download::play(run).await,
+        TechniqueKind::ZerothOrderFederated => zeroth_order_federated::play(run).await,
     }
 }

@@ -5,6 +5,7 @@
 //! identity, so techniques share the numbers of the steps that they have in common.
 
 use super::identity::IdentityBuilder;
+use super::slopes::SharedDirection;
 use std::ops::Range;
 
 /// How a local step differs from a plain one.
@@ -12,6 +13,10 @@ use std::ops::Range;
 pub struct StepOptions {
     /// Entries of the flat parameters that the step may change, ascending and disjoint; `None` for all.
     pub trained: Option<Vec<Range<usize>>>,
+    /// The gradient is known only through a random projection to so many numbers.
+    pub projection_dimension: Option<usize>,
+    /// A zeroth-order step along the direction that all clients share, not one of its own.
+    pub shared_direction: Option<SharedDirection>,
 }
 
 impl StepOptions {
@@ -20,6 +25,12 @@ impl StepOptions {
         if let Some(trained) = &self.trained {
             b = b.text("trained").word(trained.len() as u64);
             b = trained.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
+        }
+        if let Some(dimension) = self.projection_dimension {
+            b = b.text("projection").word(dimension as u64);
+        }
+        if let Some(direction) = self.shared_direction {
+            b = direction.identify(b);
         }
         b
     }
@@ -41,7 +52,7 @@ mod tests {
 
     #[test]
     fn only_the_trained_entries_keep_their_new_values() {
-        let options = StepOptions { trained: Some(vec![1..2, 3..5]) };
+        let options = StepOptions { trained: Some(vec![1..2, 3..5]), ..StepOptions::default() };
         let mut after = [9.0; 6];
         options.restore_untrained(&[0.0; 6], &mut after);
         assert_eq!(after, [0.0, 9.0, 0.0, 9.0, 9.0, 0.0]);

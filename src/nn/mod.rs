@@ -13,6 +13,7 @@ mod adaptive_rank;
 mod block;
 mod error;
 mod frozen_prefix;
+mod gradient_projection;
 mod layout;
 mod model;
 mod names;
@@ -38,5 +39,6 @@ pub use peft::{
 };
 
 pub use crate::fomo::Projection;
+pub use gradient_projection::project;
 pub use stack::{Evaluation, StackItem, StepOutcome};
 pub use zeroth_order::ZerothOrder;

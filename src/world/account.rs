@@ -16,6 +16,8 @@ pub enum Content {
     Votes,
     /// An update that was quantised or of which only some entries are sent.
     CompressedUpdate,
+    ParameterGradients,
+    Slopes,
 }
 
 impl Content {
@@ -28,6 +30,8 @@ impl Content {
             Content::AnalogUpdate => "analog_update",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
+            Content::ParameterGradients => "parameter_gradients",
+            Content::Slopes => "slopes",
         }
     }
 }

@@ -57,8 +57,18 @@ impl World {
     }
 
     async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], batch: &BatchShape) -> Result<(), Lost> {
+        self.work_on_device(id, what, work, self.demand.device_memory_bytes(batch)).await
+    }
+
+    /// Lets the device do `work` in `memory` bytes.
+    pub(super) async fn work_on_device(
+        &self,
+        id: DeviceId,
+        what: &str,
+        work: &[Work],
+        memory: u64,
+    ) -> Result<(), Lost> {
         let device = self.device(id);
-        let memory = self.demand.device_memory_bytes(batch);
         {
             let mut account = self.account.borrow_mut();
             let books = account.device(id);

@@ -8,6 +8,8 @@ use crate::scenario::{LearningTask, Optimizer, Scenario, TechniqueKind};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
+/// Without training nothing depends on it.
+const USUAL_PERTURBATION: f64 = 1e-3;
 
 /// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Demand {
     precision: Precision,
     kind: TechniqueKind,
     split_point: usize,
+    /// Values of the grid that carry a slope over the air.
+    slope_repetitions: u64,
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
@@ -44,10 +48,17 @@ impl Demand {
             cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
             precision: model.precision,
             kind: technique.kind,
-            split_point: technique.split_point,
+            split_point: technique.gradients.map_or(technique.split_point, |g| g.device_blocks),
+            slope_repetitions: technique.zeroth_order.and_then(|z| z.repetitions).unwrap_or(1) as u64,
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
-            optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
+            optimizer: match training {
+                Some(training) => training.optimizer,
+                None if technique.kind == TechniqueKind::ZerothOrderFederated => {
+                    Optimizer::ZerothOrder { perturbation: USUAL_PERTURBATION }
+                }
+                None => Optimizer::AdamW,
+            },
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
@@ -74,8 +85,13 @@ impl Demand {
     pub fn on_device(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => None,
-            TechniqueKind::OnDevice | TechniqueKind::Federated => Some(self.cost.whole()),
-            TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.device_side(self.split_point)),
+            TechniqueKind::OnDevice
+            | TechniqueKind::Federated
+            | TechniqueKind::BlockFederated
+            | TechniqueKind::ZerothOrderFederated => Some(self.cost.whole()),
+            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::GradientDownload => {
+                Some(self.cost.device_side(self.split_point))
+            }
         }
     }
 
@@ -83,15 +99,30 @@ impl Demand {
     pub fn at_edge(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => Some(self.cost.whole()),
-            TechniqueKind::OnDevice | TechniqueKind::Federated => None,
-            TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.edge_side(self.split_point)),
+            TechniqueKind::OnDevice
+            | TechniqueKind::Federated
+            | TechniqueKind::BlockFederated
+            | TechniqueKind::ZerothOrderFederated => None,
+            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::GradientDownload => {
+                Some(self.cost.edge_side(self.split_point))
+            }
         }
     }
 
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
-        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual)
+        let Some(segment) = self.on_device() else { return 0 };
+        let step = match self.kind {
+            // The block that asks for least: who cannot train it cannot take part.
+            TechniqueKind::BlockFederated => {
+                let blocks = self.trainable_blocks();
+                blocks.into_iter().map(|block| self.block_memory_bytes(block, batch)).min().unwrap_or(0)
+            }
+            TechniqueKind::GradientDownload => self.owner_memory_bytes(&segment, batch),
+            _ => self.memory_bytes(&segment, batch),
+        };
+        step + residual
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
@@ -106,18 +137,29 @@ impl Demand {
     }
 
     fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
-        let per_parameter = match self.optimizer {
+        if self.is_zeroth_order() {
+            return self.cost.inference_memory_bytes(segment, batch);
+        }
+        self.cost.training_memory_bytes(segment, batch, self.optimizer_bytes_per_parameter())
+    }
+
+    /// What the optimizer keeps for a parameter.
+    pub(super) fn optimizer_bytes_per_parameter(&self) -> u64 {
+        match self.optimizer {
             Optimizer::AdamW => ADAMW_BYTES_PER_PARAMETER,
             Optimizer::Sgd { momentum } if momentum > 0.0 => MOMENTUM_BYTES_PER_PARAMETER,
-            Optimizer::Sgd { .. } => 0,
-            Optimizer::ZerothOrder { .. } => return self.cost.inference_memory_bytes(segment, batch),
-        };
-        self.cost.training_memory_bytes(segment, batch, per_parameter)
+            Optimizer::Sgd { .. } | Optimizer::ZerothOrder { .. } => 0,
+        }
     }
 
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.
     pub fn device_side_parameters(&self) -> u64 {
-        self.on_device().map_or(0, |s| self.cost.segment_trainable_parameters(&s))
+        match self.kind {
+            // Devices own all of them, wherever they are used.
+            TechniqueKind::GradientDownload => self.parameters(),
+            TechniqueKind::ZerothOrderFederated => self.slope_repetitions,
+            _ => self.on_device().map_or(0, |s| self.cost.segment_trainable_parameters(&s)),
+        }
     }
 
     /// All trainable parameters.
@@ -127,7 +169,15 @@ impl Demand {
 
     /// Size of the device-side parameters on the network.
     pub fn device_side_bytes(&self) -> u64 {
-        self.bytes_of(self.device_side_parameters())
+        match self.kind {
+            TechniqueKind::ZerothOrderFederated => SCALAR_BYTES,
+            _ => self.bytes_of(self.device_side_parameters()),
+        }
+    }
+
+    /// Size of the slopes of `steps` zeroth-order steps.
+    pub fn slope_bytes(&self, steps: u64) -> u64 {
+        SCALAR_BYTES * steps
     }
 
     /// What a device hands in after a round, where it hands it in alone: its parameters; under a zeroth-order optimizer one
@@ -145,7 +195,11 @@ impl Demand {
 
     /// What edge servers exchange after a round.
     pub fn server_update_bytes(&self) -> u64 {
-        if self.is_zeroth_order() { self.update_down_bytes() } else { self.bytes_of(self.parameters()) }
+        match self.kind {
+            TechniqueKind::ZerothOrderFederated => SCALAR_BYTES,
+            _ if self.is_zeroth_order() => self.update_down_bytes(),
+            _ => self.bytes_of(self.parameters()),
+        }
     }
 
     fn is_zeroth_order(&self) -> bool {
@@ -153,7 +207,7 @@ impl Demand {
     }
 
     /// Size of `parameters` numbers on the network.
-    fn bytes_of(&self, parameters: u64) -> u64 {
+    pub(super) fn bytes_of(&self, parameters: u64) -> u64 {
         parameters * self.precision.bytes()
     }
 

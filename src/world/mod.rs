@@ -8,10 +8,12 @@
 mod account;
 mod air;
 mod analog;
+mod blocks;
 mod build;
 mod computing;
 mod demand;
 mod device;
+mod gradients;
 mod peft_shape;
 mod rounds;
 mod sending;

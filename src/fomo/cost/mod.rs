@@ -8,6 +8,7 @@ mod batch_shape;
 mod ledger;
 mod low_rank;
 mod memory;
+mod one_block;
 mod operations;
 mod peft_shape;
 mod segment;

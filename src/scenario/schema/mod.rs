@@ -10,6 +10,7 @@ mod network;
 mod peft;
 mod search;
 mod technique;
+mod trained_blocks;
 
 pub use devices::{DeviceGroup, Mobility, Placement};
 pub use learning::{
@@ -26,6 +27,7 @@ pub use technique::{
     AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use technique::{BlockAllocation, BlockBandwidth, BlocksSpec, GradientsSpec, ZerothOrderSpec};
 
 use serde::Serialize;
 

@@ -1,11 +1,17 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod blocks;
+mod gradients;
+mod zeroth_order;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use blocks::Blocks;
+pub(crate) use gradients::Gradients;
+pub(crate) use zeroth_order::ZerothOrderRounds;
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -21,4 +27,7 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
+    pub blocks: Option<Blocks>,
+    pub gradients: Option<Gradients>,
+    pub zeroth_order: Option<ZerothOrderRounds>,
 }

@@ -15,10 +15,25 @@ pub enum TechniqueKind {
     Split,
     /// All devices at once through the cut layer, device-side parameters averaged (Thapa et al. 2022).
     SplitFederated,
+    /// Devices hold the whole model, each trains one block of it (Wu, Chen, Huang 2024).
+    BlockFederated,
+    /// The edge runs the model, devices own the parameters and get their gradients (Wu, Chen, Huang 2023).
+    GradientDownload,
+    /// Devices send slopes along a direction that all share (Chen et al. 2025, ZOTA).
+    ZerothOrderFederated,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated];
+    pub const ALL: &[Self] = &[
+        Self::Centralized,
+        Self::OnDevice,
+        Self::Federated,
+        Self::Split,
+        Self::SplitFederated,
+        Self::BlockFederated,
+        Self::GradientDownload,
+        Self::ZerothOrderFederated,
+    ];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -28,6 +43,9 @@ impl TechniqueKind {
             Self::Federated => "federated",
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
+            Self::BlockFederated => "block_federated",
+            Self::GradientDownload => "gradient_download",
+            Self::ZerothOrderFederated => "zeroth_order_federated",
         }
     }
 
@@ -38,6 +56,10 @@ impl TechniqueKind {
 
     /// Whether devices' updates are averaged.
     pub fn aggregates(self) -> bool {
-        matches!(self, Self::Federated | Self::SplitFederated)
+        match self {
+            Self::Centralized | Self::OnDevice | Self::Split => false,
+            Self::Federated | Self::SplitFederated => true,
+            Self::BlockFederated | Self::GradientDownload | Self::ZerothOrderFederated => true,
+        }
     }
 }

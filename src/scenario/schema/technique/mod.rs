@@ -1,17 +1,23 @@
 //! Which protocol fine-tunes, and how: one file a section of `technique`.
 
 mod aggregation;
+mod blocks;
 mod catalogue;
+mod gradients;
 mod kind;
 mod measures;
+mod zeroth_order;
 
 pub use aggregation::{
     AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use blocks::{BlockAllocation, BlockBandwidth, BlocksSpec};
 pub use catalogue::{Listed, TECHNIQUES};
+pub use gradients::GradientsSpec;
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
+pub use zeroth_order::ZerothOrderSpec;
 
 use serde::Serialize;
 
@@ -28,4 +34,13 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    /// Of `block_federated` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlocksSpec>,
+    /// Of `gradient_download` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<GradientsSpec>,
+    /// Of `zeroth_order_federated` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zeroth_order: Option<ZerothOrderSpec>,
 }
