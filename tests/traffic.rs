@@ -19,7 +19,7 @@ type Set<'a> = Vec<(&'a str, Value)>;
 type Crossing = (&'static str, &'static str);
 
 /// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 15] = [
+const TRAFFIC: &[(&str, &str, &[Crossing])] = &[
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -60,6 +60,11 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 15] = [
         ],
     ),
     ("tensor_parallel", "digital", &IN_SLICES),
+    ("block_federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
+    ("gradient_download", "digital", &OWNED_GRADIENTS),
+    ("gradient_download", "air_comp", &GRADIENTS_THEN_THE_AIR),
+    ("zeroth_order_federated", "digital", &[("downlink", "slopes"), ("uplink", "slopes")]),
+    ("zeroth_order_federated", "air_comp", &[("downlink", "slopes"), ("over_the_air", "slopes")]),
 ];
 const IN_SLICES: [Crossing; 7] = [
     ("downlink", "adapters"),
@@ -72,6 +77,15 @@ const IN_SLICES: [Crossing; 7] = [
 ];
 const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
+const OWNED_GRADIENTS: [Crossing; 4] =
+    [("downlink", "adapters"), ("uplink", "activations"), ("uplink", "adapters"), ("downlink", "parameter_gradients")];
+const GRADIENTS_THEN_THE_AIR: [Crossing; 5] = [
+    ("downlink", "adapters"),
+    ("uplink", "activations"),
+    ("uplink", "adapters"),
+    ("downlink", "parameter_gradients"),
+    ("over_the_air", "analog_update"),
+];
 const SPLIT_OVER_THE_AIR: [Crossing; 4] = [
     ("downlink", "adapters"),
     ("uplink", "activations"),
@@ -124,7 +138,7 @@ fn all_equal(sizes: &[u64], to: u64) -> bool {
 fn each_technique_sends_what_it_may_and_nothing_else() {
     let kinds: BTreeSet<&str> = TRAFFIC.iter().map(|(kind, ..)| *kind).collect();
     assert_eq!(kinds, TechniqueKind::ALL.iter().map(|kind| kind.name()).collect(), "techniques in the table");
-    for (kind, method, allowed) in TRAFFIC {
+    for &(kind, method, allowed) in TRAFFIC {
         let set = technique(kind, method);
         let allowed: BTreeSet<(&str, &str)> = allowed.iter().copied().collect();
         assert_eq!(crossings(&play(&emulated(set.clone()))), allowed, "{kind}, {method}, time alone");
@@ -249,7 +263,7 @@ fn bytes_follow_the_data_where_there_is_training() {
 #[test]
 fn the_books_balance() {
     let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
-    for (kind, method, _) in TRAFFIC {
+    for &(kind, method, _) in TRAFFIC {
         let mut set = technique(kind, method);
         set.push(("technique.round_deadline_s", Value::Null));
         balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}"));
@@ -292,7 +306,7 @@ fn every_split_point_runs_and_gradients_come_back_where_something_below_trains()
 #[test]
 fn every_kind_of_model_runs_under_every_technique() {
     for architecture in ["t5-11b", "llama-7b", "gpt2", "vit-b-16", "roberta-base", "bert-large"] {
-        for (kind, method, allowed) in TRAFFIC {
+        for &(kind, method, allowed) in TRAFFIC {
             let mut set = technique(kind, method);
             set.push(("model.architecture", json!(architecture)));
             if architecture == "vit-b-16" {

@@ -7,6 +7,7 @@ mod digital;
 mod one_bit;
 mod over_the_air;
 mod sides;
+pub mod slopes;
 
 use crate::learning::{Client, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
@@ -35,13 +36,10 @@ impl Delivery {
 
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
-        self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
-        self.steps.push(self.state);
+        self.step_with(learn, client, step, StepOptions::default());
     }
-}
 
-impl Delivery {
-    /// [`Delivery::step`] with `options`.
+    /// [`Delivery::step`] with `options` that need no companions.
     pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
         self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
         self.steps.push(self.state);

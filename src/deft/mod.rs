@@ -4,15 +4,19 @@
 //! hands operations and gets handles. A protocol should read like its paper's algorithm box: what every protocol
 //! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
 
+mod block_allocation;
+mod block_federated;
 mod centralized;
 mod cut;
 mod federated;
+mod gradient_download;
 mod on_device;
 mod run;
 mod shared_server;
 mod split;
 mod split_federated;
 mod tensor_parallel;
+mod zeroth_order_federated;
 
 pub use run::{Measured, Played, PlayedRound, Progress, Run, WhenToCompute};
 
@@ -28,5 +32,8 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
         TechniqueKind::TensorParallel => tensor_parallel::play(run).await,
+        TechniqueKind::BlockFederated => block_federated::play(run).await,
+        TechniqueKind::GradientDownload => gradient_download::play(run).await,
+        TechniqueKind::ZerothOrderFederated => zeroth_order_federated::play(run).await,
     }
 }

@@ -63,6 +63,24 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         TechniqueKind::OnDevice => (Some(0), 0, steps),
         TechniqueKind::Centralized => (None, 0, steps),
         TechniqueKind::Federated => (Some(adapters_down + adapters_up), 2, steps),
+        // Blocks are dealt out anew each round: at most the largest goes up, and all come down.
+        TechniqueKind::BlockFederated => {
+            let blocks = demand.trainable_blocks();
+            let largest = blocks.into_iter().map(|block| demand.block_update_bytes(block)).max();
+            (Some(adapters_down + largest.unwrap_or(0)), 2, steps)
+        }
+        TechniqueKind::GradientDownload => {
+            let dimension = technique.gradients.and_then(|g| g.projection_dimension);
+            let through_the_cut = demand.smashed_bytes(&demand.nominal_samples());
+            let crossing = through_the_cut + demand.parameter_gradient_bytes(dimension);
+            let parameters = adapters_down + (steps - 1) * demand.parameter_bytes() + adapters_up;
+            (Some(parameters + steps * crossing), 1 + 3 * steps, 3 * steps)
+        }
+        TechniqueKind::ZerothOrderFederated => {
+            let senders = if technique.aggregation.is_over_the_air() { served.max(1) } else { 1 };
+            let up = demand.slope_bytes(1) / senders;
+            (Some(steps * (up + demand.slope_bytes(1))), 2 * steps, steps)
+        }
         TechniqueKind::Split | TechniqueKind::SplitFederated => {
             let crossing = demand.step_bytes(&demand.nominal_samples());
             (Some(adapters_down + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)

@@ -6,13 +6,14 @@ use super::connections;
 use super::evaluation_options::EvaluationOptions;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
 use super::operation::{Client, Combination};
+use super::slopes::{self, SharedDirection, SlopeMean};
 use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
 use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, SumChannel, TensorSpec, ZerothOrder};
-use crate::random::Streams;
+use crate::random::{CounterStream, Streams};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -140,6 +141,10 @@ impl Engine {
             let mut parameters = s.state.parameters.clone();
             // Half precision skips a step whose gradient left the range of fp16, and lowers the scale.
             if !backbone.is_half() || moments.loss_scale.unscale(&mut outcome.gradient) {
+                if let Some(dimension) = s.options.projection_dimension {
+                    let stream = self.streams.counter(&s.client.name(), "projection").child(s.step);
+                    crate::nn::project(&mut outcome.gradient, dimension, stream);
+                }
                 optimizer.update(layout, &mut parameters, &outcome.gradient, moments);
                 s.options.restore_untrained(&s.state.parameters, &mut parameters);
             }
@@ -157,8 +162,11 @@ impl Engine {
     ) -> Result<Vec<State>, LearningError> {
         let (backbone, layout) = (self.backbone()?, task.layout());
         let prefixes = self.prefixes(layout)?;
-        let direction = |s: &StepRequest| self.streams.counter(&s.client.name(), "perturbation").child(s.step);
         let channels: Vec<Option<SumChannel>> = steps.iter().map(StepRequest::connections).collect();
+        let direction = |s: &StepRequest| match s.options.shared_direction {
+            None => self.streams.counter(&s.client.name(), "perturbation").child(s.step),
+            Some(_) => self.shared_direction(s.step),
+        };
         let points: Vec<[Vec<f32>; 2]> =
             steps.iter().map(|s| rule.perturbed(&s.state.parameters, direction(s))).collect();
         let stack: Vec<StackItem> = points
@@ -174,12 +182,31 @@ impl Engine {
         let losses = backbone.losses(layout, &stack);
         let pairs = losses.as_chunks::<2>().0;
         let step = |(s, &pair): (&StepRequest, &[f64; 2])| {
+            let (slope, loss) = (rule.slope(pair), (pair[0] + pair[1]) / 2.0);
+            // A shared slope is sent in single precision, so that is what a step along it goes by.
+            let slope = match s.options.shared_direction {
+                None => slope,
+                Some(SharedDirection::Step) => f64::from(slope as f32),
+                Some(SharedDirection::Slope) => return s.after(vec![slope as f32], None, loss),
+            };
             let mut parameters = s.state.parameters.clone();
-            rule.apply(layout, &mut parameters, rule.slope(pair), direction(s));
+            rule.apply(layout, &mut parameters, slope, direction(s));
             s.options.restore_untrained(&s.state.parameters, &mut parameters);
-            s.after(parameters, None, (pair[0] + pair[1]) / 2.0)
+            s.after(parameters, None, loss)
         };
         steps.iter().zip(pairs).map(step).collect()
+    }
+
+    fn shared_direction(&self, step: u64) -> CounterStream {
+        self.streams.counter("all devices", "perturbation").child(step)
+    }
+
+    /// The first of `states` after the step along the shared direction that the others, slopes, say.
+    pub fn follow_slopes(&self, task: &Task, states: &[Arc<State>], step: u64, mean: &SlopeMean) -> State {
+        let Rule::ZerothOrder(rule) = self.rule else {
+            unreachable!("the reader of scenarios admits slopes with a zeroth-order optimizer only")
+        };
+        slopes::follow(task.layout(), &rule, &states[0], &states[1..], (mean, step), self.shared_direction(step))
     }
 
     /// Tests the first of `states`; the others are those that `options` speak of.

@@ -4,6 +4,7 @@ use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
 use super::operation::{Client, Combination, Operation};
 use super::shaping::Shaping;
+use super::slopes::{SharedDirection, SlopeMean};
 use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
@@ -268,6 +269,30 @@ impl Learning {
             Some(residual) => residuals.insert(device, residual),
             None => residuals.remove(&device),
         };
+    }
+
+    /// One state out of `updates`, all of which started from `reference`, as `parts` say of their entries; those in no part
+    /// keep the reference. Ranges are disjoint.
+    pub fn combine_parts(
+        &self,
+        reference: StateHandle,
+        updates: &[StateHandle],
+        parts: Vec<(Vec<Range<usize>>, Combination)>,
+    ) -> StateHandle {
+        let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
+        StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// The loss's slope at `state` along the direction that all clients share at `step`, on the client's mini-batch.
+    pub fn slope(&self, state: StateHandle, client: Client, step: u64) -> StateHandle {
+        let options = StepOptions { shared_direction: Some(SharedDirection::Slope), ..StepOptions::default() };
+        self.local_step_with(state, client, step, false, options, &[])
+    }
+
+    /// `state` after following the mean of `slopes` along the direction that all clients share at `step`.
+    pub fn follow_slopes(&self, state: StateHandle, slopes: &[StateHandle], step: u64, mean: SlopeMean) -> StateHandle {
+        let inputs = std::iter::once(state.0).chain(slopes.iter().map(|s| s.0)).collect();
+        StateHandle(self.add(Operation::FollowSlopes { step, mean }, inputs))
     }
 
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a

@@ -3,6 +3,7 @@
 use super::evaluation_options::EvaluationOptions;
 use super::identity::{Identity, IdentityBuilder};
 use super::shaping::Shaping;
+use super::slopes::SlopeMean;
 use super::step_options::StepOptions;
 use super::superposition::{Normalisation, Superposition};
 use std::ops::Range;
@@ -73,6 +74,8 @@ pub enum Operation {
     Splice { ranges: Vec<Range<usize>> },
     /// What one device makes of its state, on the entries in `ranges`. Inputs: as the shaping says.
     Shape { ranges: Vec<Range<usize>>, shaping: Shaping },
+    /// A zeroth-order step along the direction that all clients share at this step. Inputs: the state before, then the slopes.
+    FollowSlopes { step: u64, mean: SlopeMean },
     /// Loss and accuracy on `samples` test samples, evenly spread. Inputs: the state, then those that the options ask for.
     Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
@@ -113,6 +116,7 @@ impl Operation {
                 let b = ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
                 shaping.identify(b)
             }
+            Operation::FollowSlopes { step, mean } => mean.identify(IdentityBuilder::new("follow_slopes").word(*step)),
             Operation::Evaluate { samples, options } => {
                 options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))
             }

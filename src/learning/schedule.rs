@@ -160,6 +160,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Shape { ranges, shaping } => {
                 Value::State(Arc::new(shaping.apply(ranges, [&inputs[0], &inputs[1]])))
             }
+            Operation::FollowSlopes { step, mean } => {
+                Value::State(Arc::new(task.engine().follow_slopes(task, &inputs, *step, mean)))
+            }
             Operation::Evaluate { samples, options } => {
                 Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs, *samples, options)?))
             }

@@ -6,6 +6,7 @@
 
 use super::connections;
 use super::identity::IdentityBuilder;
+use super::slopes::SharedDirection;
 use crate::nn::{Cut, Distortion, SumChannel};
 use std::ops::Range;
 
@@ -19,6 +20,10 @@ pub struct StepOptions {
     /// What forms the sums of blocks that devices hold in slices, forward and backward; client and step are added to its
     /// key.
     pub connections: Option<SumChannel>,
+    /// The gradient is known only through a random projection to so many numbers.
+    pub projection_dimension: Option<usize>,
+    /// A zeroth-order step along the direction that all clients share, not one of its own.
+    pub shared_direction: Option<SharedDirection>,
 }
 
 impl StepOptions {
@@ -33,6 +38,12 @@ impl StepOptions {
             b = [up, down].into_iter().fold(b, |b, distortion| identify_distortion(distortion, b));
         }
         b = connections::identify(b, self.connections.as_ref());
+        if let Some(dimension) = self.projection_dimension {
+            b = b.text("projection").word(dimension as u64);
+        }
+        if let Some(direction) = self.shared_direction {
+            b = direction.identify(b);
+        }
         b
     }
 

@@ -14,6 +14,7 @@ mod block;
 mod cut;
 mod error;
 mod frozen_prefix;
+mod gradient_projection;
 mod layout;
 mod model;
 mod names;
@@ -41,6 +42,7 @@ pub use peft::{
 };
 
 pub use crate::fomo::Projection;
+pub use gradient_projection::project;
 pub use stack::{Evaluation, StackItem, StepOutcome};
 pub use sum_channel::SumChannel;
 pub use zeroth_order::ZerothOrder;

@@ -25,6 +25,8 @@ pub enum Content {
     /// Slices' parts of a layer's output, or of the gradient of its input.
     PartialSums,
     PartialGradients,
+    ParameterGradients,
+    Slopes,
 }
 
 impl Content {
@@ -44,6 +46,8 @@ impl Content {
             Content::LastHiddenGradients => "last_hidden_gradients",
             Content::PartialSums => "partial_sums",
             Content::PartialGradients => "partial_gradients",
+            Content::ParameterGradients => "parameter_gradients",
+            Content::Slopes => "slopes",
         }
     }
 }

@@ -84,6 +84,7 @@ impl World {
         work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
     }
 
+    /// Lets the device do `work` in `memory` bytes.
     pub(super) async fn compute_on_device(
         &self,
         id: DeviceId,

@@ -10,6 +10,8 @@ use crate::scenario::{
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
+/// Without training nothing depends on it.
+const USUAL_PERTURBATION: f64 = 1e-3;
 
 /// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Demand {
     pub(super) sliced_blocks: Vec<usize>,
     pub(super) slices: u64,
     pub(super) sums_in_the_air: bool,
+    /// Values of the grid that carry a slope over the air.
+    slope_repetitions: u64,
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
@@ -49,6 +53,7 @@ impl Demand {
         let mut peft = peft_shape(&scenario.peft, architecture);
         // Where every device has its own, this one stands for all until they are chosen.
         let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
+        let split_point = technique.gradients.map_or(split_point, |g| g.device_blocks);
         let cut = technique.cut.clone().unwrap_or_default();
         if cut.device_side == DeviceSide::Frozen {
             peft = peft.frozen_below(split_point);
@@ -65,9 +70,16 @@ impl Demand {
                 .connections
                 .as_ref()
                 .is_some_and(|c| matches!(c.method, ConnectionMethod::AirComp { .. })),
+            slope_repetitions: technique.zeroth_order.and_then(|z| z.repetitions).unwrap_or(1) as u64,
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
-            optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
+            optimizer: match training {
+                Some(training) => training.optimizer,
+                None if technique.kind == TechniqueKind::ZerothOrderFederated => {
+                    Optimizer::ZerothOrder { perturbation: USUAL_PERTURBATION }
+                }
+                None => Optimizer::AdamW,
+            },
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
@@ -117,8 +129,14 @@ impl Demand {
     pub fn on_device(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => None,
-            TechniqueKind::OnDevice | TechniqueKind::Federated => Some(self.cost.whole()),
-            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::TensorParallel => {
+            TechniqueKind::OnDevice
+            | TechniqueKind::Federated
+            | TechniqueKind::BlockFederated
+            | TechniqueKind::ZerothOrderFederated => Some(self.cost.whole()),
+            TechniqueKind::Split
+            | TechniqueKind::SplitFederated
+            | TechniqueKind::TensorParallel
+            | TechniqueKind::GradientDownload => {
                 let head = self.cut.labels == LabelPlace::Device;
                 Some(Segment { head, ..self.cost.device_side(self.split_point) })
             }
@@ -129,8 +147,14 @@ impl Demand {
     pub fn at_edge(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => Some(self.cost.whole()),
-            TechniqueKind::OnDevice | TechniqueKind::Federated => None,
-            TechniqueKind::Split | TechniqueKind::SplitFederated | TechniqueKind::TensorParallel => {
+            TechniqueKind::OnDevice
+            | TechniqueKind::Federated
+            | TechniqueKind::BlockFederated
+            | TechniqueKind::ZerothOrderFederated => None,
+            TechniqueKind::Split
+            | TechniqueKind::SplitFederated
+            | TechniqueKind::TensorParallel
+            | TechniqueKind::GradientDownload => {
                 let head = self.cut.labels == LabelPlace::Edge;
                 Some(Segment { head, ..self.cost.edge_side(self.split_point) })
             }
@@ -140,7 +164,17 @@ impl Demand {
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
         let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
-        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual) + self.slice_memory_bytes(batch)
+        let Some(segment) = self.on_device() else { return 0 };
+        let step = match self.kind {
+            // The block that asks for least: who cannot train it cannot take part.
+            TechniqueKind::BlockFederated => {
+                let blocks = self.trainable_blocks();
+                blocks.into_iter().map(|block| self.block_memory_bytes(block, batch)).min().unwrap_or(0)
+            }
+            TechniqueKind::GradientDownload => self.owner_memory_bytes(&segment, batch),
+            _ => self.memory_bytes(&segment, batch),
+        };
+        step + residual + self.slice_memory_bytes(batch)
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
@@ -155,6 +189,14 @@ impl Demand {
         weights + copies * (one - weights) - self.sliced_memory_bytes(batch)
     }
 
+    fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
+        if self.is_zeroth_order() {
+            return self.cost.inference_memory_bytes(segment, batch);
+        }
+        self.cost.training_memory_bytes(segment, batch, self.optimizer_bytes_per_parameter())
+    }
+
+    /// What the optimizer keeps for a parameter.
     pub(super) fn optimizer_bytes_per_parameter(&self) -> u64 {
         match self.optimizer {
             Optimizer::AdamW => ADAMW_BYTES_PER_PARAMETER,
@@ -163,16 +205,14 @@ impl Demand {
         }
     }
 
-    fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
-        if self.is_zeroth_order() {
-            return self.cost.inference_memory_bytes(segment, batch);
-        }
-        self.cost.training_memory_bytes(segment, batch, self.optimizer_bytes_per_parameter())
-    }
-
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.
     pub fn device_side_parameters(&self) -> u64 {
-        self.on_device().map_or(0, |s| self.cost.segment_trainable_parameters(&s))
+        match self.kind {
+            // Devices own all of them, wherever they are used.
+            TechniqueKind::GradientDownload => self.parameters(),
+            TechniqueKind::ZerothOrderFederated => self.slope_repetitions,
+            _ => self.on_device().map_or(0, |s| self.cost.segment_trainable_parameters(&s)),
+        }
     }
 
     /// All trainable parameters.
@@ -182,7 +222,15 @@ impl Demand {
 
     /// Size of the device-side parameters on the network.
     pub fn device_side_bytes(&self) -> u64 {
-        self.bytes_of(self.device_side_parameters())
+        match self.kind {
+            TechniqueKind::ZerothOrderFederated => SCALAR_BYTES,
+            _ => self.bytes_of(self.device_side_parameters()),
+        }
+    }
+
+    /// Size of the slopes of `steps` zeroth-order steps.
+    pub fn slope_bytes(&self, steps: u64) -> u64 {
+        SCALAR_BYTES * steps
     }
 
     /// What a device hands in after a round, where it hands it in alone: its parameters; under a zeroth-order optimizer one
@@ -200,7 +248,11 @@ impl Demand {
 
     /// What edge servers exchange after a round.
     pub fn server_update_bytes(&self) -> u64 {
-        if self.is_zeroth_order() { self.update_down_bytes() } else { self.bytes_of(self.parameters()) }
+        match self.kind {
+            TechniqueKind::ZerothOrderFederated => SCALAR_BYTES,
+            _ if self.is_zeroth_order() => self.update_down_bytes(),
+            _ => self.bytes_of(self.parameters()),
+        }
     }
 
     fn is_zeroth_order(&self) -> bool {

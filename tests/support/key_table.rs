@@ -45,6 +45,9 @@ pub enum Base {
     CutSparse,
     CutFrozen,
     CutChosen,
+    Blocks,
+    GradientDownload,
+    Slopes,
 }
 
 use Base::{
@@ -54,10 +57,12 @@ use Base::{
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutChosen, CutFrozen, CutQuantised, CutSparse};
 
+use Base::{Blocks, GradientDownload, Slopes};
+
 pub fn bases() -> Vec<Base> {
     let plain =
         [Emulated, Fixed, Walking, Air, Slices, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
-    let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
+    let mut bases = [&plain[..], &[ZerothOrder, Searched, Blocks, GradientDownload, Slopes]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutFrozen, CutChosen]);
@@ -130,6 +135,17 @@ impl Base {
             ZerothOrder => tiny(vec![
                 ("technique.kind", json!("federated")),
                 ("training.optimizer", json!({"kind": "zeroth_order", "perturbation": 0.001})),
+            ]),
+            Blocks => tiny(vec![("technique.kind", json!("block_federated"))]),
+            GradientDownload => tiny(vec![
+                ("peft", json!({"method": "head_only"})),
+                ("technique.kind", json!("gradient_download")),
+                ("technique.gradients", json!({"device_blocks": 2, "projection_dimension": 50})),
+            ]),
+            Slopes => tiny(vec![
+                ("technique.kind", json!("zeroth_order_federated")),
+                ("technique.aggregation", json!({"method": "air_comp", "average_power_dbm": -20})),
+                ("technique.zeroth_order", json!({"slope_limit": 5, "repetitions": 10})),
             ]),
             Method(method) => ("keys.yaml", vec![("peft", peft_table::first(method))]),
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
@@ -275,6 +291,12 @@ fn technique() -> Vec<Row> {
         row("technique.connections.test_over_the_air", Slices, json!(false)),
         row("technique.aggregation.truncation_threshold", Air, json!(9.5)),
         row("technique.aggregation.average_power_dbm", Air, json!(0)),
+        row("technique.blocks.allocation", Blocks, json!("uniform")),
+        row("technique.blocks.bandwidth", Blocks, json!("equal")),
+        row("technique.gradients.device_blocks", GradientDownload, json!(1)),
+        row("technique.gradients.projection_dimension", GradientDownload, json!(60)),
+        row("technique.zeroth_order.slope_limit", Slopes, json!(0.001)),
+        row("technique.zeroth_order.repetitions", Slopes, json!(1000)),
     ]
     .into_iter()
     .chain(aggregation())

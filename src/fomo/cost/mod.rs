@@ -9,6 +9,7 @@ mod kept;
 mod ledger;
 mod low_rank;
 mod memory;
+mod one_block;
 mod operations;
 mod peft_shape;
 mod segment;

@@ -102,16 +102,17 @@ impl ParameterLayout {
     /// The entries that live on the device when the model is cut below block `split_point`: those before the blocks and
     /// those of blocks `0..split_point`, adjacent ranges merged.
     pub fn device_side(&self, split_point: usize) -> Vec<Range<usize>> {
+        self.ranges_of(|owner| match owner {
+            Owner::Input => true,
+            Owner::Block(block) => block < split_point,
+            Owner::Head => false,
+        })
+    }
+
+    /// The entries that belong to the parts of the model that `chosen` names, adjacent ranges merged.
+    pub fn ranges_of(&self, chosen: impl Fn(Owner) -> bool) -> Vec<Range<usize>> {
         let mut merged: Vec<Range<usize>> = Vec::new();
-        for tensor in &self.tensors {
-            let on_device = match tensor.owner {
-                Owner::Input => true,
-                Owner::Block(block) => block < split_point,
-                Owner::Head => false,
-            };
-            if !on_device {
-                continue;
-            }
+        for tensor in self.tensors.iter().filter(|t| chosen(t.owner)) {
             let range = tensor.range();
             match merged.last_mut() {
                 Some(last) if last.end == range.start => last.end = range.end,

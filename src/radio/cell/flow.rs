@@ -120,6 +120,28 @@ impl FlowCell {
         (allocation, self.carrier.budget(&channel, &link.ue, direction, allocation.used_share))
     }
 
+    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, bits per second.
+    pub fn typical_rate(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> f64 {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        let channel = super::link::Channel { fading_power: 1.0, ..channel };
+        self.carrier.allocate(&channel, &link.ue, direction, share).rate_bps
+    }
+
+    /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
+    /// everybody on the air has one; otherwise all share equally. Takes effect when rates change next.
+    pub fn reserve_uplink(&mut self, link: LinkId, share: Option<f64>) {
+        self.links[link.0].uplink_reservation = share;
+    }
+
+    /// The part of the band of each uplink transfer, by link; `None` where they share equally.
+    fn uplink_subbands(&self) -> Option<BTreeMap<LinkId, f64>> {
+        let requests = self.flows.values().map(|f| &f.request).chain(self.arriving.values().map(|(_, r)| r));
+        let uplink = requests.filter(|r| r.direction == Direction::Uplink);
+        uplink.map(|r| Some((r.link, self.links[r.link.0].uplink_reservation?))).collect()
+    }
+
     /// The uplink channels at `now`, in the order of `links`, as over-the-air aggregation sees them.
     pub fn air_state(&mut self, links: &[LinkId], now: SimTime) -> Vec<ChannelState> {
         let fading = self.carrier.config().fading;
@@ -210,10 +232,13 @@ impl FlowCell {
         let share = |flows: usize| 1.0 / flows as f64;
         let uplink_share = share(self.active(Direction::Uplink));
         let downlink_share = share(self.active(Direction::Downlink));
-        let share = |direction| if direction == Direction::Uplink { uplink_share } else { downlink_share };
+        let subbands = self.uplink_subbands().unwrap_or_default();
+        let share = |request: &TransferRequest| match request.direction {
+            Direction::Uplink => subbands.get(&request.link).copied().unwrap_or(uplink_share),
+            Direction::Downlink => downlink_share,
+        };
         for (key, (start, request)) in std::mem::take(&mut self.arriving) {
-            let (allocation, budget) =
-                self.rate_now(self.clock, request.link, request.direction, share(request.direction));
+            let (allocation, budget) = self.rate_now(self.clock, request.link, request.direction, share(&request));
             self.flows.insert(key, Flow::new(start, request, allocation, budget));
         }
         let mut next = None;
@@ -222,7 +247,7 @@ impl FlowCell {
             let link = &mut self.links[flow.request.link.0];
             let direction = flow.request.direction;
             let channel = link.channel_in_block(block, &fading, &self.surroundings);
-            let allocation = self.carrier.allocate(&channel, &link.ue, direction, share(direction));
+            let allocation = self.carrier.allocate(&channel, &link.ue, direction, share(&flow.request));
             flow.set(allocation, self.clock, self.carrier.config());
             next = earliest(next, flow.ends);
             varies |= fading.model != FadingModel::None || link.trajectory.is_mobile();

@@ -11,6 +11,8 @@ use crate::random::CounterStream;
 pub(super) struct Link {
     pub ue: UeRadio,
     pub trajectory: Trajectory,
+    /// Share of the uplink band that is this terminal's own.
+    pub uplink_reservation: Option<f64>,
     fading: LinkFading,
     /// Decides the fading at further antennas.
     stream: CounterStream,
@@ -36,7 +38,7 @@ struct Snapshot {
 
 impl Link {
     pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading, stream: CounterStream) -> Self {
-        Self { ue, trajectory, fading, stream, latest: None }
+        Self { ue, trajectory, uplink_reservation: None, fading, stream, latest: None }
     }
 
     /// The channel in coherence block `block`, seen from where the terminal is when the block begins.

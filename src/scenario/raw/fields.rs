@@ -1,9 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, AirScheduling, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model,
-    Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search, SplitObjective, Technique,
-    Training, UpdateCompression, Variant, Workload,
+    Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Gradients, Link,
+    Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search,
+    SplitObjective, Technique, Training, UpdateCompression, Variant, Workload, ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -25,6 +25,9 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.cut`", fields::<Cut>()),
         ("`technique.cut.compression`", fields::<CutCompression>()),
         ("`technique.split_objective`", fields::<SplitObjective>()),
+        ("`technique.blocks`", fields::<Blocks>()),
+        ("`technique.gradients`", fields::<Gradients>()),
+        ("`technique.zeroth_order`", fields::<ZerothOrderRounds>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

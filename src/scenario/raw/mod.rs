@@ -20,7 +20,7 @@ pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Pr
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
 pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};
-pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
+pub(crate) use technique::{Aggregation, AggregationMethod, Blocks, Gradients, Technique, ZerothOrderRounds};
 pub(crate) use technique::{
     AirPowerControl, AirScheduling, AirSchedulingKind, ConnectionMethod, Connections, UpdateCompression,
     UpdateCompressionKind,

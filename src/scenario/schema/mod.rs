@@ -10,6 +10,7 @@ mod network;
 mod peft;
 mod search;
 mod technique;
+mod trained_blocks;
 
 pub use devices::{DeviceGroup, Mobility, Placement};
 pub use learning::{
@@ -27,8 +28,9 @@ pub use technique::{
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use technique::{
-    ConnectionMethod, ConnectionsSpec, CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, MinimisedBy,
-    QuantiserScale, ReceiveCombining, ServerSide, SplitObjective, SplitPoint,
+    BlockAllocation, BlockBandwidth, BlocksSpec, ConnectionMethod, ConnectionsSpec, CutChannel, CutCompression,
+    CutSpec, DeviceSide, GradientsSpec, LabelPlace, MinimisedBy, QuantiserScale, ReceiveCombining, ServerSide,
+    SplitObjective, SplitPoint, ZerothOrderSpec,
 };
 
 use serde::Serialize;

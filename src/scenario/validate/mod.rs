@@ -56,9 +56,11 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let trains = matches!(raw.training, Some(raw::PlainOrMap::Map(_)));
     let shape = model::shape(c, raw.model, trains, around.folder);
     let architecture = shape.architecture.clone();
-    let (training, facts) = training::training(c, raw.training, architecture.as_ref(), around);
+    let cell_count = raw.cells.as_ref().map_or(1, Vec::len);
+    let kind = raw.technique.as_ref().and_then(|t| t.kind);
+    let (training, facts) = training::training(c, raw.training, architecture.as_ref(), kind, around);
     let model = model::model(c, shape, training.as_ref(), facts.as_ref());
-    let technique = technique::technique(c, raw.technique, architecture.as_ref(), device_count);
+    let technique = technique::technique(c, raw.technique, architecture.as_ref(), device_count, cell_count);
     let setting = peft::Setting {
         architecture: architecture.as_ref(),
         technique: technique.as_ref(),
@@ -78,6 +80,9 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     let edge_servers = network::edge_servers(c, raw.edge_servers);
+    if let (Some(technique), Some(architecture)) = (&technique, &architecture) {
+        technique::technique_fits(c, technique, &peft, architecture, cells.len());
+    }
     let network = topology::network(c, raw.network.unwrap_or_default(), &cells, &edge_servers);
     let prices = network::prices(c, raw.prices.unwrap_or_default());
 

@@ -23,6 +23,7 @@ pub(super) fn training(
     c: &mut Check,
     raw: Option<PlainOrMap<raw::TrainingWord, raw::Training>>,
     architecture: Option<&Architecture>,
+    technique: Option<TechniqueKind>,
     around: &Surroundings,
 ) -> (Option<TrainingSpec>, Option<DatasetFacts>) {
     let Some(PlainOrMap::Map(raw)) = raw else { return (None, None) };
@@ -50,7 +51,7 @@ pub(super) fn training(
         task,
         dataset,
         partition,
-        optimizer: optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default()),
+        optimizer: optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default(), technique),
         learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 2e-3, rate),
         head_learning_rate: c.number(&at, "head_learning_rate", raw.head_learning_rate, 1e-2, rate),
         weight_decay: c.number(&at, "weight_decay", raw.weight_decay, 0.01, from_to(0.0, 10.0)),
@@ -219,9 +220,13 @@ fn domain_facts(c: &mut Check, at: &KeyPath, domains: &[String], reading: &Readi
     whole
 }
 
-fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer) -> Optimizer {
+fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer, technique: Option<TechniqueKind>) -> Optimizer {
+    let usual = match technique {
+        Some(TechniqueKind::ZerothOrderFederated) => OptimizerKind::ZerothOrder,
+        _ => OptimizerKind::AdamW,
+    };
     let (momentum, perturbation) = (("momentum", raw.momentum.is_some()), ("perturbation", raw.perturbation.is_some()));
-    match raw.kind.unwrap_or(OptimizerKind::AdamW) {
+    match raw.kind.unwrap_or(usual) {
         OptimizerKind::AdamW => {
             c.unused(at, &[momentum, perturbation], "adamw", "kind");
             Optimizer::AdamW
@@ -240,11 +245,23 @@ fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer) -> Optimizer {
 
 /// Notes where the optimizer does not go with the technique.
 pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: &TechniqueSpec) {
-    if !matches!(training.optimizer, Optimizer::ZerothOrder { .. }) {
-        return;
-    }
     let at = KeyPath::default().key("training").key("optimizer").key("kind");
-    if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated) {
+    let slopes_only = technique.kind == TechniqueKind::ZerothOrderFederated;
+    match training.optimizer {
+        Optimizer::ZerothOrder { .. } if slopes_only => return,
+        Optimizer::ZerothOrder { .. } => {}
+        Optimizer::AdamW | Optimizer::Sgd { .. } => {
+            if slopes_only {
+                let message = "under `zeroth_order_federated` devices send slopes, and this optimizer needs gradients";
+                c.conflict(at, message, "use `kind: zeroth_order`, or `technique: {kind: federated}`");
+            }
+            return;
+        }
+    }
+    if technique.kind == TechniqueKind::BlockFederated {
+        let message = "`zeroth_order` has no backward pass that would end at the block of a device";
+        c.conflict(at, message, "use `kind: adamw`, or `technique: {kind: federated}`");
+    } else if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated) {
         let message = format!(
             "`zeroth_order` compares losses of the whole model on a device, and `{}` has none there",
             technique.kind.name()

@@ -1,15 +1,21 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod blocks;
 mod connections;
 mod cut;
+mod gradients;
+mod zeroth_order;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use blocks::Blocks;
 pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
+pub(crate) use gradients::Gradients;
+pub(crate) use zeroth_order::ZerothOrderRounds;
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -28,4 +34,7 @@ pub(crate) struct Technique {
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
     pub connections: Option<Connections>,
+    pub blocks: Option<Blocks>,
+    pub gradients: Option<Gradients>,
+    pub zeroth_order: Option<ZerothOrderRounds>,
 }

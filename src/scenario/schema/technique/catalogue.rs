@@ -40,6 +40,21 @@ pub const TECHNIQUES: &[Listed] = &[
         "Shoeybi et al. 2019, arXiv 1909.08053",
     ),
     row(
+        "kind: block_federated",
+        "devices hold the whole model, each trains the block that it is allocated",
+        "Wu, Chen, Huang 2024, arXiv 2407.09873",
+    ),
+    row(
+        "kind: gradient_download",
+        "the edge runs the model, devices own the PEFT parameters and get their gradients",
+        "Wu, Chen, Huang 2023, arXiv 2310.18602",
+    ),
+    row(
+        "kind: zeroth_order_federated",
+        "devices send one slope a step along a direction that all share",
+        "Chen et al. 2025, ZOTA, doi 10.1109/LWC.2025.3585344; Qin et al. 2024, FedKSeed, arXiv 2312.06353",
+    ),
+    row(
         "aggregation: {method: digital}",
         "each device sends its parameters, the edge averages",
         "McMahan et al. 2017, arXiv 1602.05629",

@@ -17,11 +17,26 @@ pub enum TechniqueKind {
     SplitFederated,
     /// Split, and devices hold slices of blocks beyond the cut, whose sums the channel forms (Zhang et al. 2025).
     TensorParallel,
+    /// Devices hold the whole model, each trains one block of it (Wu, Chen, Huang 2024).
+    BlockFederated,
+    /// The edge runs the model, devices own the parameters and get their gradients (Wu, Chen, Huang 2023).
+    GradientDownload,
+    /// Devices send slopes along a direction that all share (Chen et al. 2025, ZOTA).
+    ZerothOrderFederated,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] =
-        &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated, Self::TensorParallel];
+    pub const ALL: &[Self] = &[
+        Self::Centralized,
+        Self::OnDevice,
+        Self::Federated,
+        Self::Split,
+        Self::SplitFederated,
+        Self::TensorParallel,
+        Self::BlockFederated,
+        Self::GradientDownload,
+        Self::ZerothOrderFederated,
+    ];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -32,6 +47,9 @@ impl TechniqueKind {
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
             Self::TensorParallel => "tensor_parallel",
+            Self::BlockFederated => "block_federated",
+            Self::GradientDownload => "gradient_download",
+            Self::ZerothOrderFederated => "zeroth_order_federated",
         }
     }
 
@@ -42,6 +60,10 @@ impl TechniqueKind {
 
     /// Whether devices' updates are averaged.
     pub fn aggregates(self) -> bool {
-        matches!(self, Self::Federated | Self::SplitFederated)
+        match self {
+            Self::Centralized | Self::OnDevice | Self::Split | Self::TensorParallel => false,
+            Self::Federated | Self::SplitFederated => true,
+            Self::BlockFederated | Self::GradientDownload | Self::ZerothOrderFederated => true,
+        }
     }
 }

@@ -11,4 +11,6 @@ pub const MEASURES: &[(&str, &str)] = &[
     ("connection_snr_db", "SNR of a slice's values (dB)"),
     ("connection_noise", "noise of a sum over slices, relative to it"),
     ("connection_exact_accuracy", "final accuracy with exact connections"),
+    ("blocks_trained", "blocks trained in a round"),
+    ("planned_round_seconds", "planned length of a round"),
 ];

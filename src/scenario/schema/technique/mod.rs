@@ -1,23 +1,29 @@
 //! Which protocol fine-tunes, and how: one file a section of `technique`.
 
 mod aggregation;
+mod blocks;
 mod catalogue;
 mod connections;
 mod cut;
+mod gradients;
 mod kind;
 mod measures;
 mod split_point;
+mod zeroth_order;
 
 pub use aggregation::{
     AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use blocks::{BlockAllocation, BlockBandwidth, BlocksSpec};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use connections::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
+pub use gradients::GradientsSpec;
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
+pub use zeroth_order::ZerothOrderSpec;
 
 use serde::Serialize;
 
@@ -43,6 +49,15 @@ pub struct TechniqueSpec {
     /// Blocks in slices; there under `tensor_parallel` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<ConnectionsSpec>,
+    /// Of `block_federated` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlocksSpec>,
+    /// Of `gradient_download` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<GradientsSpec>,
+    /// Of `zeroth_order_federated` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zeroth_order: Option<ZerothOrderSpec>,
 }
 
 impl TechniqueSpec {

@@ -3,13 +3,16 @@
 mod aggregation;
 mod cut;
 pub(super) use cut::{Beside, cut_fits};
+mod blocks;
 mod connections;
+mod gradients;
+mod zeroth_order;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
-use crate::scenario::schema::{TechniqueKind, TechniqueSpec};
+use crate::scenario::schema::{PeftSpec, TechniqueKind, TechniqueSpec};
 use aggregation::{aggregation, without_aggregation};
 
 /// `None` only after an issue was noted.
@@ -18,6 +21,7 @@ pub(super) fn technique(
     raw: Option<raw::Technique>,
     architecture: Option<&Architecture>,
     device_count: usize,
+    cells: usize,
 ) -> Option<TechniqueSpec> {
     let top = KeyPath::default();
     let at = top.key("technique");
@@ -44,7 +48,7 @@ pub(super) fn technique(
         without_aggregation(c, &at, kind, &aggregation);
         if round_deadline_s.is_some() {
             let message = format!("`{}` waits for nobody's update: it has no deadline to miss", kind.name());
-            let help = "drop the key, or use a technique that aggregates: federated, split_federated";
+            let help = "drop the key, or use a technique that aggregates, such as federated";
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
@@ -55,7 +59,8 @@ pub(super) fn technique(
     let cut_at = split_point.fixed().unwrap_or(0);
     let around = connections::Around { kind, architecture, split_point: cut_at, devices_per_round };
     let connections = connections::connections(c, &at.key("connections"), raw.connections, &around);
-    Some(TechniqueSpec {
+    let own = OwnSections { blocks: raw.blocks, gradients: raw.gradients, zeroth_order: raw.zeroth_order };
+    let mut spec = TechniqueSpec {
         kind,
         rounds,
         local_steps,
@@ -66,5 +71,60 @@ pub(super) fn technique(
         devices_per_round,
         round_deadline_s,
         split_objective,
-    })
+        blocks: None,
+        gradients: None,
+        zeroth_order: None,
+    };
+    own_sections(c, &at, own, (architecture, cells), &mut spec);
+    Some(spec)
+}
+
+/// Sections that one kind each has for itself.
+struct OwnSections {
+    blocks: Option<raw::Blocks>,
+    gradients: Option<raw::Gradients>,
+    zeroth_order: Option<raw::ZerothOrderRounds>,
+}
+
+fn own_sections(
+    c: &mut Check,
+    at: &KeyPath,
+    raw: OwnSections,
+    (architecture, cells): (Option<&Architecture>, usize),
+    spec: &mut TechniqueSpec,
+) {
+    let sections = [
+        (TechniqueKind::BlockFederated, "blocks", raw.blocks.is_some()),
+        (TechniqueKind::GradientDownload, "gradients", raw.gradients.is_some()),
+        (TechniqueKind::ZerothOrderFederated, "zeroth_order", raw.zeroth_order.is_some()),
+    ];
+    for (owner, key, written) in sections.into_iter().filter(|(owner, ..)| *owner != spec.kind) {
+        let own = format!("those of all techniques; `{key}` is a section of `{}`", owner.name());
+        c.unused(at, &[(key, written)], spec.kind.name(), &own);
+    }
+    match spec.kind {
+        TechniqueKind::BlockFederated => spec.blocks = Some(blocks::blocks(raw.blocks.unwrap_or_default(), cells)),
+        TechniqueKind::GradientDownload => {
+            let raw = raw.gradients.unwrap_or_default();
+            spec.gradients = Some(gradients::gradients(c, &at.key("gradients"), raw, architecture));
+        }
+        TechniqueKind::ZerothOrderFederated => {
+            let raw = raw.zeroth_order.unwrap_or_default();
+            let at = at.key("zeroth_order");
+            spec.zeroth_order = Some(zeroth_order::zeroth_order(c, &at, raw, &spec.aggregation));
+        }
+        _ => {}
+    }
+}
+
+/// Notes where the technique does not go with what is trained, or with the cells.
+pub(super) fn technique_fits(
+    c: &mut Check,
+    technique: &TechniqueSpec,
+    peft: &PeftSpec,
+    architecture: &Architecture,
+    cells: usize,
+) {
+    blocks::blocks_fit(c, technique, peft, architecture, cells);
+    gradients::gradients_fit(c, technique, peft, architecture);
 }
