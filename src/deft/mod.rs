@@ -5,8 +5,11 @@
 //! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
 
 mod centralized;
+mod cold_start;
 mod federated;
 mod on_device;
+mod prompt_ensemble;
+mod prompt_transfer;
 mod run;
 mod split;
 mod split_federated;
@@ -24,5 +27,7 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Federated => federated::play(run).await,
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
+        TechniqueKind::PromptEnsemble => prompt_ensemble::play(run).await,
+        TechniqueKind::PromptTransfer => prompt_transfer::play(run).await,
     }
 }

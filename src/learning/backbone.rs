@@ -6,7 +6,8 @@ use crate::backend::{Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::TensorSource;
 use crate::nn::{
-    Cached, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem, StepOutcome,
+    Cached, ClassAnswer, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
+    StepOutcome,
 };
 use std::sync::Arc;
 
@@ -62,6 +63,27 @@ impl Backbone {
         prefix: Option<Cached<'_>>,
     ) -> Evaluation {
         either!(self, model => model.evaluate_cached(layout, parameters, batch, prefix))
+    }
+
+    pub fn class_answers(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        classes: usize,
+        prefix: Option<Cached<'_>>,
+    ) -> Vec<ClassAnswer> {
+        either!(self, model => model.class_answers(layout, parameters, batch, classes, prefix))
+    }
+
+    pub fn mean_rows(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        blocks: usize,
+    ) -> Vec<Vec<f64>> {
+        either!(self, model => model.mean_rows(layout, parameters, batch, blocks))
     }
 
     pub fn frozen_prefix(

@@ -10,6 +10,7 @@
 //! `docs/learning_arithmetic.md` and `docs/peft.md`.
 
 mod adaptive_rank;
+mod answers;
 mod block;
 mod error;
 mod frozen_prefix;
@@ -26,6 +27,7 @@ mod stack;
 mod workspace;
 mod zeroth_order;
 
+pub use answers::ClassAnswer;
 pub use error::NnError;
 pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};
 pub use layout::{Group, Lowest, Owner, ParameterLayout, TensorSpec};

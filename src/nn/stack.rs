@@ -166,7 +166,7 @@ impl<B: Backend> Model<B> {
     }
 
     /// All blocks of a pass over one share, or those above what `prefix` holds.
-    fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>) {
+    pub(super) fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>) {
         let done = match prefix {
             None => {
                 pass.embed();

@@ -16,6 +16,12 @@ pub enum Content {
     Votes,
     /// An update that was quantised or of which only some entries are sent.
     CompressedUpdate,
+    /// A tuned prompt, alone or with its head.
+    Prompt,
+    /// What a prompt was tuned on, as one vector.
+    TaskKey,
+    Query,
+    Answer,
 }
 
 impl Content {
@@ -28,6 +34,10 @@ impl Content {
             Content::AnalogUpdate => "analog_update",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
+            Content::Prompt => "prompt",
+            Content::TaskKey => "task_key",
+            Content::Query => "query",
+            Content::Answer => "answer",
         }
     }
 }
@@ -37,6 +47,10 @@ pub enum FlowDirection {
     Uplink,
     Downlink,
     OverTheAir,
+    /// From the flow's device to another one.
+    Sidelink {
+        to: DeviceId,
+    },
 }
 
 impl FlowDirection {
@@ -45,6 +59,7 @@ impl FlowDirection {
             FlowDirection::Uplink => "uplink",
             FlowDirection::Downlink => "downlink",
             FlowDirection::OverTheAir => "over_the_air",
+            FlowDirection::Sidelink { .. } => "sidelink",
         }
     }
 }

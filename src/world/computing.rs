@@ -56,7 +56,13 @@ impl World {
         self.demand.on_device()
     }
 
-    async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], batch: &BatchShape) -> Result<(), Lost> {
+    pub(super) async fn compute_on_device(
+        &self,
+        id: DeviceId,
+        what: &str,
+        work: &[Work],
+        batch: &BatchShape,
+    ) -> Result<(), Lost> {
         let device = self.device(id);
         let memory = self.demand.device_memory_bytes(batch);
         {
@@ -71,9 +77,14 @@ impl World {
     }
 
     async fn compute_at_edge(&self, server: usize, devices: &[DeviceId], segment: &Segment, batch: &BatchShape) {
+        let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
+        self.work_at_edge(server, devices, &work).await;
+    }
+
+    /// Lets `work` have its turn on an accelerator of `server`; `devices` wait for it.
+    pub(super) async fn work_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work]) {
         let at = &self.servers[server];
         let precision = self.demand.precision();
-        let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
         let service = SimDuration::from_seconds(work.iter().map(|w| at.hardware.seconds(w, precision)).sum());
         let _accelerator = at.queue.acquire(0).await;
         let _serving = Serving { world: self, server, devices, start: self.now() };

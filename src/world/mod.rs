@@ -13,15 +13,18 @@ mod computing;
 mod demand;
 mod device;
 mod peft_shape;
+mod prompts;
 mod rounds;
 mod sending;
 mod shared_uplink;
+mod sidelink;
 mod transferring;
 
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
 pub use air::{Arrival, Heard, Transmission};
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
+pub use sidelink::Neighbour;
 
 use crate::network::WiredNetwork;
 use crate::radio::FlowCell;
@@ -61,6 +64,8 @@ pub struct World {
     servers: Vec<EdgeServer>,
     cells: Vec<RadioCell>,
     wires: Fluid<WiredNetwork>,
+    /// Where a technique uses one.
+    sidelink: Option<sidelink::SidelinkAir>,
     prices: Prices,
     streams: Streams,
     account: RefCell<Account>,

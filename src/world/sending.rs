@@ -108,7 +108,9 @@ impl Drop for Sending<'_> {
             let activity = &mut account.device(self.device.id).activity;
             match self.direction {
                 FlowDirection::Downlink => activity.downlink += spent,
-                FlowDirection::Uplink | FlowDirection::OverTheAir => activity.uplink += spent,
+                FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => {
+                    activity.uplink += spent
+                }
             }
         }
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.

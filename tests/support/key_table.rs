@@ -1,6 +1,7 @@
 //! For each key of a scenario, where and how to change it so that one sees what it does.
 
 use crate::peft_table;
+use crate::prompt_table::{self, PromptBase};
 use crate::support;
 use deft::experiment::{self, Options, WhenToCompute};
 use deft::learning::Store;
@@ -38,11 +39,13 @@ pub enum Base {
     Sparse,
     NoisyAir,
     Votes,
+    /// Of `prompt_table`.
+    Prompts(PromptBase),
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
-    TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Prompts, Searched,
+    TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 
@@ -51,6 +54,7 @@ pub fn bases() -> Vec<Base> {
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
+    bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
 
@@ -110,6 +114,7 @@ impl Base {
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
             TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
             TrainedBeside(method) => tiny(vec![("peft", peft_table::combined(method))]),
+            Prompts(base) => base.recipe(),
             Searched => tiny(vec![(
                 "search",
                 json!({
@@ -178,10 +183,20 @@ impl Row {
 }
 
 pub fn table() -> Vec<Row> {
-    [general(), learning(), peft_table::rows(), technique(), devices(), radio(), wires(), search()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        general(),
+        learning(),
+        peft_table::rows(),
+        prompt_table::rows(),
+        technique(),
+        devices(),
+        radio(),
+        wires(),
+        search(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn general() -> Vec<Row> {

@@ -1,9 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, AirScheduling, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective,
-    Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search, Technique, Training, UpdateCompression, Variant,
-    Workload,
+    Aggregation, AirScheduling, Cell, DeviceGroup, EdgeServer, Ensemble, Fading, Link, Mobility, Model, Network,
+    Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search, Sidelink, Technique, Training,
+    Transfer, UpdateCompression, Variant, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -22,6 +22,9 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.aggregation`", fields::<Aggregation>()),
         ("`technique.aggregation.compression`", fields::<UpdateCompression>()),
         ("`technique.aggregation.scheduling`", fields::<AirScheduling>()),
+        ("`technique.ensemble`", fields::<Ensemble>()),
+        ("`technique.transfer`", fields::<Transfer>()),
+        ("`technique.transfer.sidelink`", fields::<Sidelink>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

@@ -69,6 +69,17 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);
     }
+    if let Some(technique) = &technique {
+        let around = technique::Around {
+            peft: &peft,
+            training: training.as_ref(),
+            devices: &devices,
+            placement: &placement,
+            mobility: &mobility,
+            radio: &radio.spec,
+        };
+        technique::prompts_fit(c, technique, &around);
+    }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     let edge_servers = network::edge_servers(c, raw.edge_servers);

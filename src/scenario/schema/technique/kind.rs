@@ -15,10 +15,22 @@ pub enum TechniqueKind {
     Split,
     /// All devices at once through the cut layer, device-side parameters averaged (Thapa et al. 2022).
     SplitFederated,
+    /// Every device tunes a prompt; the edge answers queries with several of them.
+    PromptEnsemble,
+    /// Devices that start late start from a neighbour's prompt.
+    PromptTransfer,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated];
+    pub const ALL: &[Self] = &[
+        Self::Centralized,
+        Self::OnDevice,
+        Self::Federated,
+        Self::Split,
+        Self::SplitFederated,
+        Self::PromptEnsemble,
+        Self::PromptTransfer,
+    ];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -28,12 +40,19 @@ impl TechniqueKind {
             Self::Federated => "federated",
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
+            Self::PromptEnsemble => "prompt_ensemble",
+            Self::PromptTransfer => "prompt_transfer",
         }
     }
 
     /// Whether the model is cut between device and edge.
     pub fn is_split(self) -> bool {
         matches!(self, Self::Split | Self::SplitFederated)
+    }
+
+    /// Whether what is tuned must be a prompt or prefixes.
+    pub fn needs_prompts(self) -> bool {
+        matches!(self, Self::PromptEnsemble | Self::PromptTransfer)
     }
 
     /// Whether devices' updates are averaged.

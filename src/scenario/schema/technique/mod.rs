@@ -2,16 +2,20 @@
 
 mod aggregation;
 mod catalogue;
+mod ensemble;
 mod kind;
 mod measures;
+mod transfer;
 
 pub use aggregation::{
     AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
     OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use catalogue::{Listed, TECHNIQUES};
+pub use ensemble::{EnsembleCombine, EnsembleSpec, KeyLayer, QueryForm};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
+pub use transfer::{Carried, DonorChoice, SidelinkEnvironment, SidelinkSpec, TransferSpec};
 
 use serde::Serialize;
 
@@ -28,4 +32,10 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    /// Only under `prompt_ensemble`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleSpec>,
+    /// Only under `prompt_transfer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferSpec>,
 }

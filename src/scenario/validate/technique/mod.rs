@@ -1,6 +1,7 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
+mod prompts;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -8,6 +9,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::TechniqueSpec;
 use aggregation::{aggregation, without_aggregation};
+pub(super) use prompts::{Around, prompts_fit};
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -42,6 +44,9 @@ pub(super) fn technique(
         raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
 
+    let ensemble = prompts::ensemble(c, &at, raw.ensemble, kind, device_count);
+    let transfer = prompts::transfer(c, &at, raw.transfer, kind, rounds, device_count);
+
     let kind = kind?;
     if !kind.aggregates() {
         without_aggregation(c, &at, kind, &aggregation);
@@ -51,5 +56,15 @@ pub(super) fn technique(
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
-    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+    Some(TechniqueSpec {
+        kind,
+        rounds,
+        local_steps,
+        split_point,
+        devices_per_round,
+        round_deadline_s,
+        aggregation,
+        ensemble,
+        transfer,
+    })
 }
