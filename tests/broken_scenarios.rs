@@ -6,11 +6,14 @@ mod cases;
 mod dealt_cases;
 #[path = "broken/learning_cases.rs"]
 mod learning_cases;
+#[path = "broken/prompt_cases.rs"]
+mod prompt_cases;
 
 use cases::CASES;
 use dealt_cases::DEALT_CASES;
 use deft::scenario::{PeftMethod, Place, Scenario, ScenarioError, ScenarioSource, parse_override};
 use learning_cases::LEARNING_CASES;
+use prompt_cases::PROMPT_CASES;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +30,7 @@ fn error(file: &str) -> ScenarioError {
 #[test]
 fn every_broken_file_is_refused_where_and_why_expected() {
     let mut wrong = Vec::new();
-    for (file, (line, column), phrases) in CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES) {
+    for (file, (line, column), phrases) in CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES).chain(PROMPT_CASES) {
         let error = error(file);
         let message = error.to_string();
         let here = Place::At { line: *line, column: *column };
@@ -44,7 +47,8 @@ fn no_broken_file_is_forgotten() {
     for entry in std::fs::read_dir(folder("tests/broken")).expect("the folder") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
         let Some(name) = name.strip_suffix(".yaml") else { continue };
-        let listed = CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES).any(|(file, ..)| *file == name);
+        let listed =
+            CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES).chain(PROMPT_CASES).any(|(file, ..)| *file == name);
         assert!(listed || whole_file.contains(&name), "{name} has no expectation");
     }
 }

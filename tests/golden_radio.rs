@@ -22,6 +22,7 @@ use deft::radio::numerology::{MAX_CODE_RATE, Numerology};
 use deft::radio::pathloss::{FreeSpace, Path, PathLoss, by_name};
 use deft::radio::placement::Placement;
 use deft::radio::shadowing::SpatialField;
+use deft::radio::sidelink::Environment;
 use deft::radio::special::exponential_integral_e1;
 use deft::radio::tables::{ModulationTable, Scheme};
 use deft::radio::transport_block::{Grant, code_blocks, transport_block_size_bits};
@@ -604,6 +605,20 @@ fn truncated_inversion(item: &Value, seed: u64, tally: &mut Tally) {
     }
 }
 
+fn sidelink(text: &str, tally: &mut Tally) {
+    for item in &json_items(text) {
+        let environment = match item["environment"].as_str() {
+            Some("urban") => Environment::Urban,
+            Some("highway") => Environment::Highway,
+            other => panic!("sidelink_tr37885.json has an unknown environment {other:?}"),
+        };
+        for (los, name) in [(true, "tr37885_los_db"), (false, "tr37885_nlos_db")] {
+            let loss = environment.loss_db(field(item, "d_m"), field(item, "f_ghz"), los);
+            tally.check(name, loss, field(item, name), 1e-4);
+        }
+    }
+}
+
 #[test]
 fn golden_radio() {
     let folder = std::env::var_os("DEFT_GOLDEN_RADIO")
@@ -637,6 +652,7 @@ fn golden_radio() {
             "aircomp.json" => aircomp(&text, &mut tally),
             "compression.json" => compressed(&text, &mut tally),
             "uplink_latency.json" => uplink_latency(&text, &mut tally),
+            "sidelink_tr37885.json" => sidelink(&text, &mut tally),
             unknown => panic!("nothing checks {unknown}: teach tests/golden_radio.rs or move the file"),
         }
         assert!(tally.rows > 0, "{name} has no row that is checked");

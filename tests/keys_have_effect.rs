@@ -9,6 +9,8 @@ mod support;
 mod key_table;
 #[path = "support/peft_table.rs"]
 mod peft_table;
+#[path = "support/prompt_table.rs"]
+mod prompt_table;
 
 use deft::experiment::{LearningCounts, Record};
 use deft::learning::Store;

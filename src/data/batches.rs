@@ -41,6 +41,11 @@ impl BatchStream {
         Ok(Self { examples, batch_size, orders, current })
     }
 
+    /// The device's examples, as dealt.
+    pub fn examples(&self) -> &[usize] {
+        &self.examples
+    }
+
     /// Examples in every batch.
     pub fn batch_len(&self) -> usize {
         self.batch_size.min(self.examples.len())

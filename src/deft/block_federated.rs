@@ -82,7 +82,7 @@ fn problem(run: &Run<'_>, round: usize, devices: &[DeviceId], blocks: &[Part]) -
 
 /// The share of its cell's band that `part` of `parts` is: with several cells each is cut among its own devices.
 fn share(run: &Run<'_>, devices: &[DeviceId], device: DeviceId, part: usize, parts: usize) -> f64 {
-    let crowd = devices.len() as f64 / run.world.neighbours(device, devices) as f64;
+    let crowd = devices.len() as f64 / run.world.sharers_of_cell(device, devices) as f64;
     (part as f64 / parts as f64 * crowd).min(1.0)
 }
 

@@ -7,10 +7,13 @@
 mod block_allocation;
 mod block_federated;
 mod centralized;
+mod cold_start;
 mod cut;
 mod federated;
 mod gradient_download;
 mod on_device;
+mod prompt_ensemble;
+mod prompt_transfer;
 mod run;
 mod shared_server;
 mod split;
@@ -35,5 +38,7 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::BlockFederated => block_federated::play(run).await,
         TechniqueKind::GradientDownload => gradient_download::play(run).await,
         TechniqueKind::ZerothOrderFederated => zeroth_order_federated::play(run).await,
+        TechniqueKind::PromptEnsemble => prompt_ensemble::play(run).await,
+        TechniqueKind::PromptTransfer => prompt_transfer::play(run).await,
     }
 }

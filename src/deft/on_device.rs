@@ -23,7 +23,13 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     Ok(())
 }
 
-async fn device_round(run: &Run<'_>, round: usize, device: DeviceId, model: StateHandle) -> Result<Delivery, Lost> {
+/// One device's local steps of a round.
+pub(super) async fn device_round(
+    run: &Run<'_>,
+    round: usize,
+    device: DeviceId,
+    model: StateHandle,
+) -> Result<Delivery, Lost> {
     let mut update = Delivery::starting_from(device, model);
     for step in run.steps_of(round) {
         run.world.train_on_device(device, &run.learn.batch_shape(client_of(device), step)).await?;

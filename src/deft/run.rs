@@ -42,6 +42,8 @@ pub enum Measured {
     Number(f64),
     /// The accuracy of a test.
     Accuracy(EvaluationHandle),
+    /// The accuracy of a test; of several the highest counts, not the mean.
+    BestAccuracy(EvaluationHandle),
 }
 
 /// All rounds, and why there were no more.
@@ -129,13 +131,45 @@ impl<'a> Run<'a> {
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.
     pub(super) fn begin_round(&self, round: usize) -> Option<Vec<DeviceId>> {
-        if round == 0
-            && let Some(training) = self.training
-        {
+        if round == 0 {
+            self.test_initial();
+        }
+        let devices = self.world.begin_round(round, self.plan.devices_per_round);
+        self.started(devices)
+    }
+
+    /// Starts a round of `wanted` devices; `None` when none of them can take part.
+    pub(super) fn begin_round_of(&self, round: usize, wanted: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        if round == 0 {
+            self.test_initial();
+        }
+        let devices = self.world.begin_round_of(round, wanted);
+        self.started(devices)
+    }
+
+    fn test_initial(&self) {
+        if let Some(training) = self.training {
             let initial = self.learn.evaluate(self.learn.initial(), training.evaluation_samples, false);
             self.played.borrow_mut().initial = Some(initial);
         }
-        let devices = self.world.begin_round(round, self.plan.devices_per_round);
+    }
+
+    /// Test samples of an evaluation, the run's last or another; 0 without training.
+    pub(super) fn test_samples(&self, last: bool) -> usize {
+        self.training.map_or(0, |t| if last { t.final_evaluation_samples } else { t.evaluation_samples })
+    }
+
+    /// Rounds that have ended.
+    pub(super) fn rounds_played(&self) -> usize {
+        self.played.borrow().rounds.len()
+    }
+
+    /// What the last round came to; zeros before the first.
+    pub(super) fn last_round(&self) -> RoundTotals {
+        self.played.borrow().rounds.last().map(|r| r.totals).unwrap_or_default()
+    }
+
+    fn started(&self, devices: Vec<DeviceId>) -> Option<Vec<DeviceId>> {
         self.round_started.set(self.world.now());
         if devices.is_empty() {
             self.played.borrow_mut().ran_out_of_devices = true;
@@ -173,6 +207,21 @@ impl<'a> Run<'a> {
         models: &[StateHandle],
         delivered: &[Delivery],
     ) -> Result<EndOfRound, LearningError> {
+        let options = self.tests.borrow().clone();
+        let one = |m: &StateHandle, samples, keep| self.learn.evaluate_with(*m, samples, keep, options.clone(), &[]);
+        let test = |samples, keep| models.iter().map(|m| one(m, samples, keep)).collect();
+        self.end_round_with(round, models, delivered, test)
+    }
+
+    /// [`Run::end_round`] with tests of the technique's own: `test` is given the number of samples and whether this is
+    /// the last round.
+    pub(super) fn end_round_with(
+        &self,
+        round: usize,
+        models: &[StateHandle],
+        delivered: &[Delivery],
+        test: impl Fn(usize, bool) -> Vec<EvaluationHandle>,
+    ) -> Result<EndOfRound, LearningError> {
         let last = round + 1 == self.plan.rounds;
         let ids: Vec<DeviceId> = delivered.iter().map(|d| d.device).collect();
         let totals = self.world.end_round(round, &ids);
@@ -182,9 +231,7 @@ impl<'a> Run<'a> {
             played.loss = (!steps.is_empty()).then(|| self.learn.mean_loss(&steps));
             if last || (round + 1).is_multiple_of(training.evaluate_every_rounds) {
                 let samples = if last { training.final_evaluation_samples } else { training.evaluation_samples };
-                let test =
-                    |m: &StateHandle| self.learn.evaluate_with(*m, samples, last, self.tests.borrow().clone(), &[]);
-                played.evaluations = models.iter().map(test).collect();
+                played.evaluations = test(samples, last);
             }
         }
         let reached = self.watch_round(round, &played)?;
@@ -193,6 +240,14 @@ impl<'a> Run<'a> {
         all.models = models.to_vec();
         all.reached_accuracy = reached;
         Ok(EndOfRound { last: last || reached })
+    }
+
+    /// Ends a round that took time but trained nothing; `models` are what its devices hold now.
+    pub(super) fn end_without_learning(&self, round: usize, models: &[StateHandle], delivered: &[DeviceId]) {
+        let totals = self.world.end_round(round, delivered);
+        let mut all = self.played.borrow_mut();
+        all.rounds.push(PlayedRound { totals, delivered: delivered.len(), loss: None, evaluations: vec![] });
+        all.models = models.to_vec();
     }
 
     /// Reports progress where somebody watches; whether the accuracy at which to stop was reached.

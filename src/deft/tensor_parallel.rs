@@ -38,7 +38,8 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
                     delivered.push(turn);
                 }
             }
-            run.test_with(EvaluationOptions { connections: cluster.heard_in_tests(run) });
+            let connections = cluster.heard_in_tests(run);
+            run.test_with(EvaluationOptions { connections, ..EvaluationOptions::default() });
         }
         if run.end_round(round, &[model], &delivered)?.is_last() {
             break;

@@ -3,8 +3,8 @@
 use super::record::{DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, ReplicationRecord, RoundRecord};
 use crate::deft::{Measured, Played, PlayedRound};
 use crate::learning::{Client, Evaluation, EvaluationHandle, Learning, LearningError};
-use crate::world::{Flow, World};
-use std::collections::BTreeMap;
+use crate::world::{Flow, FlowDirection, World};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn replication(
     replication: u64,
@@ -14,7 +14,7 @@ pub(super) fn replication(
 ) -> Result<ReplicationRecord, LearningError> {
     // All at once: what trials and rounds share is computed once, and what can be stacked is stacked.
     let measured = played.measures.iter().filter_map(|(_, m)| match m {
-        Measured::Accuracy(handle) => Some(*handle),
+        Measured::Accuracy(handle) | Measured::BestAccuracy(handle) => Some(*handle),
         Measured::Number(_) => None,
     });
     let of_rounds = played.rounds.iter().flat_map(|r| r.evaluations.iter().copied());
@@ -51,17 +51,26 @@ pub(super) fn replication(
 
 fn measures(replication: u64, learn: &Learning, played: &Played) -> Result<Vec<MeasureRecord>, LearningError> {
     let mut by_name: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut best = BTreeSet::new();
     for (name, measured) in &played.measures {
         let value = match measured {
             Measured::Number(value) => Some(*value),
-            Measured::Accuracy(handle) => learn.evaluation(*handle)?.map(|e| e.accuracy),
+            Measured::Accuracy(handle) | Measured::BestAccuracy(handle) => {
+                learn.evaluation(*handle)?.map(|e| e.accuracy)
+            }
         };
+        if matches!(measured, Measured::BestAccuracy(_)) {
+            best.insert(*name);
+        }
         by_name.entry(name).or_default().extend(value);
     }
     let rows = by_name.into_iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| MeasureRecord {
         replication,
         measure: name.to_owned(),
-        value: values.iter().sum::<f64>() / values.len() as f64,
+        value: match best.contains(name) {
+            true => values.into_iter().fold(f64::NEG_INFINITY, f64::max),
+            false => values.iter().sum::<f64>() / values.len() as f64,
+        },
     });
     Ok(rows.collect())
 }
@@ -163,7 +172,10 @@ fn flow(replication: u64, world: &World, f: &Flow) -> FlowRecord {
         radio_s: f.radio.as_seconds(),
         wired_s: f.wired.as_seconds(),
         cell: world.cell_name(f.cell).to_owned(),
-        edge_server: world.server_name(f.server).to_owned(),
+        edge_server: match f.direction {
+            FlowDirection::Sidelink { to } => world.device_name(to).to_owned(),
+            _ => world.server_name(f.server).to_owned(),
+        },
         distance_m: f.budget.distance_m,
         line_of_sight: f.budget.los,
         path_loss_db: f.budget.path_loss_db,

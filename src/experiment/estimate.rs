@@ -62,6 +62,10 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     let (bytes, transfers, computations) = match technique.kind {
         TechniqueKind::OnDevice => (Some(0), 0, steps),
         TechniqueKind::Centralized => (None, 0, steps),
+        // A prompt, and in the first round a key.
+        TechniqueKind::PromptEnsemble => (Some(adapters_up), 1, steps),
+        // Over the sidelink, once a newcomer.
+        TechniqueKind::PromptTransfer => (Some(0), 0, steps),
         TechniqueKind::Federated => (Some(adapters_down + adapters_up), 2, steps),
         // Blocks are dealt out anew each round: at most the largest goes up, and all come down.
         TechniqueKind::BlockFederated => {

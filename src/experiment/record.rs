@@ -131,7 +131,7 @@ pub struct FlowRecord {
     pub replication: u64,
     pub round: usize,
     pub device: String,
-    /// `uplink`, `downlink` or `over_the_air`.
+    /// `uplink`, `downlink`, `over_the_air` or `sidelink`.
     pub direction: String,
     /// What was sent: `raw_data`, `activations`, `activation_gradients`, `adapters`, `analog_update`.
     pub content: String,

@@ -5,7 +5,10 @@ use super::library::BackboneKey;
 use crate::backend::{Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::TensorSource;
-use crate::nn::{Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem, StepOutcome};
+use crate::nn::{
+    Cached, ClassAnswer, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
+    StepOutcome,
+};
 use std::sync::Arc;
 
 /// The CPU in single precision is the reference; half precision emulates what a GPU would store.
@@ -54,6 +57,27 @@ impl Backbone {
 
     pub fn evaluate(&self, layout: &ParameterLayout, item: &StackItem<'_>) -> Evaluation {
         either!(self, model => model.evaluate_item(layout, item))
+    }
+
+    pub fn class_answers(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        classes: usize,
+        prefix: Option<Cached<'_>>,
+    ) -> Vec<ClassAnswer> {
+        either!(self, model => model.class_answers(layout, parameters, batch, classes, prefix))
+    }
+
+    pub fn mean_rows(
+        &self,
+        layout: &ParameterLayout,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        blocks: usize,
+    ) -> Vec<Vec<f64>> {
+        either!(self, model => model.mean_rows(layout, parameters, batch, blocks))
     }
 
     pub fn frozen_prefix(

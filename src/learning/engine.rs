@@ -4,6 +4,7 @@ use super::LearningError;
 use super::backbone::Backbone;
 use super::connections;
 use super::evaluation_options::EvaluationOptions;
+use super::keys::KeyCache;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
 use super::operation::{Client, Combination};
 use super::slopes::{self, SharedDirection, SlopeMean};
@@ -35,6 +36,7 @@ pub(super) struct Engine {
     streams: Streams,
     backbone: OnceLock<Arc<Backbone>>,
     prefixes: OnceLock<Arc<Option<Prefixes>>>,
+    pub(super) keys: KeyCache,
 }
 
 /// One local step to be part of a stack.
@@ -64,14 +66,15 @@ impl Engine {
         streams: Streams,
     ) -> Self {
         let (backbone, prefixes) = (OnceLock::new(), OnceLock::new());
-        Self { store, backbone_key, dataset_key, rule, streams, backbone, prefixes }
+        let keys = KeyCache::default();
+        Self { store, backbone_key, dataset_key, rule, streams, backbone, prefixes, keys }
     }
 
     pub fn backbone_key(&self) -> &BackboneKey {
         &self.backbone_key
     }
 
-    fn backbone(&self) -> Result<&Backbone, LearningError> {
+    pub(super) fn backbone(&self) -> Result<&Backbone, LearningError> {
         if let Some(backbone) = self.backbone.get() {
             return Ok(backbone);
         }
@@ -79,7 +82,7 @@ impl Engine {
         Ok(self.backbone.get_or_init(|| loaded))
     }
 
-    fn prefixes(&self, layout: &ParameterLayout) -> Result<Option<&Prefixes>, LearningError> {
+    pub(super) fn prefixes(&self, layout: &ParameterLayout) -> Result<Option<&Prefixes>, LearningError> {
         if let Some(prefixes) = self.prefixes.get() {
             return Ok(prefixes.as_ref().as_ref());
         }
@@ -215,17 +218,29 @@ impl Engine {
         task: &Task,
         states: &[Arc<State>],
         samples: usize,
-        EvaluationOptions { connections }: &EvaluationOptions,
+        options: &EvaluationOptions,
     ) -> Result<Evaluation, LearningError> {
-        let state = &states[0];
-        let (backbone, layout, test) = (self.backbone()?, task.layout(), task.test_set());
-        let all = test.sequences();
+        let among = task.test_range(options.domain);
         // Evenly spread: neighbours in a data set often come from one text.
-        let chosen: Vec<usize> = (0..samples).map(|i| i * all / samples).collect();
-        let batch = test.subset(&chosen);
+        let chosen: Vec<usize> = (0..samples).map(|i| among.start + i * among.len() / samples).collect();
+        match &options.ensemble {
+            None => self.evaluate_alone(task, &states[0], &chosen, options.connections.as_ref()),
+            Some(ensemble) => self.evaluate_ensemble(task, states, ensemble, &chosen),
+        }
+    }
+
+    /// Tests one state on the test samples `chosen`.
+    pub(super) fn evaluate_alone(
+        &self,
+        task: &Task,
+        state: &State,
+        chosen: &[usize],
+        channel: Option<&SumChannel>,
+    ) -> Result<Evaluation, LearningError> {
+        let (backbone, layout) = (self.backbone()?, task.layout());
+        let batch = task.test_set().subset(chosen);
         backbone.check_batch(layout, &batch)?;
-        let prefix = self.prefixes(layout)?.map(|p| Cached { cache: &p.test, samples: &chosen });
-        let channel = connections.as_ref();
+        let prefix = self.prefixes(layout)?.map(|p| Cached { cache: &p.test, samples: chosen });
         let item = StackItem { prefix, channel, ..StackItem::new(&state.parameters, &batch) };
         let outcome = backbone.evaluate(layout, &item);
         let loss = outcome.loss_sum / outcome.targets as f64;
@@ -233,7 +248,7 @@ impl Engine {
             Objective::Regression => explained_variance(loss, &batch.values),
             _ => outcome.correct as f64 / outcome.targets as f64,
         };
-        Ok(Evaluation { loss, accuracy, samples })
+        Ok(Evaluation { loss, accuracy, samples: chosen.len() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What sets a test apart from a plain one, as data of the operation; see [`super::StepOptions`].
 
 use super::connections;
+use super::ensemble::Ensemble;
 use super::identity::IdentityBuilder;
 use crate::nn::SumChannel;
 
@@ -9,11 +10,22 @@ use crate::nn::SumChannel;
 pub struct EvaluationOptions {
     /// What forms the sums of blocks that devices hold in slices.
     pub connections: Option<SumChannel>,
+    /// Only the test samples of this domain.
+    pub domain: Option<usize>,
+    /// The state tested answers together with the companions.
+    pub ensemble: Option<Ensemble>,
 }
 
 impl EvaluationOptions {
     /// Adds to `b` whatever is not default.
-    pub(super) fn identify(&self, b: IdentityBuilder) -> IdentityBuilder {
-        connections::identify(b, self.connections.as_ref())
+    pub(super) fn identify(&self, mut b: IdentityBuilder) -> IdentityBuilder {
+        b = connections::identify(b, self.connections.as_ref());
+        if let Some(domain) = self.domain {
+            b = b.text("domain").word(domain as u64);
+        }
+        match &self.ensemble {
+            Some(ensemble) => ensemble.identify(b),
+            None => b,
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
+use super::keys::KeySource;
 use super::operation::{Client, Combination, Operation};
 use super::shaping::Shaping;
+use super::similarity::cosine;
 use super::slopes::{SharedDirection, SlopeMean};
 use super::step_options::StepOptions;
 use super::store::Store;
@@ -295,6 +297,17 @@ impl Learning {
         StateHandle(self.add(Operation::FollowSlopes { step, mean }, inputs))
     }
 
+    /// `into` with the entries of `from`, all but the head's if `keep_head`.
+    pub fn transplant(&self, into: StateHandle, from: StateHandle, keep_head: bool) -> StateHandle {
+        if !self.trains() || !keep_head {
+            return from;
+        }
+        let all_blocks = self.task.engine().backbone_key().architecture.blocks();
+        let (below_the_head, _) = self.task.sides(all_blocks);
+        let parts = vec![(below_the_head, Combination::Mean { weights: vec![1.0] })];
+        StateHandle(self.add(Operation::Combine { parts }, vec![into.0, from.0]))
+    }
+
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a
     /// longer run can go on from here.
     pub fn evaluate(&self, state: StateHandle, samples: usize, keep: bool) -> EvaluationHandle {
@@ -314,7 +327,7 @@ impl Learning {
             self.graph.borrow_mut().nodes[state.0].keep = true;
         }
         // Asking for more than there are is asking for all: one identity, one computation.
-        let samples = samples.min(self.task.test_samples());
+        let samples = samples.min(self.task.test_range(options.domain).len());
         let inputs = std::iter::once(state.0).chain(companions.iter().map(|c| c.0)).collect();
         EvaluationHandle(self.add(Operation::Evaluate { samples, options }, inputs))
     }
@@ -322,6 +335,25 @@ impl Learning {
     /// Mean training loss of the local steps that led to `states`.
     pub fn mean_loss(&self, states: &[StateHandle]) -> LossHandle {
         LossHandle(self.add(Operation::MeanLoss, states.iter().map(|s| s.0).collect()))
+    }
+
+    /// The key of a client's task; `None` without training. Depends on data and frozen model alone: no step is computed.
+    pub fn task_key(&self, client: Client, source: KeySource) -> Result<Option<Arc<Vec<f64>>>, LearningError> {
+        if !self.trains() {
+            return Ok(None);
+        }
+        self.task.engine().client_key(&self.task, client, source).map(Some)
+    }
+
+    /// How alike the tasks of two clients are: the cosine of their keys; `None` without training.
+    pub fn similarity(&self, a: Client, b: Client, source: KeySource) -> Result<Option<f64>, LearningError> {
+        let keys = self.task_key(a, source)?.zip(self.task_key(b, source)?);
+        Ok(keys.map(|(a, b)| cosine(&a, &b)))
+    }
+
+    /// The domain of which all of a client's samples are, where data was dealt by domain.
+    pub fn domain_of(&self, client: Client) -> Option<usize> {
+        self.task.domain_of(client)
     }
 
     /// Computes whatever `evaluations` and `losses` still need, sharing and batching as far as possible.

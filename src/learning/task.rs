@@ -37,6 +37,10 @@ struct Training {
     shares: Vec<usize>,
     raw_bytes: Vec<u64>,
     devices: Vec<BatchStream>,
+    /// Samples of each device that it never trains on.
+    held_out: Vec<Vec<usize>>,
+    /// Whether a device's samples are of one domain.
+    by_domain: bool,
     pool: BatchStream,
     /// What the run starts from, in the layout's order, and NaN wherever the usual first values hold.
     start: Option<Vec<f32>>,
@@ -94,6 +98,8 @@ impl Task {
             &weights,
             &mut streams.stream("data", "partition"),
         )?;
+        let kept = scenario.technique.ensemble.as_ref().map_or(0, |e| e.combine.validation_samples());
+        let (shares, held_out) = shares.into_iter().map(|share| hold_out(share, kept)).unzip::<_, _, Vec<_>, Vec<_>>();
         let rule = rule(spec);
         let identity = identify(scenario, &backbone_key, &layout, &dataset, &shares, &rule, streams)?;
         let identity = start.iter().fold(identity, |identity, start| {
@@ -120,6 +126,8 @@ impl Task {
                     .zip(shares)
                     .map(|(n, s)| batches(s, Client::Device(n), workload.batch_size))
                     .collect::<Result<_, _>>()?,
+                held_out,
+                by_domain: spec.partition == scenario::Partition::Domain,
                 pool,
                 start,
                 dataset,
@@ -219,6 +227,34 @@ impl Task {
         self.training.as_ref().map_or(0, |t| t.dataset.tokens.test.sequences())
     }
 
+    /// The test samples, or those of one domain.
+    pub(super) fn test_range(&self, domain: Option<usize>) -> Range<usize> {
+        let of =
+            |d: usize| self.training.as_ref().and_then(|t| t.dataset.tokens.domains.get(d)).map(|d| d.test.clone());
+        domain.and_then(of).unwrap_or(0..self.test_samples())
+    }
+
+    /// The domain of which all of a device's samples are, where data was dealt by domain.
+    pub fn domain_of(&self, client: Client) -> Option<usize> {
+        let Client::Device(k) = client else { return None };
+        let t = self.training.as_ref().filter(|t| t.by_domain)?;
+        // As `data::Partition::Domain` deals them.
+        Some(k as usize * t.dataset.tokens.domains.len() / t.devices.len())
+    }
+
+    /// Every sample that a client trains on.
+    pub(super) fn training_samples(&self, client: Client) -> &[usize] {
+        self.trained().batches(client).examples()
+    }
+
+    /// Samples of a client that it never trains on.
+    pub(super) fn held_out(&self, client: Client) -> &[usize] {
+        match client {
+            Client::Device(n) => &self.trained().held_out[n as usize],
+            Client::Pool => &[],
+        }
+    }
+
     pub(super) fn layout(&self) -> &ParameterLayout {
         &self.trained().layout
     }
@@ -268,6 +304,16 @@ fn start_from(path: &Path, layout: &ParameterLayout) -> Result<Vec<f32>, Learnin
     let mut start = vec![f32::NAN; layout.len()];
     AdapterFile::read(path)?.place_into(&path.display().to_string(), layout, &mut start)?;
     Ok(start)
+}
+
+/// A device's samples without `kept` of them, evenly spread, and those; at most half are kept.
+fn hold_out(share: Vec<usize>, kept: usize) -> (Vec<usize>, Vec<usize>) {
+    let kept = kept.min(share.len() / 2);
+    // The i-th kept sample is the last of the i-th of `kept` equal parts.
+    let is_kept = |i: usize| (i + 1) * kept / share.len() > i * kept / share.len();
+    let (held_out, trained): (Vec<_>, Vec<_>) = share.iter().enumerate().partition(|(i, _)| is_kept(*i));
+    let samples = |part: Vec<(usize, &usize)>| part.into_iter().map(|(_, sample)| *sample).collect();
+    (samples(trained), samples(held_out))
 }
 
 /// The scenario's optimiser, in the terms of `nn`.
@@ -334,4 +380,22 @@ fn instruction_set() -> String {
     }
     #[cfg(not(target_arch = "x86_64"))]
     std::env::consts::ARCH.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hold_out;
+
+    #[test]
+    fn held_out_samples_are_spread_and_never_more_than_half() {
+        assert_eq!(hold_out((0..10).collect(), 0), ((0..10).collect(), vec![]));
+        assert_eq!(hold_out((0..10).collect(), 2), (vec![0, 1, 2, 3, 5, 6, 7, 8], vec![4, 9]));
+        for (n, kept) in [(1, 5), (2, 5), (9, 4), (64, 100), (1000, 17)] {
+            let (trained, held_out) = hold_out((0..n).collect(), kept);
+            assert_eq!(held_out.len(), kept.min(n / 2), "{n} {kept}");
+            let mut all = [trained, held_out].concat();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..n));
+        }
+    }
 }

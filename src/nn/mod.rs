@@ -10,6 +10,7 @@
 //! `docs/learning_arithmetic.md` and `docs/peft.md`.
 
 mod adaptive_rank;
+mod answers;
 mod block;
 mod cut;
 mod error;
@@ -29,6 +30,7 @@ mod sum_channel;
 mod workspace;
 mod zeroth_order;
 
+pub use answers::ClassAnswer;
 pub use cut::{AtCut, Cut, Distortion};
 pub use error::NnError;
 pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};

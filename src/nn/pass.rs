@@ -227,6 +227,12 @@ impl<B: Backend> Pass<'_, B> {
         outcomes
     }
 
+    /// The same answers, judged as if `class` were the label of every sequence.
+    pub(super) fn classify_as(&mut self, class: u32) -> Vec<SequenceOutcome> {
+        self.rows.labels.fill(class);
+        self.classify()
+    }
+
     /// Runs the blocks in `range` backwards, last first, down to the lowest that has trainable parameters; from block 0
     /// on down to the embedding, if this pass did that too.
     pub fn backward_blocks(&mut self, range: Range<usize>) {

@@ -178,7 +178,13 @@ impl<B: Backend> Model<B> {
     }
 
     /// The embedding and the first `blocks` of a pass over one share, or those above what `prefix` holds.
-    fn forward(&self, pass: &mut Pass<'_, B>, share: &Share<'_>, prefix: Option<Cached<'_>>, blocks: Range<usize>) {
+    pub(super) fn forward(
+        &self,
+        pass: &mut Pass<'_, B>,
+        share: &Share<'_>,
+        prefix: Option<Cached<'_>>,
+        blocks: Range<usize>,
+    ) {
         // Hidden states that a channel has been through are another draw each time.
         let still = |cached: &Cached<'_>| !share.channel.is_some_and(|c| c.touches_below(cached.cache.blocks()));
         let done = match prefix.filter(still) {

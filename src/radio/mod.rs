@@ -3,8 +3,8 @@
 //! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
 //! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`] and [`shadowing`] (large-scale loss), [`fading`]
 //! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`numerology`]
-//! (resource blocks and symbols). [`presets`] holds the generations as data; [`aircomp`] stands apart and knows
-//! channel gains only, as does its digital rival [`uplink_access`].
+//! (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
+//! [`aircomp`] stands apart and knows channel gains only, as does its digital rival [`uplink_access`].
 //!
 //! This module knows virtual time but no process, no model and no tensor. All randomness comes from named
 //! counter streams, so a channel is a pure function of (stream, position, coherence block): two trials that differ in
@@ -24,6 +24,7 @@ pub mod pathloss;
 pub mod placement;
 pub mod presets;
 pub mod shadowing;
+pub mod sidelink;
 pub mod special;
 pub mod tables;
 pub mod transport_block;

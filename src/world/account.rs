@@ -27,6 +27,12 @@ pub enum Content {
     PartialGradients,
     ParameterGradients,
     Slopes,
+    /// A tuned prompt, alone or with its head.
+    Prompt,
+    /// What a prompt was tuned on, as one vector.
+    TaskKey,
+    Query,
+    Answer,
 }
 
 impl Content {
@@ -48,6 +54,10 @@ impl Content {
             Content::PartialGradients => "partial_gradients",
             Content::ParameterGradients => "parameter_gradients",
             Content::Slopes => "slopes",
+            Content::Prompt => "prompt",
+            Content::TaskKey => "task_key",
+            Content::Query => "query",
+            Content::Answer => "answer",
         }
     }
 }
@@ -57,6 +67,10 @@ pub enum FlowDirection {
     Uplink,
     Downlink,
     OverTheAir,
+    /// From the flow's device to another one.
+    Sidelink {
+        to: DeviceId,
+    },
 }
 
 impl FlowDirection {
@@ -65,6 +79,7 @@ impl FlowDirection {
             FlowDirection::Uplink => "uplink",
             FlowDirection::Downlink => "downlink",
             FlowDirection::OverTheAir => "over_the_air",
+            FlowDirection::Sidelink { .. } => "sidelink",
         }
     }
 }

@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Devices of `devices` that the device's cell serves now, itself included.
-    pub fn neighbours(&self, device: DeviceId, devices: &[DeviceId]) -> usize {
+    pub fn sharers_of_cell(&self, device: DeviceId, devices: &[DeviceId]) -> usize {
         let cell = |d: DeviceId| self.serving_cell(self.device(d));
         devices.iter().filter(|d| cell(**d) == cell(device)).count()
     }

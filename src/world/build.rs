@@ -1,11 +1,13 @@
 //! From a scenario to a world: the only place that reads the scenario's description of hardware, radio and wires.
 
 use super::account::Account;
+use super::sidelink::SidelinkAir;
 use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
 use crate::compute;
 use crate::network::{Link, NodeId, RouteBy, Topology, WiredNetwork};
 use crate::radio::fading::{Fading, FadingModel};
 use crate::radio::mobility::RandomWaypoint;
+use crate::radio::sidelink::Sidelink;
 use crate::radio::{Area, CellConfig, FlowCell, Position, Preset, Trajectory, UeRadio};
 use crate::random::Streams;
 use crate::scenario::{self, CellSpec, DeviceGroup, Mobility, Placement, Propagation, Routing, Scenario};
@@ -46,6 +48,7 @@ impl World {
         let mut world = Self {
             account: RefCell::new(Account::new(scenario.device_count(), servers.len())),
             wires: Fluid::new(&sim, network),
+            sidelink: sidelink(scenario, &sim)?,
             prices: scenario.prices.clone(),
             round: Cell::new(0),
             devices: vec![],
@@ -179,19 +182,33 @@ fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
     Ok(preset)
 }
 
-fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellConfig {
+/// The band between devices, where the technique has one.
+fn sidelink(scenario: &Scenario, sim: &Sim) -> Result<Option<SidelinkAir>, WorldError> {
+    let spec = scenario.technique.transfer.as_ref().and_then(|t| t.sidelink.as_ref());
+    let Some(spec) = spec else { return Ok(None) };
+    Ok(Some(SidelinkAir {
+        radio: Sidelink::new(spec.config(&scenario.radio)?)?,
+        fading: fading(scenario),
+        band: Resource::new(sim, 1, Discipline::Fifo),
+    }))
+}
+
+fn fading(scenario: &Scenario) -> Fading {
     let spec = &scenario.radio;
     let model = match spec.fading {
         scenario::Fading::None => FadingModel::None,
         scenario::Fading::Rayleigh => FadingModel::Rayleigh,
         scenario::Fading::Rician { k_factor_db } => FadingModel::Rician { k_db: k_factor_db },
     };
-    let coherence = SimDuration::from_seconds(spec.coherence_time_ms / 1e3);
+    Fading::from_coherence_time(model, SimDuration::from_seconds(spec.coherence_time_ms / 1e3))
+}
+
+fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellConfig {
     let [x, y] = cell.position_m;
     CellConfig {
         position: Position::new(x, y, cell.antenna_height_m),
-        fading: Fading::from_coherence_time(model, coherence),
-        implementation_loss_db: spec.implementation_loss_db,
+        fading: fading(scenario),
+        implementation_loss_db: scenario.radio.implementation_loss_db,
         ..CellConfig::from_preset(preset.clone())
     }
 }

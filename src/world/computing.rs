@@ -105,7 +105,7 @@ impl World {
     }
 
     /// `work`, phases one after another, by an accelerator of `server`, for which `devices` wait.
-    pub(super) async fn serve_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work]) {
+    pub(super) async fn work_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work]) {
         self.compute_at_edge(server, devices, work, 1.0).await;
     }
 

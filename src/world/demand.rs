@@ -32,6 +32,9 @@ pub struct Demand {
     optimizer: Optimizer,
     /// Whether a device keeps what its updates left unsent.
     keeps_residual: bool,
+    /// Prompts that answer a query together, and prompts that the edge keeps; 0 where it answers none.
+    answering_prompts: usize,
+    kept_prompts: u64,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
@@ -80,6 +83,8 @@ impl Demand {
                 }
                 None => Optimizer::AdamW,
             },
+            answering_prompts: technique.ensemble.as_ref().map_or(0, |e| e.combine.members(scenario.device_count())),
+            kept_prompts: scenario.device_count() as u64,
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
@@ -140,6 +145,7 @@ impl Demand {
                 let head = self.cut.labels == LabelPlace::Device;
                 Some(Segment { head, ..self.cost.device_side(self.split_point) })
             }
+            TechniqueKind::PromptEnsemble | TechniqueKind::PromptTransfer => Some(self.cost.whole()),
         }
     }
 
@@ -158,6 +164,8 @@ impl Demand {
                 let head = self.cut.labels == LabelPlace::Edge;
                 Some(Segment { head, ..self.cost.edge_side(self.split_point) })
             }
+            // It trains nothing; answering queries has memory of its own.
+            TechniqueKind::PromptEnsemble | TechniqueKind::PromptTransfer => None,
         }
     }
 
@@ -180,6 +188,9 @@ impl Demand {
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
     /// trainable parameters with gradients, moments and activations one a device.
     pub fn edge_memory_bytes(&self, batch: &BatchShape) -> u64 {
+        if self.answering_prompts > 0 {
+            return self.answering_memory_bytes();
+        }
         let Some(segment) = self.at_edge() else { return 0 };
         let one = self.memory_bytes(&segment, batch);
         let weights = self.cost.segment_weight_bytes(&segment);
@@ -187,6 +198,15 @@ impl Demand {
         let in_turn = matches!(self.kind, TechniqueKind::Split | TechniqueKind::TensorParallel);
         let copies = if in_turn || self.cut.server_side == ServerSide::Shared { 1 } else { self.devices_per_round };
         weights + copies * (one - weights) - self.sliced_memory_bytes(batch)
+    }
+
+    /// Memory that the edge needs to answer a query: the frozen model, all prompts, and one pass with those that answer.
+    fn answering_memory_bytes(&self) -> u64 {
+        let n = &self.nominal;
+        let longest = (n.tokens / n.sequences.max(1)) as usize;
+        let passes = BatchShape::uniform(self.answering_prompts, longest);
+        let kept = self.kept_prompts * self.bytes_of(self.parameters());
+        self.cost.inference_memory_bytes(&self.cost.whole(), &passes) + kept
     }
 
     fn memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {

@@ -19,9 +19,11 @@ mod device;
 mod gradients;
 mod overlap;
 mod peft_shape;
+mod prompts;
 mod rounds;
 mod sending;
 mod shared_uplink;
+mod sidelink;
 mod slice_demand;
 mod slices;
 mod transferring;
@@ -32,6 +34,7 @@ pub use computing::EdgePasses;
 pub use cut::Lengths;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
+pub use sidelink::Neighbour;
 pub use slices::{SliceAir, SliceSum};
 
 use crate::network::WiredNetwork;
@@ -74,6 +77,8 @@ pub struct World {
     servers: Vec<EdgeServer>,
     cells: Vec<RadioCell>,
     wires: Fluid<WiredNetwork>,
+    /// Where a technique uses one.
+    sidelink: Option<sidelink::SidelinkAir>,
     prices: Prices,
     streams: Streams,
     account: RefCell<Account>,

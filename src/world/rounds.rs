@@ -24,6 +24,15 @@ impl World {
         ids
     }
 
+    /// Starts a round of those among `wanted` who have charge and memory for the task, in the order given.
+    pub fn begin_round_of(&self, round: usize, wanted: &[DeviceId]) -> Vec<DeviceId> {
+        self.round.set(round);
+        let able = |id: &&DeviceId| !self.device(**id).battery_is_empty() && self.fits(**id);
+        let ids: Vec<DeviceId> = wanted.iter().filter(able).copied().collect();
+        self.account.borrow_mut().begin_round(self.now(), &ids);
+        ids
+    }
+
     /// Lets `playing` go on until `seconds` after `start` at most.
     pub async fn within<T>(
         &self,

@@ -105,7 +105,7 @@ impl Drop for Sending<'_> {
         let world = self.world;
         let doing = match self.direction {
             FlowDirection::Downlink => Doing::Downlink,
-            FlowDirection::Uplink | FlowDirection::OverTheAir => Doing::Uplink,
+            FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => Doing::Uplink,
         };
         world.account.borrow_mut().spent(self.device.id, doing, self.start, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.

@@ -235,7 +235,7 @@ impl World {
     /// Forward and backward pass of what the edge holds whole, at the edge server of `owner`.
     pub async fn train_edge_rest(&self, owner: DeviceId, batch: &BatchShape) {
         let work = self.demand.edge_work(batch);
-        self.serve_at_edge(self.device(owner).server, &[owner], &work).await;
+        self.work_at_edge(self.device(owner).server, &[owner], &work).await;
     }
 
     fn all_have_charge(&self, devices: &[DeviceId]) -> Result<(), Lost> {

@@ -43,7 +43,9 @@ pub fn balanced(record: &ReplicationRecord, what: &str) {
     assert_eq!(delivered, rounds.iter().map(|r| r.delivered).sum::<usize>(), "{what}");
 
     let bytes = |device: Option<&str>, down: bool| -> u64 {
-        let of = flows.iter().filter(|f| device.is_none_or(|d| d == f.device) && (f.direction == "downlink") == down);
+        // What goes from device to device is neither up nor down.
+        let cell = flows.iter().filter(|f| f.direction != "sidelink");
+        let of = cell.filter(|f| device.is_none_or(|d| d == f.device) && (f.direction == "downlink") == down);
         of.map(|f| f.bytes).sum()
     };
     // Sent is received and lost: a transfer arrives as a whole or not at all.

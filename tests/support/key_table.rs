@@ -1,6 +1,7 @@
 //! For each key of a scenario, where and how to change it so that one sees what it does.
 
 use crate::peft_table;
+use crate::prompt_table::{self, PromptBase};
 use crate::support;
 use deft::experiment::{self, Options, WhenToCompute};
 use deft::learning::Store;
@@ -48,10 +49,12 @@ pub enum Base {
     Blocks,
     GradientDownload,
     Slopes,
+    /// Of `prompt_table`.
+    Prompts(PromptBase),
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, Slices,
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Prompts, Searched, Slices,
     TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
@@ -66,6 +69,7 @@ pub fn bases() -> Vec<Base> {
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutFrozen, CutChosen]);
+    bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
 
@@ -151,6 +155,7 @@ impl Base {
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
             TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
             TrainedBeside(method) => tiny(vec![("peft", peft_table::combined(method))]),
+            Prompts(base) => base.recipe(),
             Searched => tiny(vec![(
                 "search",
                 json!({
@@ -219,10 +224,20 @@ impl Row {
 }
 
 pub fn table() -> Vec<Row> {
-    [general(), learning(), peft_table::rows(), technique(), devices(), radio(), wires(), search()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        general(),
+        learning(),
+        peft_table::rows(),
+        prompt_table::rows(),
+        technique(),
+        devices(),
+        radio(),
+        wires(),
+        search(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn general() -> Vec<Row> {

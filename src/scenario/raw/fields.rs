@@ -1,9 +1,10 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Fading, Gradients, Link,
-    Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario, Search,
-    SplitObjective, Technique, Training, UpdateCompression, Variant, Workload, ZerothOrderRounds,
+    Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
+    Gradients, Link, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario,
+    Search, Sidelink, SplitObjective, Technique, Training, Transfer, UpdateCompression, Variant, Workload,
+    ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -28,6 +29,9 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.blocks`", fields::<Blocks>()),
         ("`technique.gradients`", fields::<Gradients>()),
         ("`technique.zeroth_order`", fields::<ZerothOrderRounds>()),
+        ("`technique.ensemble`", fields::<Ensemble>()),
+        ("`technique.transfer`", fields::<Transfer>()),
+        ("`technique.transfer.sidelink`", fields::<Sidelink>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

@@ -25,7 +25,9 @@ pub(crate) use technique::{
     AirPowerControl, AirScheduling, AirSchedulingKind, ConnectionMethod, Connections, UpdateCompression,
     UpdateCompressionKind,
 };
-pub(crate) use technique::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
+pub(crate) use technique::{
+    CombineKind, CountOrAuto, Cut, CutCompression, CutCompressionMethod, Ensemble, Sidelink, SplitObjective, Transfer,
+};
 
 use serde::Deserialize;
 

@@ -24,7 +24,8 @@ pub use peft::{
 pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
 pub use technique::{AggregationSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
 pub use technique::{
-    AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
+    AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, Carried, DigitalSpec, DonorChoice,
+    EnsembleCombine, EnsembleSpec, KeyLayer, OneBitSpec, QueryForm, SidelinkEnvironment, SidelinkSpec, TransferSpec,
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
 pub use technique::{

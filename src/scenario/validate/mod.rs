@@ -76,6 +76,15 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         let batch_size = workload.batch_size;
         let beside = technique::Beside { architecture: architecture.as_ref(), bits, batch_size, peft: &peft };
         technique::cut_fits(c, technique, &beside);
+        let around = technique::Around {
+            peft: &peft,
+            training: training.as_ref(),
+            devices: &devices,
+            placement: &placement,
+            mobility: &mobility,
+            radio: &radio.spec,
+        };
+        technique::prompts_fit(c, technique, &around);
     }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);

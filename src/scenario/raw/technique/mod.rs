@@ -5,6 +5,7 @@ mod blocks;
 mod connections;
 mod cut;
 mod gradients;
+mod prompts;
 mod zeroth_order;
 
 pub(crate) use aggregation::{
@@ -15,6 +16,7 @@ pub(crate) use blocks::Blocks;
 pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 pub(crate) use gradients::Gradients;
+pub(crate) use prompts::{CombineKind, Ensemble, Sidelink, Transfer};
 pub(crate) use zeroth_order::ZerothOrderRounds;
 
 use super::CountOrAll;
@@ -37,4 +39,6 @@ pub(crate) struct Technique {
     pub blocks: Option<Blocks>,
     pub gradients: Option<Gradients>,
     pub zeroth_order: Option<ZerothOrderRounds>,
+    pub ensemble: Option<Ensemble>,
+    pub transfer: Option<Transfer>,
 }

@@ -55,6 +55,16 @@ pub const TECHNIQUES: &[Listed] = &[
         "Chen et al. 2025, ZOTA, doi 10.1109/LWC.2025.3585344; Qin et al. 2024, FedKSeed, arXiv 2312.06353",
     ),
     row(
+        "kind: prompt_ensemble",
+        "devices tune prompts, the edge answers queries with the best ones together",
+        "Wu et al. 2023, arXiv 2310.18602; Asai et al. 2022, arXiv 2205.11961",
+    ),
+    row(
+        "kind: prompt_transfer",
+        "a device that starts late starts from a neighbour's prompt",
+        "Wu et al. 2023, arXiv 2310.18602; Vu et al. 2022, arXiv 2110.07904",
+    ),
+    row(
         "aggregation: {method: digital}",
         "each device sends its parameters, the edge averages",
         "McMahan et al. 2017, arXiv 1602.05629",

@@ -23,6 +23,10 @@ pub enum TechniqueKind {
     GradientDownload,
     /// Devices send slopes along a direction that all share (Chen et al. 2025, ZOTA).
     ZerothOrderFederated,
+    /// Every device tunes a prompt; the edge answers queries with several of them.
+    PromptEnsemble,
+    /// Devices that start late start from a neighbour's prompt.
+    PromptTransfer,
 }
 
 impl TechniqueKind {
@@ -36,6 +40,8 @@ impl TechniqueKind {
         Self::BlockFederated,
         Self::GradientDownload,
         Self::ZerothOrderFederated,
+        Self::PromptEnsemble,
+        Self::PromptTransfer,
     ];
 
     /// As scenarios write it.
@@ -50,6 +56,8 @@ impl TechniqueKind {
             Self::BlockFederated => "block_federated",
             Self::GradientDownload => "gradient_download",
             Self::ZerothOrderFederated => "zeroth_order_federated",
+            Self::PromptEnsemble => "prompt_ensemble",
+            Self::PromptTransfer => "prompt_transfer",
         }
     }
 
@@ -58,10 +66,16 @@ impl TechniqueKind {
         matches!(self, Self::Split | Self::SplitFederated)
     }
 
+    /// Whether what is tuned must be a prompt or prefixes.
+    pub fn needs_prompts(self) -> bool {
+        matches!(self, Self::PromptEnsemble | Self::PromptTransfer)
+    }
+
     /// Whether devices' updates are averaged.
     pub fn aggregates(self) -> bool {
         match self {
             Self::Centralized | Self::OnDevice | Self::Split | Self::TensorParallel => false,
+            Self::PromptEnsemble | Self::PromptTransfer => false,
             Self::Federated | Self::SplitFederated => true,
             Self::BlockFederated | Self::GradientDownload | Self::ZerothOrderFederated => true,
         }

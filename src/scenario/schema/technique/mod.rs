@@ -5,10 +5,12 @@ mod blocks;
 mod catalogue;
 mod connections;
 mod cut;
+mod ensemble;
 mod gradients;
 mod kind;
 mod measures;
 mod split_point;
+mod transfer;
 mod zeroth_order;
 
 pub use aggregation::{
@@ -19,10 +21,12 @@ pub use blocks::{BlockAllocation, BlockBandwidth, BlocksSpec};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use connections::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
+pub use ensemble::{EnsembleCombine, EnsembleSpec, KeyLayer, QueryForm};
 pub use gradients::GradientsSpec;
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
+pub use transfer::{Carried, DonorChoice, SidelinkEnvironment, SidelinkSpec, TransferSpec};
 pub use zeroth_order::ZerothOrderSpec;
 
 use serde::Serialize;
@@ -58,6 +62,12 @@ pub struct TechniqueSpec {
     /// Of `zeroth_order_federated` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zeroth_order: Option<ZerothOrderSpec>,
+    /// Only under `prompt_ensemble`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<EnsembleSpec>,
+    /// Only under `prompt_transfer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferSpec>,
 }
 
 impl TechniqueSpec {

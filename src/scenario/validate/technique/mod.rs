@@ -6,6 +6,7 @@ pub(super) use cut::{Beside, cut_fits};
 mod blocks;
 mod connections;
 mod gradients;
+mod prompts;
 mod zeroth_order;
 
 use super::check::{Check, above_to};
@@ -14,6 +15,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{PeftSpec, TechniqueKind, TechniqueSpec};
 use aggregation::{aggregation, without_aggregation};
+pub(super) use prompts::{Around, prompts_fit};
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -41,6 +43,9 @@ pub(super) fn technique(
     let round_deadline_s =
         raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
+
+    let ensemble = prompts::ensemble(c, &at, raw.ensemble, kind, device_count);
+    let transfer = prompts::transfer(c, &at, raw.transfer, kind, rounds, device_count);
 
     let kind = kind?;
     let cut = cut::cut(c, &at.key("cut"), raw.cut, kind);
@@ -74,6 +79,8 @@ pub(super) fn technique(
         blocks: None,
         gradients: None,
         zeroth_order: None,
+        ensemble,
+        transfer,
     };
     own_sections(c, &at, own, (architecture, cells), &mut spec);
     Some(spec)
