@@ -19,7 +19,7 @@ type Set<'a> = Vec<(&'a str, Value)>;
 type Crossing = (&'static str, &'static str);
 
 /// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
+const TRAFFIC: &[(&str, &str, &[Crossing])] = &[
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -58,6 +58,12 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
             ("downlink", "activation_gradients"),
             ("uplink", "compressed_update"),
         ],
+    ),
+    ("offsite_tuning", "digital", &[("downlink", "emulator"), ("downlink", "adapters"), ("uplink", "adapters")]),
+    (
+        "offsite_tuning",
+        "air_comp",
+        &[("downlink", "emulator"), ("downlink", "adapters"), ("over_the_air", "analog_update")],
     ),
 ];
 const SPLIT: [Crossing; 4] =
@@ -114,7 +120,7 @@ fn all_equal(sizes: &[u64], to: u64) -> bool {
 fn each_technique_sends_what_it_may_and_nothing_else() {
     let kinds: BTreeSet<&str> = TRAFFIC.iter().map(|(kind, ..)| *kind).collect();
     assert_eq!(kinds, TechniqueKind::ALL.iter().map(|kind| kind.name()).collect(), "techniques in the table");
-    for (kind, method, allowed) in TRAFFIC {
+    for (kind, method, allowed) in TRAFFIC.iter().copied() {
         let set = technique(kind, method);
         let allowed: BTreeSet<(&str, &str)> = allowed.iter().copied().collect();
         assert_eq!(crossings(&play(&emulated(set.clone()))), allowed, "{kind}, {method}, time alone");
@@ -179,7 +185,7 @@ fn bytes_follow_the_data_where_there_is_training() {
 #[test]
 fn the_books_balance() {
     let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
-    for (kind, method, _) in TRAFFIC {
+    for (kind, method, _) in TRAFFIC.iter().copied() {
         let mut set = technique(kind, method);
         set.push(("technique.round_deadline_s", Value::Null));
         balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}"));
@@ -222,7 +228,7 @@ fn every_split_point_runs_and_gradients_come_back_where_something_below_trains()
 #[test]
 fn every_kind_of_model_runs_under_every_technique() {
     for architecture in ["t5-11b", "llama-7b", "gpt2", "vit-b-16", "roberta-base", "bert-large"] {
-        for (kind, method, allowed) in TRAFFIC {
+        for (kind, method, allowed) in TRAFFIC.iter().copied() {
             let mut set = technique(kind, method);
             set.push(("model.architecture", json!(architecture)));
             if architecture == "vit-b-16" {

@@ -7,7 +7,7 @@ mod digital;
 mod one_bit;
 mod over_the_air;
 
-use crate::learning::{Client, Learning, StateHandle};
+use crate::learning::{Client, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
 use crate::world::{Content, Demand, DeviceId, Lost, World};
 use over_the_air::Outcome;
@@ -32,7 +32,12 @@ impl Delivery {
 
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
-        self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
+        self.step_with(learn, client, step, StepOptions::default());
+    }
+
+    /// [`Delivery::step`] that differs from a plain one as `options` say.
+    pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
         self.steps.push(self.state);
     }
 }
@@ -104,4 +109,15 @@ pub async fn combine(
     let Outcome { combination, states, delivered, measures } = device_side;
     let global = learn.combine(reference, &states, split_point, combination, everyone);
     Combined { global, delivered, measures }
+}
+
+/// The mean of `updates` that all started from `reference`, weighted by samples, as if they had arrived without error.
+/// Takes no time: for what a technique is compared with.
+pub fn mean(learn: &Learning, reference: StateHandle, updates: &[Delivery]) -> StateHandle {
+    if updates.is_empty() {
+        return reference;
+    }
+    let states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
+    let everyone = digital::weighted_mean(learn, updates);
+    learn.combine(reference, &states, None, everyone.clone(), everyone)
 }

@@ -6,6 +6,7 @@
 
 mod centralized;
 mod federated;
+mod offsite_tuning;
 mod on_device;
 mod run;
 mod split;
@@ -24,5 +25,6 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::Federated => federated::play(run).await,
         TechniqueKind::Split => split::play(run).await,
         TechniqueKind::SplitFederated => split_federated::play(run).await,
+        TechniqueKind::OffsiteTuning => offsite_tuning::play(run).await,
     }
 }

@@ -114,6 +114,11 @@ impl<'a> Run<'a> {
         combined
     }
 
+    /// Test samples behind the last word on a model; `None` without training.
+    pub(super) fn final_samples(&self) -> Option<usize> {
+        self.training.map(|t| t.final_evaluation_samples)
+    }
+
     /// Starts a round and names its devices; `None` when nobody is left who can take part.
     pub(super) fn begin_round(&self, round: usize) -> Option<Vec<DeviceId>> {
         if round == 0

@@ -1,15 +1,16 @@
 //! How operations are computed: the bridge from operations to the arithmetic of `nn`.
 
 use super::LearningError;
-use super::backbone::Backbone;
 use super::evaluation_options::EvaluationOptions;
-use super::library::{BackboneKey, DatasetKey, Prefixes};
+use super::ground::Ground;
+use super::library::{BackboneKey, DatasetKey};
 use super::operation::{Client, Combination};
 use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
+use crate::fomo::Emulator;
 use crate::nn::{Cached, Moments, Optimizer, ParameterLayout, StackItem, TensorSpec, ZerothOrder};
 use crate::random::Streams;
 use std::ops::Range;
@@ -31,8 +32,8 @@ pub(super) struct Engine {
     dataset_key: DatasetKey,
     rule: Rule,
     streams: Streams,
-    backbone: OnceLock<Arc<Backbone>>,
-    prefixes: OnceLock<Arc<Option<Prefixes>>>,
+    /// The full model, once it was asked for.
+    full: OnceLock<Ground>,
 }
 
 /// One local step to be part of a stack.
@@ -61,31 +62,24 @@ impl Engine {
         rule: Rule,
         streams: Streams,
     ) -> Self {
-        let (backbone, prefixes) = (OnceLock::new(), OnceLock::new());
-        Self { store, backbone_key, dataset_key, rule, streams, backbone, prefixes }
+        Self { store, backbone_key, dataset_key, rule, streams, full: OnceLock::new() }
     }
 
     pub fn backbone_key(&self) -> &BackboneKey {
         &self.backbone_key
     }
 
-    fn backbone(&self) -> Result<&Backbone, LearningError> {
-        if let Some(backbone) = self.backbone.get() {
-            return Ok(backbone);
+    /// The model that a step or a test runs on.
+    fn ground(&self, layout: &ParameterLayout, emulator: Option<&Emulator>) -> Result<Ground, LearningError> {
+        if let (None, Some(full)) = (emulator, self.full.get()) {
+            return Ok(full.clone());
         }
-        let loaded = self.store.library.backbone(&self.backbone_key)?;
-        Ok(self.backbone.get_or_init(|| loaded))
+        let ground = Ground::load(&self.store.library, &self.backbone_key, &self.dataset_key, layout, emulator)?;
+        Ok(if emulator.is_none() { self.full.get_or_init(|| ground).clone() } else { ground })
     }
 
-    fn prefixes(&self, layout: &ParameterLayout) -> Result<Option<&Prefixes>, LearningError> {
-        if let Some(prefixes) = self.prefixes.get() {
-            return Ok(prefixes.as_ref().as_ref());
-        }
-        let shared = self.store.library.prefixes(&self.backbone_key, &self.dataset_key, layout)?;
-        Ok(self.prefixes.get_or_init(|| shared).as_ref().as_ref())
-    }
-
-    /// All `steps` as one stacked pass over the shared frozen weights; each outcome is that of the step alone.
+    /// All `steps`, which run on one model, as one stacked pass over the shared frozen weights; each outcome is that of the
+    /// step alone.
     pub fn local_steps(&self, task: &Task, steps: &[StepRequest]) -> Result<Vec<State>, LearningError> {
         let batches: Vec<Batch> = steps
             .iter()
@@ -94,25 +88,25 @@ impl Engine {
                 Batch { packed: task.train_batch(&samples), samples }
             })
             .collect();
-        let backbone = self.backbone()?;
+        let emulator = steps.first().and_then(|s| s.options.emulator.as_deref());
+        let ground = self.ground(task.layout(), emulator)?;
         for batch in &batches {
-            backbone.check_batch(task.layout(), &batch.packed)?;
+            ground.backbone.check_batch(&ground.layout, &batch.packed)?;
         }
         match self.rule {
-            Rule::Gradient(optimizer) => self.gradient_steps(task, steps, &batches, &optimizer),
-            Rule::ZerothOrder(rule) => self.zeroth_order_steps(task, steps, &batches, rule),
+            Rule::Gradient(optimizer) => self.gradient_steps(&ground, steps, &batches, &optimizer),
+            Rule::ZerothOrder(rule) => self.zeroth_order_steps(&ground, steps, &batches, rule),
         }
     }
 
     fn gradient_steps(
         &self,
-        task: &Task,
+        ground: &Ground,
         steps: &[StepRequest],
         batches: &[Batch],
         optimizer: &Optimizer,
     ) -> Result<Vec<State>, LearningError> {
-        let (backbone, layout) = (self.backbone()?, task.layout());
-        let prefixes = self.prefixes(layout)?;
+        let (backbone, layout, prefixes) = (&ground.backbone, &*ground.layout, ground.prefixes());
         let mut all_moments: Vec<Moments> = steps.iter().map(StepRequest::moments).collect();
         let stack: Vec<StackItem> = steps
             .iter()
@@ -142,13 +136,12 @@ impl Engine {
 
     fn zeroth_order_steps(
         &self,
-        task: &Task,
+        ground: &Ground,
         steps: &[StepRequest],
         batches: &[Batch],
         rule: ZerothOrder,
     ) -> Result<Vec<State>, LearningError> {
-        let (backbone, layout) = (self.backbone()?, task.layout());
-        let prefixes = self.prefixes(layout)?;
+        let (backbone, layout, prefixes) = (&ground.backbone, &*ground.layout, ground.prefixes());
         let direction = |s: &StepRequest| self.streams.counter(&s.client.name(), "perturbation").child(s.step);
         let points: Vec<[Vec<f32>; 2]> =
             steps.iter().map(|s| rule.perturbed(&s.state.parameters, direction(s))).collect();
@@ -177,16 +170,17 @@ impl Engine {
         task: &Task,
         states: &[Arc<State>],
         samples: usize,
-        EvaluationOptions {}: &EvaluationOptions,
+        options: &EvaluationOptions,
     ) -> Result<Evaluation, LearningError> {
         let state = &states[0];
-        let (backbone, layout, test) = (self.backbone()?, task.layout(), task.test_set());
+        let ground = self.ground(task.layout(), options.emulator.as_deref())?;
+        let (backbone, layout, test) = (&ground.backbone, &*ground.layout, task.test_set());
         let all = test.sequences();
         // Evenly spread: neighbours in a data set often come from one text.
         let chosen: Vec<usize> = (0..samples).map(|i| i * all / samples).collect();
         let batch = test.subset(&chosen);
         backbone.check_batch(layout, &batch)?;
-        let prefix = self.prefixes(layout)?.map(|p| Cached { cache: &p.test, samples: &chosen });
+        let prefix = ground.prefixes().map(|p| Cached { cache: &p.test, samples: &chosen });
         let outcome = backbone.evaluate(layout, &state.parameters, &batch, prefix);
         let loss = outcome.loss_sum / outcome.targets as f64;
         let accuracy = match layout.objective() {

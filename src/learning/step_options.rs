@@ -5,13 +5,17 @@
 //! identity, so techniques share the numbers of the steps that they have in common.
 
 use super::identity::IdentityBuilder;
+use crate::fomo::Emulator;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a local step differs from a plain one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepOptions {
     /// Entries of the flat parameters that the step may change, ascending and disjoint; `None` for all.
     pub trained: Option<Vec<Range<usize>>>,
+    /// The step runs on this emulator of the model, whose trainable parameters are the model's.
+    pub emulator: Option<Arc<Emulator>>,
 }
 
 impl StepOptions {
@@ -20,6 +24,9 @@ impl StepOptions {
         if let Some(trained) = &self.trained {
             b = b.text("trained").word(trained.len() as u64);
             b = trained.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
+        }
+        if let Some(emulator) = &self.emulator {
+            b = b.text("emulator").text(&format!("{:?}", emulator.spec()));
         }
         b
     }
@@ -41,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_the_trained_entries_keep_their_new_values() {
-        let options = StepOptions { trained: Some(vec![1..2, 3..5]) };
+        let options = StepOptions { trained: Some(vec![1..2, 3..5]), ..StepOptions::default() };
         let mut after = [9.0; 6];
         options.restore_untrained(&[0.0; 6], &mut after);
         assert_eq!(after, [0.0, 9.0, 0.0, 9.0, 9.0, 0.0]);

@@ -15,7 +15,6 @@ mod error;
 mod frozen_prefix;
 mod layout;
 mod model;
-mod names;
 mod optimiser;
 mod pass;
 mod peft;
@@ -25,6 +24,8 @@ mod slots;
 mod stack;
 mod workspace;
 mod zeroth_order;
+
+use crate::fomo::names;
 
 pub use error::NnError;
 pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};

@@ -16,6 +16,7 @@ pub enum Content {
     Votes,
     /// An update that was quantised or of which only some entries are sent.
     CompressedUpdate,
+    Emulator,
 }
 
 impl Content {
@@ -28,6 +29,7 @@ impl Content {
             Content::AnalogUpdate => "analog_update",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
+            Content::Emulator => "emulator",
         }
     }
 }

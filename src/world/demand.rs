@@ -3,13 +3,14 @@
 use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
-use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
+use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, Emulator, FomoError, ModelCost, Segment, Task};
 use crate::scenario::{LearningTask, Optimizer, Scenario, TechniqueKind};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
 
-/// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
+/// The cost of the scenario's model and PEFT methods, cut as its technique cuts it; of the emulator, where devices tune
+/// against one.
 #[derive(Clone, Debug)]
 pub struct Demand {
     cost: ModelCost,
@@ -41,7 +42,13 @@ impl Demand {
         };
         let peft = peft_shape(&scenario.peft, architecture);
         Ok(Self {
-            cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
+            cost: match &technique.emulator {
+                Some(spec) => {
+                    let emulator = Emulator::new(architecture, spec);
+                    ModelCost::of_emulator(&emulator, task, model.precision, model.precision, &peft)?
+                }
+                None => ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
+            },
             precision: model.precision,
             kind: technique.kind,
             split_point: technique.split_point,
@@ -74,7 +81,9 @@ impl Demand {
     pub fn on_device(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => None,
-            TechniqueKind::OnDevice | TechniqueKind::Federated => Some(self.cost.whole()),
+            TechniqueKind::OnDevice | TechniqueKind::Federated | TechniqueKind::OffsiteTuning => {
+                Some(self.cost.whole())
+            }
             TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.device_side(self.split_point)),
         }
     }
@@ -83,7 +92,7 @@ impl Demand {
     pub fn at_edge(&self) -> Option<Segment> {
         match self.kind {
             TechniqueKind::Centralized => Some(self.cost.whole()),
-            TechniqueKind::OnDevice | TechniqueKind::Federated => None,
+            TechniqueKind::OnDevice | TechniqueKind::Federated | TechniqueKind::OffsiteTuning => None,
             TechniqueKind::Split | TechniqueKind::SplitFederated => Some(self.cost.edge_side(self.split_point)),
         }
     }
@@ -128,6 +137,11 @@ impl Demand {
     /// Size of the device-side parameters on the network.
     pub fn device_side_bytes(&self) -> u64 {
         self.bytes_of(self.device_side_parameters())
+    }
+
+    /// What a device downloads before it can tune adapters: the frozen weights of the emulator.
+    pub fn emulator_bytes(&self) -> u64 {
+        self.cost.frozen_bytes()
     }
 
     /// What a device hands in after a round, where it hands it in alone: its parameters; under a zeroth-order optimizer one

@@ -24,6 +24,8 @@ pub enum Base {
     Images,
     Momentum,
     ZerothOrder,
+    /// Tuning against an emulator.
+    Offsite,
     /// An emulation with this method of `peft_table`.
     Method(&'static str),
     /// The same with another method first, and this one combined with it.
@@ -41,14 +43,14 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
-    TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Offsite, Searched,
+    TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 
 pub fn bases() -> Vec<Base> {
     let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
-    let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
+    let mut bases = [&plain[..], &[ZerothOrder, Offsite, Searched]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases
@@ -106,6 +108,16 @@ impl Base {
                 ("technique.kind", json!("federated")),
                 ("training.optimizer", json!({"kind": "zeroth_order", "perturbation": 0.001})),
             ]),
+            Offsite => (
+                "keys.yaml",
+                vec![
+                    ("technique.kind", json!("offsite_tuning")),
+                    (
+                        "technique.emulator",
+                        json!({"keep_blocks": 5, "rank": 64, "quantisation": {"bits": 8, "scope": "middle"}}),
+                    ),
+                ],
+            ),
             Method(method) => ("keys.yaml", vec![("peft", peft_table::first(method))]),
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
             TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
@@ -241,6 +253,13 @@ fn technique() -> Vec<Row> {
         together("technique.aggregation.method", Emulated, &[("technique.aggregation", air)]),
         row("technique.aggregation.truncation_threshold", Air, json!(9.5)),
         row("technique.aggregation.average_power_dbm", Air, json!(0)),
+        row("technique.emulator.tuned_blocks", Offsite, json!(2)),
+        row("technique.emulator.keep_blocks", Offsite, json!(3)),
+        row("technique.emulator.ffn_share", Offsite, json!(0.5)),
+        row("technique.emulator.head_share", Offsite, json!(0.5)),
+        row("technique.emulator.rank", Offsite, json!(32)),
+        row("technique.emulator.quantisation.bits", Offsite, json!(4)),
+        row("technique.emulator.quantisation.scope", Offsite, json!("everything")),
     ]
     .into_iter()
     .chain(aggregation())

@@ -24,6 +24,7 @@ pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
 pub(crate) use technique::{
     AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression, UpdateCompressionKind,
 };
+pub(crate) use technique::{Emulator, Quantisation};
 
 use serde::Deserialize;
 

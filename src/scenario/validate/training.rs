@@ -244,12 +244,12 @@ pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: 
         return;
     }
     let at = KeyPath::default().key("training").key("optimizer").key("kind");
-    if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated) {
+    if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated | TechniqueKind::OffsiteTuning) {
         let message = format!(
             "`zeroth_order` compares losses of the whole model on a device, and `{}` has none there",
             technique.kind.name()
         );
-        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device and federated");
+        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device, federated and offsite_tuning");
     } else if technique.aggregation.is_over_the_air() {
         let method = technique.aggregation.name();
         let message = format!("under `zeroth_order` devices send a few scalars, and `{method}` adds up whole updates");

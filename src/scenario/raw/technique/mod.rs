@@ -1,11 +1,13 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod emulator;
 
 pub(crate) use aggregation::{
     Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
     UpdateCompressionKind,
 };
+pub(crate) use emulator::{Emulator, Quantisation};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -21,4 +23,5 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
+    pub emulator: Option<Emulator>,
 }

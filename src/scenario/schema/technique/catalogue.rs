@@ -30,6 +30,11 @@ pub const TECHNIQUES: &[Listed] = &[
         "Thapa et al. 2022, arXiv 2004.12088",
     ),
     row(
+        "kind: offsite_tuning",
+        "devices tune adapters against a downloaded emulator of the model",
+        "Xiao, Lin, Han 2023, arXiv 2302.04870",
+    ),
+    row(
         "aggregation: {method: digital}",
         "each device sends its parameters, the edge averages",
         "McMahan et al. 2017, arXiv 1602.05629",

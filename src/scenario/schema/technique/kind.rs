@@ -15,10 +15,13 @@ pub enum TechniqueKind {
     Split,
     /// All devices at once through the cut layer, device-side parameters averaged (Thapa et al. 2022).
     SplitFederated,
+    /// Devices tune adapters against an emulator of the model (Xiao, Lin, Han 2023).
+    OffsiteTuning,
 }
 
 impl TechniqueKind {
-    pub const ALL: &[Self] = &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated];
+    pub const ALL: &[Self] =
+        &[Self::Centralized, Self::OnDevice, Self::Federated, Self::Split, Self::SplitFederated, Self::OffsiteTuning];
 
     /// As scenarios write it.
     pub fn name(self) -> &'static str {
@@ -28,6 +31,7 @@ impl TechniqueKind {
             Self::Federated => "federated",
             Self::Split => "split",
             Self::SplitFederated => "split_federated",
+            Self::OffsiteTuning => "offsite_tuning",
         }
     }
 
@@ -38,6 +42,6 @@ impl TechniqueKind {
 
     /// Whether devices' updates are averaged.
     pub fn aggregates(self) -> bool {
-        matches!(self, Self::Federated | Self::SplitFederated)
+        matches!(self, Self::Federated | Self::SplitFederated | Self::OffsiteTuning)
     }
 }

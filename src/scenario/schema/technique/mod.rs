@@ -13,6 +13,7 @@ pub use catalogue::{Listed, TECHNIQUES};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 
+pub use crate::fomo::EmulatorSpec;
 use serde::Serialize;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,4 +29,7 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    /// What devices tune against; only under `offsite_tuning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<EmulatorSpec>,
 }

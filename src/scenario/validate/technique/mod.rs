@@ -1,6 +1,7 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
+pub(super) mod emulator;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -8,6 +9,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::TechniqueSpec;
 use aggregation::{aggregation, without_aggregation};
+use emulator::emulator;
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -43,13 +45,23 @@ pub(super) fn technique(
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
 
     let kind = kind?;
+    let emulator = emulator(c, &at, raw.emulator, kind, architecture);
     if !kind.aggregates() {
         without_aggregation(c, &at, kind, &aggregation);
         if round_deadline_s.is_some() {
             let message = format!("`{}` waits for nobody's update: it has no deadline to miss", kind.name());
-            let help = "drop the key, or use a technique that aggregates: federated, split_federated";
+            let help = "drop the key, or use a technique that aggregates: federated, split_federated, offsite_tuning";
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
-    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+    Some(TechniqueSpec {
+        kind,
+        rounds,
+        local_steps,
+        split_point,
+        devices_per_round,
+        round_deadline_s,
+        aggregation,
+        emulator,
+    })
 }
