@@ -3,6 +3,7 @@
 use super::LearningError;
 use super::backbone::Backbone;
 use super::evaluation_options::EvaluationOptions;
+use super::federated::LearningRates;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
 use super::operation::{Client, Combination};
 use super::step_options::StepOptions;
@@ -39,7 +40,6 @@ pub(super) struct Engine {
 pub(super) struct StepRequest {
     pub state: Arc<State>,
     /// Other states that the options speak of.
-    #[allow(dead_code)] // until the first option asks for one
     pub companions: Vec<Arc<State>>,
     pub client: Client,
     pub step: u64,
@@ -67,6 +67,16 @@ impl Engine {
 
     pub fn backbone_key(&self) -> &BackboneKey {
         &self.backbone_key
+    }
+
+    /// Learning rates of local steps.
+    pub fn learning_rates(&self) -> LearningRates {
+        let (peft, head) = match self.rule {
+            Rule::Gradient(Optimizer::AdamW(rule)) => (rule.learning_rate, rule.head_learning_rate),
+            Rule::Gradient(Optimizer::Sgd(rule)) => (rule.learning_rate, rule.head_learning_rate),
+            Rule::ZerothOrder(rule) => (rule.learning_rate, rule.head_learning_rate),
+        };
+        LearningRates { peft, head }
     }
 
     fn backbone(&self) -> Result<&Backbone, LearningError> {
@@ -132,6 +142,7 @@ impl Engine {
             let mut parameters = s.state.parameters.clone();
             // Half precision skips a step whose gradient left the range of fp16, and lowers the scale.
             if !backbone.is_half() || moments.loss_scale.unscale(&mut outcome.gradient) {
+                s.options.gradient.add(&s.state.parameters, &s.companions, &mut outcome.gradient);
                 optimizer.update(layout, &mut parameters, &outcome.gradient, moments);
                 s.options.restore_untrained(&s.state.parameters, &mut parameters);
             }

@@ -10,6 +10,7 @@ use super::value::{Evaluation, Metric, State, Value};
 use super::{LearningError, schedule};
 use crate::fomo::{Architecture, BatchShape};
 use crate::nn::ParameterLayout;
+use crate::scenario::ServerSpec;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -43,6 +44,14 @@ pub(super) struct Node {
     pub settled: bool,
     /// Whether the value is worth keeping on disk although it is large.
     pub keep: bool,
+}
+
+impl Node {
+    fn drop_if_done(&mut self) {
+        if self.open_uses == 0 && self.superseded && !self.operation.is_metric() {
+            self.value = None;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -90,9 +99,7 @@ impl Graph {
             let i = &mut self.nodes[input];
             i.open_uses -= 1;
             i.superseded |= is_state;
-            if i.open_uses == 0 && i.superseded && !i.operation.is_metric() {
-                i.value = None;
-            }
+            i.drop_if_done();
         }
     }
 }
@@ -194,6 +201,49 @@ impl Learning {
         };
         let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
         StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// Says that operations on `state` are still to come although the run has moved on from it: a device may be at work
+    /// from an old model. Without that it may have to be computed again.
+    pub fn hold(&self, state: StateHandle) {
+        if self.trains() {
+            self.graph.borrow_mut().nodes[state.0].open_uses += 1;
+        }
+    }
+
+    /// Takes back one [`Learning::hold`].
+    pub fn release(&self, state: StateHandle) {
+        if self.trains() {
+            let node = &mut self.graph.borrow_mut().nodes[state.0];
+            node.open_uses -= 1;
+            node.drop_if_done();
+        }
+    }
+
+    /// Parameters that are all zero.
+    pub fn zeros(&self) -> StateHandle {
+        StateHandle(self.add(Operation::Zeros, vec![]))
+    }
+
+    /// SCAFFOLD's next control variate of a device whose `own` and whose server's control were these while `steps` local
+    /// steps led from `start` to `end`.
+    pub fn control_variate(
+        &self,
+        own: StateHandle,
+        server: StateHandle,
+        steps: u64,
+        [start, end]: [StateHandle; 2],
+    ) -> StateHandle {
+        let inputs = [own, server, start, end].map(|s| s.0).to_vec();
+        StateHandle(self.add(Operation::ControlVariate { steps }, inputs))
+    }
+
+    /// The next global model: the server's optimiser goes from `reference` along what `combined` says.
+    pub fn server_step(&self, reference: StateHandle, combined: StateHandle, rule: ServerSpec) -> StateHandle {
+        match rule {
+            ServerSpec::Mean => combined,
+            _ => StateHandle(self.add(Operation::ServerStep { rule }, vec![reference.0, combined.0])),
+        }
     }
 
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a

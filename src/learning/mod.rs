@@ -11,6 +11,8 @@ mod backbone;
 mod disk;
 mod engine;
 mod evaluation_options;
+mod federated;
+mod gradient_terms;
 mod graph;
 mod identity;
 mod library;
@@ -23,6 +25,7 @@ mod task;
 mod value;
 
 pub use evaluation_options::EvaluationOptions;
+pub use gradient_terms::GradientTerms;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};

@@ -4,6 +4,7 @@ use super::evaluation_options::EvaluationOptions;
 use super::identity::{Identity, IdentityBuilder};
 use super::step_options::StepOptions;
 use crate::random::CounterStream;
+use crate::scenario::ServerSpec;
 use std::ops::Range;
 
 /// Whose data a step uses.
@@ -66,6 +67,14 @@ pub enum Operation {
     Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
     MeanLoss,
+    /// Parameters that are all zero. No input.
+    Zeros,
+    /// SCAFFOLD's next control variate. Inputs: the device's own, the server's, where its `steps` local steps started
+    /// and where they led.
+    ControlVariate { steps: u64 },
+    /// A step of the server's optimiser. Inputs: the state before, whose moments are the server's memory, and the round's
+    /// combined state.
+    ServerStep { rule: ServerSpec },
 }
 
 impl Operation {
@@ -97,6 +106,9 @@ impl Operation {
                 options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))
             }
             Operation::MeanLoss => IdentityBuilder::new("mean_loss"),
+            Operation::Zeros => IdentityBuilder::new("zeros").identity(task),
+            Operation::ControlVariate { steps } => IdentityBuilder::new("control_variate").word(*steps),
+            Operation::ServerStep { rule } => IdentityBuilder::new("server_step").text(&format!("{rule:?}")),
         };
         inputs.fold(b, |b, i| b.identity(i)).finish()
     }

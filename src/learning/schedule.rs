@@ -6,6 +6,7 @@
 
 use super::LearningError;
 use super::engine::StepRequest;
+use super::federated;
 use super::graph::{Graph, NodeId};
 use super::operation::Operation;
 use super::store::Store;
@@ -160,6 +161,17 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::MeanLoss => {
                 let sum: f64 = inputs.iter().filter_map(|s| s.loss).sum();
                 Value::Metric(Metric::MeanLoss(sum / inputs.len() as f64))
+            }
+            Operation::Zeros => {
+                Value::State(Arc::new(State { parameters: vec![0.0; task.parameters()], moments: None, loss: None }))
+            }
+            Operation::ControlVariate { steps } => {
+                let rates = task.engine().learning_rates();
+                let states = std::array::from_fn(|i| &*inputs[i]);
+                Value::State(Arc::new(federated::control_variate(task.layout(), rates, *steps, states)))
+            }
+            Operation::ServerStep { rule } => {
+                Value::State(Arc::new(federated::server_step(rule, &inputs[0], &inputs[1])))
             }
             Operation::LocalStep { .. } => unreachable!("waves of local steps were handled above"),
         });

@@ -4,6 +4,7 @@
 //! here, in a field of its own whose default means "not". Options that are all default leave no mark on the operation's
 //! identity, so techniques share the numbers of the steps that they have in common.
 
+use super::gradient_terms::GradientTerms;
 use super::identity::IdentityBuilder;
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ use std::ops::Range;
 pub struct StepOptions {
     /// Entries of the flat parameters that the step may change, ascending and disjoint; `None` for all.
     pub trained: Option<Vec<Range<usize>>>,
+    /// What is added to the gradient; ignored where none is computed.
+    pub gradient: GradientTerms,
 }
 
 impl StepOptions {
@@ -21,7 +24,7 @@ impl StepOptions {
             b = b.text("trained").word(trained.len() as u64);
             b = trained.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
         }
-        b
+        self.gradient.identify(b)
     }
 
     /// Puts back what the step was not to change.
@@ -41,7 +44,7 @@ mod tests {
 
     #[test]
     fn only_the_trained_entries_keep_their_new_values() {
-        let options = StepOptions { trained: Some(vec![1..2, 3..5]) };
+        let options = StepOptions { trained: Some(vec![1..2, 3..5]), ..StepOptions::default() };
         let mut after = [9.0; 6];
         options.restore_untrained(&[0.0; 6], &mut after);
         assert_eq!(after, [0.0, 9.0, 0.0, 9.0, 9.0, 0.0]);

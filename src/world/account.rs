@@ -12,6 +12,8 @@ pub enum Content {
     ActivationGradients,
     Adapters,
     AnalogUpdate,
+    /// Of SCAFFOLD: as many numbers as there are trainable parameters on the device.
+    ControlVariates,
 }
 
 impl Content {
@@ -22,6 +24,7 @@ impl Content {
             Content::ActivationGradients => "activation_gradients",
             Content::Adapters => "adapters",
             Content::AnalogUpdate => "analog_update",
+            Content::ControlVariates => "control_variates",
         }
     }
 }
@@ -99,7 +102,41 @@ pub struct Activity {
     pub downlink: SimDuration,
 }
 
+/// What passes a device's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Compute,
+    Uplink,
+    EdgeCompute,
+    Downlink,
+}
+
+/// Whose time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spending {
+    Device(DeviceId, Doing),
+    /// That of an accelerator of this server.
+    Server(usize),
+}
+
+/// Something that has begun and not ended.
+struct Underway {
+    token: u64,
+    spending: Spending,
+    /// Its start, or that of the round if this is later: what lies before is in the books.
+    since: SimTime,
+}
+
 impl Activity {
+    fn book(&mut self, doing: Doing, spent: SimDuration) {
+        match doing {
+            Doing::Compute => self.device_compute += spent,
+            Doing::Uplink => self.uplink += spent,
+            Doing::EdgeCompute => self.edge_compute += spent,
+            Doing::Downlink => self.downlink += spent,
+        }
+    }
+
     pub fn total(&self) -> SimDuration {
         self.device_compute + self.uplink + self.edge_compute + self.downlink
     }
@@ -180,6 +217,8 @@ pub(super) struct Account {
     /// Accelerator time of this round, by server.
     pub edge_busy: Vec<SimDuration>,
     pub flows: Vec<Flow>,
+    underway: Vec<Underway>,
+    tokens: u64,
 }
 
 impl Account {
@@ -201,6 +240,50 @@ impl Account {
     /// This round's books of one device.
     pub fn device(&mut self, device: DeviceId) -> &mut DeviceTotals {
         &mut self.current[device.index()]
+    }
+
+    /// Whether a round is on. What is cut off after the last one is in no round's books.
+    pub fn in_a_round(&self) -> bool {
+        !self.participants.is_empty()
+    }
+
+    /// Notes that something begins; the answer names it.
+    pub fn begin(&mut self, spending: Spending, now: SimTime) -> u64 {
+        self.tokens += 1;
+        self.underway.push(Underway { token: self.tokens, spending, since: now });
+        self.tokens
+    }
+
+    /// Books what was begun under `token` and is over now. Returns the seconds of this round.
+    pub fn end(&mut self, token: u64, now: SimTime) -> SimDuration {
+        let Some(place) = self.underway.iter().position(|u| u.token == token) else { return SimDuration::ZERO };
+        let Underway { spending, since, .. } = self.underway.swap_remove(place);
+        self.spend(spending, now - since);
+        now - since
+    }
+
+    /// Books what is underway as far as it has come, where a round ends in the midst of it. Returns who computed for how
+    /// long.
+    pub fn cut_underway(&mut self, now: SimTime) -> Vec<(DeviceId, SimDuration)> {
+        let mut parts = vec![];
+        for u in &mut self.underway {
+            parts.push((u.spending, now - std::mem::replace(&mut u.since, now)));
+        }
+        let mut computed = vec![];
+        for (spending, spent) in parts {
+            self.spend(spending, spent);
+            if let Spending::Device(device, Doing::Compute) = spending {
+                computed.push((device, spent));
+            }
+        }
+        computed
+    }
+
+    fn spend(&mut self, spending: Spending, spent: SimDuration) {
+        match spending {
+            Spending::Device(device, doing) => self.device(device).activity.book(doing, spent),
+            Spending::Server(server) => self.edge_busy[server] += spent,
+        }
     }
 
     /// Closes the round: what a participant did not spend on anything else it waited. Returns each participant's books.

@@ -1,5 +1,6 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
+use super::account::{Doing, Spending};
 use super::{Device, DeviceId, Lost, World};
 use crate::compute::Work;
 use crate::fomo::{BatchShape, Segment};
@@ -64,7 +65,8 @@ impl World {
             let books = account.device(id);
             books.peak_memory_bytes = books.peak_memory_bytes.max(memory);
         }
-        let computing = Computing { world: self, device, what, start: self.now() };
+        let token = self.account.borrow_mut().begin(Spending::Device(id, Doing::Compute), self.now());
+        let computing = Computing { world: self, device, what, start: self.now(), token };
         self.sim.sleep(SimDuration::from_seconds(self.device_seconds(device, work))).await;
         drop(computing);
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
@@ -76,7 +78,7 @@ impl World {
         let work = [self.demand.forward(segment, batch), self.demand.backward(segment, batch)];
         let service = SimDuration::from_seconds(work.iter().map(|w| at.hardware.seconds(w, precision)).sum());
         let _accelerator = at.queue.acquire(0).await;
-        let _serving = Serving { world: self, server, devices, start: self.now() };
+        let _serving = Serving::begin(self, server, devices);
         self.sim.sleep(service).await;
     }
 }
@@ -87,16 +89,27 @@ struct Serving<'a> {
     server: usize,
     devices: &'a [DeviceId],
     start: SimTime,
+    tokens: Vec<u64>,
+}
+
+impl<'a> Serving<'a> {
+    fn begin(world: &'a World, server: usize, devices: &'a [DeviceId]) -> Self {
+        let start = world.now();
+        let spent = devices.iter().map(|d| Spending::Device(*d, Doing::EdgeCompute));
+        let spent = spent.chain(std::iter::once(Spending::Server(server)));
+        let mut account = world.account.borrow_mut();
+        let tokens = spent.map(|s| account.begin(s, start)).collect();
+        drop(account);
+        Self { world, server, devices, start, tokens }
+    }
 }
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let service = world.now() - self.start;
         let mut account = world.account.borrow_mut();
-        account.edge_busy[self.server] += service;
-        for d in self.devices {
-            account.device(*d).activity.edge_compute += service;
+        for token in &self.tokens {
+            account.end(*token, world.now());
         }
         drop(account);
         if world.trace().is_enabled() {
@@ -113,18 +126,15 @@ struct Computing<'a> {
     device: &'a Device,
     what: &'a str,
     start: SimTime,
+    token: u64,
 }
 
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
         let (world, device) = (self.world, self.device);
-        let spent = world.now() - self.start;
-        let joules = device.hardware.energy_joules(spent, SimDuration::ZERO) * device.compute_share;
         let mut account = world.account.borrow_mut();
-        let books = account.device(device.id);
-        books.activity.device_compute += spent;
-        books.compute_joules += joules;
-        device.drain(joules);
+        let spent = account.end(self.token, world.now());
+        account.device(device.id).compute_joules += device.spend_computing(spent);
         if world.trace().is_enabled() {
             world.trace().span(&device.name, self.what, self.start, world.now(), &[]);
         }

@@ -2,6 +2,7 @@
 
 use crate::compute::{Battery, HardwareProfile};
 use crate::radio::{LinkId, Trajectory, UeRadio};
+use crate::sim::SimDuration;
 use std::cell::{Cell, RefCell};
 
 /// Number of a device, in the order of the scenario's groups.
@@ -49,6 +50,13 @@ impl Device {
 
     pub(super) fn battery_is_empty(&self) -> bool {
         self.battery.borrow().as_ref().is_some_and(Battery::exhausted)
+    }
+
+    /// Takes the energy of `spent` seconds of work out of the battery; in joules.
+    pub(super) fn spend_computing(&self, spent: SimDuration) -> f64 {
+        let joules = self.hardware.energy_joules(spent, SimDuration::ZERO) * self.compute_share;
+        self.drain(joules);
+        joules
     }
 
     pub(super) fn drain(&self, joules: f64) {

@@ -12,15 +12,24 @@ const BYTES_PER_GB: f64 = 1e9;
 impl World {
     /// Starts a round and draws its devices among those with charge and memory for the task, in ascending order.
     pub fn begin_round(&self, round: usize, wanted: usize) -> Vec<DeviceId> {
+        self.begin_round_beside(round, wanted, &[])
+    }
+
+    /// Starts a round in which the `busy` go on with what they began before, and draws others so that `wanted` take part.
+    /// Returns those drawn, in ascending order.
+    pub fn begin_round_beside(&self, round: usize, wanted: usize, busy: &[DeviceId]) -> Vec<DeviceId> {
         self.round.set(round);
-        let able = |d: &&super::Device| !d.battery_is_empty() && self.fits(d.id);
+        let able = |d: &&super::Device| !d.battery_is_empty() && self.fits(d.id) && !busy.contains(&d.id);
         let mut ids: Vec<DeviceId> = self.devices.iter().filter(able).map(|d| d.id).collect();
+        let wanted = wanted.saturating_sub(busy.len());
         if wanted < ids.len() {
             ids.shuffle(&mut self.streams.stream("edge", &format!("participants of round {round}")));
             ids.truncate(wanted);
             ids.sort_unstable();
         }
-        self.account.borrow_mut().begin_round(self.now(), &ids);
+        let mut participants = [busy, &ids].concat();
+        participants.sort_unstable();
+        self.account.borrow_mut().begin_round(self.now(), &participants);
         ids
     }
 
@@ -41,6 +50,9 @@ impl World {
         let mut account = self.account.borrow_mut();
         let start = account.round_start;
         let length = now - start;
+        for (d, spent) in account.cut_underway(now) {
+            account.device(d).compute_joules += self.device(d).spend_computing(spent);
+        }
         let participants = account.participants.clone();
         for &d in &participants {
             let device = &self.devices[d.index()];

@@ -1,6 +1,6 @@
 //! One transfer from its first byte to its last, or to wherever it was cut off.
 
-use super::account::{Content, Flow, FlowDirection, FlowOutcome};
+use super::account::{Content, Doing, Flow, FlowDirection, FlowOutcome, Spending};
 use super::{Device, Lost, World};
 use crate::radio::{Direction, Outcome, TransferReport, TransferRequest};
 use crate::sim::{SimDuration, SimTime, Withdrawn};
@@ -19,6 +19,7 @@ pub(super) struct Sending<'a> {
     radio: Option<TransferReport>,
     /// The radio part, if it is cut off.
     withdrawn: Withdrawn<TransferReport>,
+    token: u64,
 }
 
 impl<'a> Sending<'a> {
@@ -30,7 +31,10 @@ impl<'a> Sending<'a> {
         cell: usize,
     ) -> Self {
         let (start, outcome) = (world.now(), FlowOutcome::CutOff);
-        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: Withdrawn::default() }
+        let doing = if direction == FlowDirection::Downlink { Doing::Downlink } else { Doing::Uplink };
+        let token = world.account.borrow_mut().begin(Spending::Device(device.id, doing), start);
+        let withdrawn = Withdrawn::default();
+        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn, token }
     }
 
     /// Moves `bytes` between device and cell.
@@ -60,6 +64,9 @@ impl<'a> Sending<'a> {
         let lost_bytes = if self.outcome == FlowOutcome::Delivered { 0 } else { bytes };
         let radio_time = radio.end - radio.start;
         let mut account = world.account.borrow_mut();
+        if !account.in_a_round() {
+            return;
+        }
         let books = account.device(device.id);
         books.radio_joules += joules;
         books.lost_bytes += lost_bytes;
@@ -97,15 +104,7 @@ impl<'a> Sending<'a> {
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let spent = world.now() - self.start;
-        {
-            let mut account = world.account.borrow_mut();
-            let activity = &mut account.device(self.device.id).activity;
-            match self.direction {
-                FlowDirection::Downlink => activity.downlink += spent,
-                FlowDirection::Uplink | FlowDirection::OverTheAir => activity.uplink += spent,
-            }
-        }
+        world.account.borrow_mut().end(self.token, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
         if let Some(radio) = self.radio.take().or_else(|| self.withdrawn.borrow_mut().take()) {
             self.book(&radio);

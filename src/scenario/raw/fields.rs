@@ -1,8 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Mobility, Model, Network, Objective, Optimizer, Peft,
-    Placement, Plot, Prices, Radio, Scenario, Search, Technique, Training, Variant, Workload,
+    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Local, Mobility, Model, Network, Objective, Optimizer,
+    Peft, Placement, Plot, Prices, Radio, Scenario, Search, Server, Staleness, Synchrony, Technique, Training, Variant,
+    Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -19,6 +20,10 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
+        ("`technique.local`", fields::<Local>()),
+        ("`technique.server`", fields::<Server>()),
+        ("`technique.synchrony`", fields::<Synchrony>()),
+        ("`technique.synchrony.staleness`", fields::<Staleness>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

@@ -68,6 +68,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);
+        technique::local_steps_fit(c, training, technique);
     }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);

@@ -1,8 +1,10 @@
 //! Keys of `technique`: one file a section.
 
 mod aggregation;
+mod federation;
 
 pub(crate) use aggregation::{Aggregation, AggregationMethod};
+pub(crate) use federation::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
 
 use super::CountOrAll;
 use crate::scenario::schema::TechniqueKind;
@@ -18,4 +20,7 @@ pub(crate) struct Technique {
     pub devices_per_round: Option<CountOrAll>,
     pub round_deadline_s: Option<f64>,
     pub aggregation: Option<Aggregation>,
+    pub local: Option<Local>,
+    pub server: Option<Server>,
+    pub synchrony: Option<Synchrony>,
 }

@@ -2,11 +2,13 @@
 
 mod aggregation;
 mod catalogue;
+mod federation;
 mod kind;
 mod measures;
 
 pub use aggregation::AggregationSpec;
 pub use catalogue::{Listed, TECHNIQUES};
+pub use federation::{Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 
@@ -25,4 +27,10 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub local: LocalSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub server: ServerSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub synchrony: SynchronySpec,
 }

@@ -1,6 +1,7 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
+mod federation;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -8,6 +9,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{AggregationSpec, TechniqueSpec};
 use aggregation::aggregation;
+pub(super) use federation::local_steps_fit;
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -41,6 +43,10 @@ pub(super) fn technique(
     let round_deadline_s =
         raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default());
+    let local = federation::local(c, &at.key("local"), raw.local.unwrap_or_default());
+    let server = federation::server(c, &at.key("server"), raw.server.unwrap_or_default());
+    let synchrony = raw.synchrony.unwrap_or_default();
+    let synchrony = federation::synchrony(c, &at.key("synchrony"), synchrony, devices_per_round);
 
     let kind = kind?;
     if !kind.aggregates() {
@@ -55,5 +61,18 @@ pub(super) fn technique(
             c.conflict(at.key("round_deadline_s"), message, help);
         }
     }
-    Some(TechniqueSpec { kind, rounds, local_steps, split_point, devices_per_round, round_deadline_s, aggregation })
+    let technique = TechniqueSpec {
+        kind,
+        rounds,
+        local_steps,
+        split_point,
+        devices_per_round,
+        round_deadline_s,
+        aggregation,
+        local,
+        server,
+        synchrony,
+    };
+    federation::goes_together(c, &at, &technique);
+    Some(technique)
 }
