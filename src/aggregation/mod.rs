@@ -5,8 +5,11 @@
 
 mod digital;
 mod over_the_air;
+mod stale;
 
-use crate::learning::{Client, Combination, Learning, StateHandle};
+pub use stale::{Arrival, combine_stale};
+
+use crate::learning::{Client, Combination, Learning, StateHandle, StepOptions};
 use crate::scenario::{AggregationSpec, TechniqueSpec};
 use crate::world::{Content, DeviceId, Lost, World};
 
@@ -27,7 +30,19 @@ impl Delivery {
 
     /// Adds a local step; the first one of a delivery starts the optimiser anew.
     pub fn step(&mut self, learn: &Learning, client: Client, step: u64) {
-        self.state = learn.local_step(self.state, client, step, self.steps.is_empty());
+        self.step_with(learn, client, step, StepOptions::default(), &[]);
+    }
+
+    /// [`Delivery::step`] with `options` and the states that these ask for.
+    pub fn step_with(
+        &mut self,
+        learn: &Learning,
+        client: Client,
+        step: u64,
+        options: StepOptions,
+        companions: &[StateHandle],
+    ) {
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, companions);
         self.steps.push(self.state);
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! To the time plane a protocol says who computes and who transmits, and virtual time passes; to the learning plane it
 //! hands operations and gets handles. A protocol should read like its paper's algorithm box: what every protocol
-//! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
+//! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`, a device's round, and
+//! `federation.rs`, the server's.
 
+mod asynchronous;
 mod centralized;
 mod federated;
+mod federation;
 mod on_device;
 mod run;
+mod scaffold;
 mod split;
 mod split_federated;
 

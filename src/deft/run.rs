@@ -101,22 +101,27 @@ impl<'a> Run<'a> {
 
     /// Notes a number of the technique's own: a row of `measures.csv`, the mean over all times it was noted in a run.
     /// docs/metrics.md defines each `name`.
-    #[allow(dead_code)] // until the first technique notes one
     pub(super) fn measure(&self, name: &'static str, value: Measured) {
         self.played.borrow_mut().measures.push((name, value));
     }
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.
     pub(super) fn begin_round(&self, round: usize) -> Option<Vec<DeviceId>> {
+        self.begin_round_beside(round, &[])
+    }
+
+    /// Starts a round in which the `busy` go on with what they began before, and names those who begin now; `None` when
+    /// nobody is left who can take part.
+    pub(super) fn begin_round_beside(&self, round: usize, busy: &[DeviceId]) -> Option<Vec<DeviceId>> {
         if round == 0
             && let Some(training) = self.training
         {
             let initial = self.learn.evaluate(self.learn.initial(), training.evaluation_samples, false);
             self.played.borrow_mut().initial = Some(initial);
         }
-        let devices = self.world.begin_round(round, self.plan.devices_per_round);
+        let devices = self.world.begin_round_beside(round, self.plan.devices_per_round, busy);
         self.round_started.set(self.world.now());
-        if devices.is_empty() {
+        if devices.is_empty() && busy.is_empty() {
             self.played.borrow_mut().ran_out_of_devices = true;
             return None;
         }

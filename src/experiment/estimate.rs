@@ -58,13 +58,14 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         _ => demand.update_up_bytes(),
     };
     let adapters_down = demand.update_down_bytes();
+    let controls = 2 * demand.control_variate_bytes();
     let (bytes, transfers, computations) = match technique.kind {
         TechniqueKind::OnDevice => (Some(0), 0, steps),
         TechniqueKind::Centralized => (None, 0, steps),
-        TechniqueKind::Federated => (Some(adapters_down + adapters_up), 2, steps),
+        TechniqueKind::Federated => (Some(adapters_down + adapters_up + controls), 2, steps),
         TechniqueKind::Split | TechniqueKind::SplitFederated => {
             let crossing = demand.smashed_bytes(batch) + demand.gradient_bytes(batch);
-            (Some(adapters_down + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)
+            (Some(adapters_down + adapters_up + controls + steps * crossing), 2 + 2 * steps, 3 * steps)
         }
     };
     let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;

@@ -4,7 +4,7 @@ use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
-use crate::scenario::{LearningTask, Optimizer, Scenario, TechniqueKind};
+use crate::scenario::{Correction, LearningTask, LocalSpec, Optimizer, Scenario, TechniqueKind};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
@@ -19,6 +19,7 @@ pub struct Demand {
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
+    local: LocalSpec,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
@@ -46,6 +47,7 @@ impl Demand {
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
             optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
+            local: technique.local,
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
     }
@@ -108,7 +110,23 @@ impl Demand {
             Optimizer::Sgd { .. } => 0,
             Optimizer::ZerothOrder { .. } => return self.cost.inference_memory_bytes(segment, batch),
         };
-        self.cost.training_memory_bytes(segment, batch, per_parameter)
+        self.cost.training_memory_bytes(segment, batch, per_parameter + self.local_bytes_per_parameter())
+    }
+
+    /// What the terms in local gradients keep, in 32 bits: the round's start for a proximal term; that and two control
+    /// variates for a correction.
+    fn local_bytes_per_parameter(&self) -> u64 {
+        const COPY_BYTES: u64 = 4;
+        match self.local {
+            LocalSpec { correction: Correction::Scaffold, .. } => 3 * COPY_BYTES,
+            LocalSpec { proximal_mu, .. } if proximal_mu > 0.0 => COPY_BYTES,
+            LocalSpec { .. } => 0,
+        }
+    }
+
+    /// Size of a control variate on the network; 0 where there are none.
+    pub fn control_variate_bytes(&self) -> u64 {
+        if self.local.correction == Correction::Scaffold { self.device_side_bytes() } else { 0 }
     }
 
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.

@@ -1,0 +1,122 @@
+//! The server's side of federated techniques: what a device is sent off with, and what becomes of what it hands in.
+//!
+//! With the defaults this is federated averaging (McMahan et al. 2017). `technique.local` bends the local steps (FedProx,
+//! SCAFFOLD), `technique.server` moves the model along the combined update by an optimiser of its own (Reddi et al.
+//! 2021), `technique.synchrony` says who waits for whom: the loop below, or that of `asynchronous.rs`.
+
+use super::scaffold::ControlVariates;
+use super::{Run, asynchronous};
+use crate::aggregation::{self, Arrival, Delivery, client_of};
+use crate::learning::{GradientTerms, LearningError, StateHandle, StepOptions};
+use crate::scenario::{Correction, SynchronySpec};
+use crate::world::{DeviceId, Lost};
+use std::future::Future;
+
+/// A device's part in a round: from which model, by which steps.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub device: DeviceId,
+    /// The round in which it begins; its local steps are those of this round.
+    pub round: usize,
+    pub start: StateHandle,
+    gradient: GradientTerms,
+    companions: Vec<StateHandle>,
+}
+
+impl Turn {
+    /// Adds a local step to `update`.
+    pub fn step(&self, run: &Run<'_>, update: &mut Delivery, step: u64) {
+        let options = StepOptions { gradient: self.gradient, ..StepOptions::default() };
+        update.step_with(run.learn, client_of(self.device), step, options, &self.companions);
+    }
+}
+
+/// Plays all rounds; `device_round` is what a device does in its turn.
+pub(super) async fn play<F>(run: &Run<'_>, device_round: impl Fn(Turn) -> F) -> Result<(), LearningError>
+where
+    F: Future<Output = Result<Delivery, Lost>>,
+{
+    let server = Server::new(run);
+    match run.plan.synchrony {
+        SynchronySpec::Synchronous => synchronous(run, server, device_round).await,
+        SynchronySpec::SemiAsynchronous { buffer, .. } => asynchronous::play(run, server, buffer, device_round).await,
+        SynchronySpec::Asynchronous { .. } => asynchronous::play(run, server, 1, device_round).await,
+    }
+}
+
+async fn synchronous<F>(
+    run: &Run<'_>,
+    mut server: Server<'_>,
+    device_round: impl Fn(Turn) -> F,
+) -> Result<(), LearningError>
+where
+    F: Future<Output = Result<Delivery, Lost>>,
+{
+    for round in 0..run.plan.rounds {
+        let Some(devices) = run.begin_round(round) else { break };
+        let updates = run.gather(&devices, |device| device_round(server.turn(device, round))).await;
+        let delivered = server.aggregate(updates).await;
+        if run.end_round(round, &[server.global], &delivered)?.is_last() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What the server knows.
+pub(super) struct Server<'a> {
+    run: &'a Run<'a>,
+    pub global: StateHandle,
+    controls: Option<ControlVariates>,
+}
+
+impl<'a> Server<'a> {
+    fn new(run: &'a Run<'a>) -> Self {
+        let corrected = run.plan.local.correction == Correction::Scaffold;
+        Self { run, global: run.learn.initial(), controls: corrected.then(|| ControlVariates::new(run)) }
+    }
+
+    /// What `device` is sent off with now.
+    pub fn turn(&self, device: DeviceId, round: usize) -> Turn {
+        let proximal_mu = self.run.plan.local.proximal_mu;
+        let controls = self.controls.as_ref().map(|c| c.of(device));
+        Turn {
+            device,
+            round,
+            start: self.global,
+            gradient: GradientTerms { proximal_mu, control_variates: controls.is_some() },
+            companions: (proximal_mu > 0.0)
+                .then_some(self.global)
+                .into_iter()
+                .chain(controls.into_iter().flatten())
+                .collect(),
+        }
+    }
+
+    /// Moves the model by a round's updates. Returns those that counted.
+    async fn aggregate(&mut self, updates: Vec<Delivery>) -> Vec<Delivery> {
+        let (run, start) = (self.run, self.global);
+        let nothing_came = updates.is_empty();
+        let combined = aggregation::combine(run.world, run.learn, run.plan, start, updates).await;
+        if nothing_came {
+            return combined.delivered;
+        }
+        if let Some(controls) = &mut self.controls {
+            controls.refresh(run, start, &combined.delivered);
+        }
+        self.global = run.learn.server_step(start, combined.global, run.plan.server);
+        combined.delivered
+    }
+
+    /// Moves the model by updates of any age. Returns those that counted.
+    pub async fn aggregate_stale(&mut self, arrivals: Vec<Arrival>) -> Vec<Delivery> {
+        let (run, start) = (self.run, self.global);
+        let nothing_came = arrivals.is_empty();
+        let combined = aggregation::combine_stale(run.world, run.learn, run.plan, start, arrivals).await;
+        if nothing_came {
+            return combined.delivered;
+        }
+        self.global = run.learn.server_step(start, combined.global, run.plan.server);
+        combined.delivered
+    }
+}
