@@ -50,6 +50,10 @@ where
         }
         let delivered = at_work.beside(server.aggregate_stale(arrivals)).await;
         over.into_iter().for_each(|start| run.learn.release(start));
+        if round + 1 == run.plan.rounds {
+            // Whoever is still at work is cut off while the books are open.
+            at_work = Crowd::new();
+        }
         if run.end_round(round, &[server.global], &delivered)?.is_last() {
             break;
         }

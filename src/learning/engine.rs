@@ -5,6 +5,7 @@ use super::backbone::Backbone;
 use super::evaluation_options::EvaluationOptions;
 use super::federated::LearningRates;
 use super::library::{BackboneKey, DatasetKey, Prefixes};
+use super::low_rank;
 use super::operation::{Client, Combination};
 use super::step_options::StepOptions;
 use super::store::Store;
@@ -247,6 +248,9 @@ pub(super) fn combine(
         for tensor in tensors.filter(|t| ranges.iter().any(|r| r.start <= t.start && t.end <= r.end)) {
             combine_tensor(&mut parameters, reference, updates, combination, tensor);
         }
+        if let Combination::MeanOfProducts { weights } = combination {
+            low_rank::mean_of_products(layout, ranges, updates, weights, &mut parameters);
+        }
     }
     State { parameters, moments: None, loss: None }
 }
@@ -259,7 +263,7 @@ fn combine_tensor(
     tensor: Range<usize>,
 ) {
     match combination {
-        Combination::Mean { weights } => {
+        Combination::Mean { weights } | Combination::MeanOfProducts { weights } => {
             for i in tensor {
                 let sum: f64 = updates.iter().zip(weights).map(|(u, w)| w * f64::from(u.parameters[i])).sum();
                 out[i] = sum as f32;

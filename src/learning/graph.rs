@@ -238,6 +238,12 @@ impl Learning {
         StateHandle(self.add(Operation::ControlVariate { steps }, inputs))
     }
 
+    /// `state` as a device knows it that holds the first `rank` ranks of each low-rank pair: the others are zero, and no
+    /// gradient reaches them.
+    pub fn first_ranks(&self, state: StateHandle, rank: usize) -> StateHandle {
+        StateHandle(self.add(Operation::FirstRanks { rank }, vec![state.0]))
+    }
+
     /// The next global model: the server's optimiser goes from `reference` along what `combined` says.
     pub fn server_step(&self, reference: StateHandle, combined: StateHandle, rule: ServerSpec) -> StateHandle {
         match rule {

@@ -16,6 +16,7 @@ mod gradient_terms;
 mod graph;
 mod identity;
 mod library;
+mod low_rank;
 mod operation;
 mod peft;
 mod schedule;

@@ -31,6 +31,8 @@ impl Client {
 pub enum Combination {
     /// Mean of the states with these weights (they sum to 1).
     Mean { weights: Vec<f64> },
+    /// The same, but of low-rank pairs the mean of their products, taken apart again into the ranks that they had.
+    MeanOfProducts { weights: Vec<f64> },
     /// Superposition of the updates (differences to the reference) by the channel.
     ///
     /// With `sigma` the largest root mean square of a tensor's updates over the devices that transmit, the tensor
@@ -43,6 +45,7 @@ impl Combination {
     fn identify(&self, mut b: IdentityBuilder) -> IdentityBuilder {
         let (kind, weights) = match self {
             Combination::Mean { weights } => ("mean", weights),
+            Combination::MeanOfProducts { weights } => ("mean_of_products", weights),
             Combination::OverTheAir { weights, .. } => ("over_the_air", weights),
         };
         b = b.text(kind).word(weights.len() as u64);
@@ -72,6 +75,8 @@ pub enum Operation {
     /// SCAFFOLD's next control variate. Inputs: the device's own, the server's, where its `steps` local steps started
     /// and where they led.
     ControlVariate { steps: u64 },
+    /// The state with the first `rank` ranks of each low-rank pair, the others zero. Input: the state.
+    FirstRanks { rank: usize },
     /// A step of the server's optimiser. Inputs: the state before, whose moments are the server's memory, and the round's
     /// combined state.
     ServerStep { rule: ServerSpec },
@@ -108,6 +113,7 @@ impl Operation {
             Operation::MeanLoss => IdentityBuilder::new("mean_loss"),
             Operation::Zeros => IdentityBuilder::new("zeros").identity(task),
             Operation::ControlVariate { steps } => IdentityBuilder::new("control_variate").word(*steps),
+            Operation::FirstRanks { rank } => IdentityBuilder::new("first_ranks").word(*rank as u64),
             Operation::ServerStep { rule } => IdentityBuilder::new("server_step").text(&format!("{rule:?}")),
         };
         inputs.fold(b, |b, i| b.identity(i)).finish()

@@ -8,6 +8,7 @@ use super::LearningError;
 use super::engine::StepRequest;
 use super::federated;
 use super::graph::{Graph, NodeId};
+use super::low_rank;
 use super::operation::Operation;
 use super::store::Store;
 use super::task::Task;
@@ -169,6 +170,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
                 let rates = task.engine().learning_rates();
                 let states = std::array::from_fn(|i| &*inputs[i]);
                 Value::State(Arc::new(federated::control_variate(task.layout(), rates, *steps, states)))
+            }
+            Operation::FirstRanks { rank } => {
+                Value::State(Arc::new(low_rank::first_ranks(task.layout(), &inputs[0], *rank)))
             }
             Operation::ServerStep { rule } => {
                 Value::State(Arc::new(federated::server_step(rule, &inputs[0], &inputs[1])))

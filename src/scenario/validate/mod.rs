@@ -65,6 +65,9 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         training: training.as_ref(),
     };
     let peft = peft::peft(c, raw.peft.unwrap_or_default(), &setting);
+    if let Some(technique) = &technique {
+        technique::pairs_fit(c, &peft, technique, &devices);
+    }
     let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);

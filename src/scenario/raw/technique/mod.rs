@@ -7,7 +7,7 @@ pub(crate) use aggregation::{Aggregation, AggregationMethod};
 pub(crate) use federation::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
 
 use super::CountOrAll;
-use crate::scenario::schema::TechniqueKind;
+use crate::scenario::schema::{Averaging, TechniqueKind};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,5 +22,6 @@ pub(crate) struct Technique {
     pub aggregation: Option<Aggregation>,
     pub local: Option<Local>,
     pub server: Option<Server>,
+    pub averaging: Option<Averaging>,
     pub synchrony: Option<Synchrony>,
 }

@@ -20,6 +20,17 @@ pub enum Correction {
     Scaffold,
 }
 
+/// What the mean of several devices' low-rank pairs is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Averaging {
+    /// The mean of each factor alone.
+    #[default]
+    Plain,
+    /// The mean of the products B A, taken apart again into factors of the rank that they had.
+    Refactored,
+}
+
 /// The optimiser at the server, for which the round's combined update is a gradient (Reddi et al. 2021).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "optimizer")]

@@ -8,7 +8,7 @@ mod measures;
 
 pub use aggregation::AggregationSpec;
 pub use catalogue::{Listed, TECHNIQUES};
-pub use federation::{Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
+pub use federation::{Averaging, Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
 
@@ -31,6 +31,8 @@ pub struct TechniqueSpec {
     pub local: LocalSpec,
     #[serde(skip_serializing_if = "federation::is_default")]
     pub server: ServerSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub averaging: Averaging,
     #[serde(skip_serializing_if = "federation::is_default")]
     pub synchrony: SynchronySpec,
 }

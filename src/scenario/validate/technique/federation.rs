@@ -3,8 +3,8 @@
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, ServerOptimizer, StalenessKind, SynchronyKind};
 use crate::scenario::schema::{
-    AggregationSpec, Correction, LocalSpec, Optimizer, ServerSpec, StalenessSpec, SynchronySpec, TechniqueSpec,
-    TrainingSpec,
+    AggregationSpec, Averaging, Correction, DeviceGroup, LocalSpec, Optimizer, PeftMethod, PeftSpec, ServerSpec,
+    StalenessSpec, SynchronySpec, TechniqueSpec, TrainingSpec,
 };
 use crate::scenario::validate::check::{Check, above_to, from_to};
 
@@ -96,10 +96,11 @@ fn staleness(c: &mut Check, at: &KeyPath, raw: raw::Staleness) -> StalenessSpec 
 
 /// Notes which of the sections do not go with the technique or with each other.
 pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSpec) {
-    let TechniqueSpec { kind, local, server, synchrony, .. } = technique;
+    let TechniqueSpec { kind, local, server, averaging, synchrony, .. } = technique;
     let alone = [
         ("local", *local != LocalSpec::default(), "bends the steps of devices whose updates are averaged"),
         ("server", *server != ServerSpec::Mean, "moves the model along devices' averaged updates"),
+        ("averaging", *averaging != Averaging::Plain, "says what the mean of devices' low-rank pairs is"),
         ("synchrony", !synchrony.is_synchronous(), "says when the server stops to wait for devices' updates"),
     ];
     if !kind.aggregates() {
@@ -120,6 +121,20 @@ pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSp
             c.conflict(at, message, "use `synchrony: {kind: synchronous}`, or `local: {proximal_mu: 0.01}`");
         }
     }
+    if *averaging == Averaging::Refactored {
+        let at = at.key("averaging");
+        if air {
+            let message =
+                "`refactored` multiplies each device's pairs, and `air_comp` lets the server hear their sum alone";
+            c.conflict(at, message, "use `averaging: plain`, or `aggregation: {method: digital}`");
+        } else if !synchrony.is_synchronous() {
+            let message = format!(
+                "`refactored` averages pairs that start from one model, and `{}` mixes several",
+                synchrony.name()
+            );
+            c.conflict(at, message, "use `averaging: plain`, or `synchrony: {kind: synchronous}`");
+        }
+    }
     if !synchrony.is_synchronous() {
         if air {
             let message = "`air_comp` needs all devices on the air at once, and here each sends when it is done";
@@ -130,6 +145,43 @@ pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSp
             let message = format!("`{}` waits for no straggler: there is no round to end", synchrony.name());
             c.conflict(at.key("round_deadline_s"), message, "drop the key, or use `synchrony: {kind: synchronous}`");
         }
+    }
+}
+
+/// Notes where what is said about low-rank pairs does not go with the method or the technique.
+pub(in crate::scenario::validate) fn pairs_fit(
+    c: &mut Check,
+    peft: &PeftSpec,
+    technique: &TechniqueSpec,
+    devices: &[DeviceGroup],
+) {
+    let at = KeyPath::default();
+    let averaging = at.key("technique").key("averaging");
+    let pairs = peft.methods().any(|m| matches!(m, PeftMethod::Lora(_) | PeftMethod::Dora(_)));
+    if technique.averaging == Averaging::Refactored && !pairs {
+        let message = "`refactored` takes products of low-rank pairs apart, and `peft` has none that stay as they are";
+        c.conflict(averaging, message, "use `averaging: plain`, or `peft: {method: lora}`");
+    }
+    let Some(group) = devices.iter().position(|g| g.lora_rank.is_some()) else { return };
+    let at = at.key("devices").index(group).key("lora_rank");
+    let refusal = if !pairs {
+        Some(("`lora_rank` cuts low-rank pairs, and `peft` has none that stay as they are", "peft: {method: lora}"))
+    } else if !technique.kind.aggregates() {
+        Some(("pairs of several ranks meet where they are averaged, and nothing is here", "kind: federated"))
+    } else if matches!(technique.aggregation, AggregationSpec::AirComp { .. }) {
+        Some(("pairs of several ranks do not add up on the air", "aggregation: {method: digital}"))
+    } else if !technique.synchrony.is_synchronous() {
+        Some(("pairs of several ranks are averaged in rounds", "synchrony: {kind: synchronous}"))
+    } else if technique.local.correction == Correction::Scaffold {
+        Some((
+            "control variates are as long as the server's, and pairs of several ranks are not",
+            "local: {proximal_mu: 0.01}",
+        ))
+    } else {
+        None
+    };
+    if let Some((message, works)) = refusal {
+        c.conflict(at, message, &format!("drop the key, or use `{works}`"));
     }
 }
 
@@ -159,6 +211,9 @@ pub(in crate::scenario::validate) fn local_steps_fit(
     let rebuilt = "under `zeroth_order` devices follow the model by the scalars of whole rounds";
     if technique.server != ServerSpec::Mean {
         c.conflict(at.key("server").key("optimizer"), format!("{rebuilt}, as their mean moves it"), help);
+    }
+    if technique.averaging != Averaging::Plain {
+        c.conflict(at.key("averaging"), format!("{rebuilt}, and no pairs cross the air"), help);
     }
     if !technique.synchrony.is_synchronous() {
         c.conflict(at.key("synchrony").key("kind"), rebuilt, help);

@@ -9,7 +9,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{AggregationSpec, TechniqueSpec};
 use aggregation::aggregation;
-pub(super) use federation::local_steps_fit;
+pub(super) use federation::{local_steps_fit, pairs_fit};
 
 /// `None` only after an issue was noted.
 pub(super) fn technique(
@@ -71,6 +71,7 @@ pub(super) fn technique(
         aggregation,
         local,
         server,
+        averaging: raw.averaging.unwrap_or_default(),
         synchrony,
     };
     federation::goes_together(c, &at, &technique);
