@@ -80,7 +80,7 @@ pub async fn combine(
     if updates.is_empty() {
         return Combined { global: reference, delivered: updates };
     }
-    let everyone = digital::weighted_mean(learn, &updates);
+    let everyone = digital::weighted_mean(learn, plan.averaging, &updates);
     let (device_side, delivered) = match plan.aggregation {
         AggregationSpec::Digital => (everyone.clone(), updates.clone()),
         AggregationSpec::AirComp { .. } if world.demand().device_side_parameters() == 0 => {

@@ -15,7 +15,7 @@ pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
 }
 
 async fn device_round(run: &Run<'_>, turn: Turn) -> Result<Delivery, Lost> {
-    let (device, demand) = (turn.device, run.world.demand());
+    let (device, demand) = (turn.device, run.world.demand_of(turn.device));
     run.world.download(device, demand.update_down_bytes(), Content::Adapters).await?;
     run.world.download(device, demand.control_variate_bytes(), Content::ControlVariates).await?;
     let mut update = Delivery::starting_from(device, turn.start);

@@ -78,15 +78,17 @@ impl<'a> Server<'a> {
 
     /// What `device` is sent off with now.
     pub fn turn(&self, device: DeviceId, round: usize) -> Turn {
-        let proximal_mu = self.run.plan.local.proximal_mu;
+        let run = self.run;
+        let start = run.world.lora_rank_of(device).map_or(self.global, |r| run.learn.first_ranks(self.global, r));
+        let proximal_mu = run.plan.local.proximal_mu;
         let controls = self.controls.as_ref().map(|c| c.of(device));
         Turn {
             device,
             round,
-            start: self.global,
+            start,
             gradient: GradientTerms { proximal_mu, control_variates: controls.is_some() },
             companions: (proximal_mu > 0.0)
-                .then_some(self.global)
+                .then_some(start)
                 .into_iter()
                 .chain(controls.into_iter().flatten())
                 .collect(),

@@ -45,7 +45,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     let mut memory = vec![];
     for g in &scenario.devices {
         let available = compute::profile(&g.hardware).map_or(0, |h| h.available_bytes(g.memory_share));
-        memory.push(need(&g.name, &g.hardware, demand.device_memory_bytes(batch), available));
+        memory.push(need(&g.name, &g.hardware, demand.of_rank(g.lora_rank).device_memory_bytes(batch), available));
     }
     let served = technique.devices_per_round as u64;
     for s in &scenario.edge_servers {

@@ -91,6 +91,7 @@ impl World {
             hardware,
             compute_share: group.compute_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
+            lora_rank: group.lora_rank,
             server: self.nearest_server(cell)?,
             battery: RefCell::new(hardware.battery(group.battery_percent)),
             radio: UeRadio { power_dbm: group.tx_power_dbm, ..UeRadio::from_preset(preset) },

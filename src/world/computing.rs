@@ -9,20 +9,22 @@ use crate::sim::{SimDuration, SimTime};
 impl World {
     /// One training step of the whole model on the device.
     pub async fn train_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let whole = self.demand.cost().whole();
-        let work = self.demand.step(&whole, batch);
+        let demand = self.demand_of(device);
+        let work = demand.step(&demand.cost().whole(), batch);
         self.compute_on_device(device, "train", &work, batch).await
     }
 
     /// Forward pass of the device's side of the cut.
     pub async fn forward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let work = self.on_device().map(|s| self.demand.forward(&s, batch));
+        let demand = self.demand_of(device);
+        let work = demand.on_device().map(|s| demand.forward(&s, batch));
         self.compute_on_device(device, "forward", work.as_slice(), batch).await
     }
 
     /// Backward pass of the device's side of the cut.
     pub async fn backward_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let work = self.on_device().map(|s| self.demand.backward(&s, batch));
+        let demand = self.demand_of(device);
+        let work = demand.on_device().map(|s| demand.backward(&s, batch));
         self.compute_on_device(device, "backward", work.as_slice(), batch).await
     }
 
@@ -43,7 +45,7 @@ impl World {
         let (device, batch) = (self.device(device), self.demand.nominal_batch());
         let server = &self.servers[device.server];
         let server_limit = server.hardware.available_bytes(1.0) * server.accelerators as u64;
-        self.demand.device_memory_bytes(batch) <= device.memory_limit_bytes
+        self.demand_of(device.id).device_memory_bytes(batch) <= device.memory_limit_bytes
             && self.demand.edge_memory_bytes(batch) <= server_limit
     }
 
@@ -53,13 +55,9 @@ impl World {
         work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
     }
 
-    fn on_device(&self) -> Option<Segment> {
-        self.demand.on_device()
-    }
-
     async fn compute_on_device(&self, id: DeviceId, what: &str, work: &[Work], batch: &BatchShape) -> Result<(), Lost> {
         let device = self.device(id);
-        let memory = self.demand.device_memory_bytes(batch);
+        let memory = self.demand_of(id).device_memory_bytes(batch);
         {
             let mut account = self.account.borrow_mut();
             let books = account.device(id);

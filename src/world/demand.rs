@@ -4,7 +4,9 @@ use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
-use crate::scenario::{Correction, LearningTask, LocalSpec, Optimizer, Scenario, TechniqueKind};
+use crate::scenario::{
+    BlockSizes, Correction, LearningTask, LocalSpec, Optimizer, PeftMethod, PeftSpec, Scenario, TechniqueKind,
+};
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
@@ -20,12 +22,25 @@ pub struct Demand {
     local_steps: u64,
     optimizer: Optimizer,
     local: LocalSpec,
+    /// The same for devices that hold low-rank pairs of at most so many ranks.
+    by_rank: Vec<(usize, Demand)>,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
 
 impl Demand {
     pub fn new(scenario: &Scenario, architecture: &Architecture) -> Result<Self, FomoError> {
+        let mut demand = Self::with_peft(scenario, architecture, &scenario.peft)?;
+        for rank in scenario.devices.iter().filter_map(|group| group.lora_rank) {
+            if demand.by_rank.iter().all(|(known, _)| *known != rank) {
+                let peft = ranks_at_most(&scenario.peft, rank, architecture.blocks());
+                demand.by_rank.push((rank, Self::with_peft(scenario, architecture, &peft)?));
+            }
+        }
+        Ok(demand)
+    }
+
+    fn with_peft(scenario: &Scenario, architecture: &Architecture, peft: &PeftSpec) -> Result<Self, FomoError> {
         let Scenario { model, technique, workload, training, .. } = scenario;
         let learning = training.as_ref().map_or(LearningTask::Classification, |t| t.task);
         let task = match learning {
@@ -38,7 +53,7 @@ impl Demand {
             LearningTask::SequenceToSequence => workload.sequence_tokens,
             _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
         };
-        let peft = peft_shape(&scenario.peft, architecture);
+        let peft = peft_shape(peft, architecture);
         Ok(Self {
             cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
             precision: model.precision,
@@ -48,8 +63,14 @@ impl Demand {
             local_steps: technique.local_steps as u64,
             optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
             local: technique.local,
+            by_rank: vec![],
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
+    }
+
+    /// What is asked of a device that holds at most `rank` ranks of each low-rank pair.
+    pub fn of_rank(&self, rank: Option<usize>) -> &Self {
+        self.by_rank.iter().find(|(known, _)| Some(*known) == rank).map_or(self, |(_, demand)| demand)
     }
 
     pub fn cost(&self) -> &ModelCost {
@@ -198,4 +219,16 @@ impl Demand {
     pub fn gradient_bytes(&self, batch: &BatchShape) -> u64 {
         if self.cost.gradient_crosses(self.split_point) { self.cost.boundary_bytes(self.split_point, batch) } else { 0 }
     }
+}
+
+/// `peft` with low-rank pairs of at most `rank` ranks.
+fn ranks_at_most(peft: &PeftSpec, rank: usize, blocks: usize) -> PeftSpec {
+    let mut peft = peft.clone();
+    for method in std::iter::once(&mut peft.method).chain(&mut peft.combine_with) {
+        if let PeftMethod::Lora(lora) | PeftMethod::Dora(lora) = method {
+            let ranks = lora.rank.per_block(&lora.blocks, blocks);
+            lora.rank = BlockSizes::PerBlock { blocks: ranks.into_iter().map(|r| r.min(rank)).collect() };
+        }
+    }
+    peft
 }

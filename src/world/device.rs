@@ -28,6 +28,8 @@ pub struct Device {
     /// Share of the hardware's speed that fine-tuning gets.
     pub compute_share: f64,
     pub memory_limit_bytes: u64,
+    /// Ranks of low-rank pairs that it holds, at most; `None` for all.
+    pub lora_rank: Option<usize>,
     /// The edge server that works with this device.
     pub server: usize,
     pub(super) battery: RefCell<Option<Battery>>,

@@ -117,6 +117,16 @@ impl World {
         &self.demand
     }
 
+    /// The part of it that a device is asked for.
+    pub fn demand_of(&self, device: DeviceId) -> &Demand {
+        self.demand.of_rank(self.lora_rank_of(device))
+    }
+
+    /// Ranks of low-rank pairs that a device holds, at most; `None` for all.
+    pub fn lora_rank_of(&self, device: DeviceId) -> Option<usize> {
+        self.device(device).lora_rank
+    }
+
     pub fn trace(&self) -> &Trace {
         self.sim.trace()
     }
