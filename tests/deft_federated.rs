@@ -265,3 +265,107 @@ fn watching_computes_nothing_twice() {
         assert_eq!(counts[0], counts[1]);
     }
 }
+
+#[test]
+fn products_are_averaged_where_pairs_are_and_nowhere_else() {
+    let store = in_memory();
+    let record = |kind: &str, averaging: &str, more: Set| {
+        learnt(&play(&tiny(kind, [vec![("technique.averaging", json!(averaging))], more].concat()), &store))
+    };
+    let [plain, refactored] = ["plain", "refactored"].map(|a| record("federated", a, vec![]));
+    assert_eq!(plain[0][0], refactored[0][0], "the first round trains from the same start");
+    assert_ne!(plain, refactored);
+    assert_eq!(record("split_federated", "refactored", vec![]), refactored, "a lossless split changes nothing");
+    // The product of one device's pair is that pair's, whatever its factors: tests see no difference.
+    let alone = || vec![("devices", json!([{"name": "phone", "hardware": "snapdragon_8_gen_3"}]))];
+    let [plain, refactored] = ["plain", "refactored"].map(|a| record("federated", a, alone()));
+    assert!((plain[0][1] - refactored[0][1]).abs() < 1e-5, "{plain:?} {refactored:?}");
+}
+
+#[test]
+fn fewer_ranks_cost_less_and_all_ranks_change_nothing() {
+    let store = in_memory();
+    let groups = |rank: Value| {
+        json!([
+            {"name": "phone", "count": 2, "hardware": "snapdragon_8_gen_3"},
+            {"name": "board", "hardware": "raspberry_pi_5", "lora_rank": rank},
+        ])
+    };
+    for averaging in ["plain", "refactored"] {
+        let record = |rank: Value| {
+            play(&tiny("federated", vec![("devices", groups(rank)), ("technique.averaging", json!(averaging))]), &store)
+        };
+        let [whole, all, few] = [Value::Null, json!(4), json!(1)].map(record);
+        assert_eq!((learnt(&all), all.digest, &all.flows), (learnt(&whole), whole.digest, &whole.flows));
+        assert_ne!(learnt(&few), learnt(&whole));
+        let [whole, few] = [&whole, &few].map(|r| r.devices.iter().find(|d| d.group == "board").expect("a board"));
+        // Rank 1 of 4 in six blocks with two pairs of 2 x 384 a rank; the head stays. fp32, two rounds.
+        assert_eq!(whole.uplink_bytes - few.uplink_bytes, 2 * 4 * 6 * 2 * 2 * 384 * 3);
+        assert_eq!(whole.downlink_bytes - few.downlink_bytes, 2 * 4 * 6 * 2 * 2 * 384 * 3);
+        assert!(few.peak_memory_bytes < whole.peak_memory_bytes && few.device_compute_s < whole.device_compute_s);
+    }
+}
+
+/// Which devices took part in each round, by the transfers they made.
+fn drawn(record: &ReplicationRecord) -> Vec<Vec<&str>> {
+    let of = |r: &RoundRecord| {
+        let mut names: Vec<&str> =
+            record.flows.iter().filter(|f| f.round == r.round).map(|f| f.device.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
+    record.rounds.iter().map(of).collect()
+}
+
+#[test]
+fn draws_go_by_what_they_say() {
+    let store = in_memory();
+    let devices = json!([
+        {"name": "far", "count": 2, "hardware": "snapdragon_8_gen_3", "data_weight": 1},
+        {"name": "near", "count": 2, "hardware": "snapdragon_8_gen_3", "data_weight": 1000},
+        {"name": "slow", "count": 1, "hardware": "raspberry_pi_5", "data_weight": 1000},
+    ]);
+    let positions = json!([[900, 0], [0, 950], [50, 0], [0, 60], [0, 70]]);
+    let record = |sampling: Value| {
+        let set: Set = vec![
+            ("training", json!("none")),
+            ("technique.kind", json!("federated")),
+            ("technique.rounds", json!(12)),
+            ("technique.devices_per_round", json!(2)),
+            ("technique.sampling", sampling),
+            ("radio.propagation", json!("free_space")),
+            ("devices", devices.clone()),
+            ("placement", json!({"kind": "fixed", "positions_m": positions})),
+        ];
+        play(&support::scenario("tiny.yaml", &set), &store)
+    };
+    let uniform = record(json!({"kind": "uniform"}));
+    let everybody: std::collections::BTreeSet<&str> = drawn(&uniform).concat().into_iter().collect();
+    assert_eq!(everybody.len(), 5);
+    let strongest = record(json!({"kind": "by_channel"}));
+    assert!(drawn(&strongest).iter().all(|names| *names == ["near-0", "near-1"]), "{:?}", drawn(&strongest));
+    let by_data = record(json!({"kind": "by_data"}));
+    assert!(drawn(&by_data).concat().iter().all(|name| !name.starts_with("far")), "{:?}", drawn(&by_data));
+    // All are tried once; then those with much data that are fast.
+    let utility = record(json!({"kind": "by_utility", "exploration": 0.5}));
+    let last = drawn(&utility).pop().expect("rounds");
+    assert_eq!(last, ["near-0", "near-1"]);
+    let indifferent = record(json!({"kind": "by_utility", "exploration": 0.5, "straggler_penalty": 0}));
+    assert!(drawn(&indifferent).concat().iter().any(|name| name.starts_with("slow")));
+}
+
+#[test]
+fn utilities_follow_losses_where_there_is_training() {
+    let store = in_memory();
+    let record = |sampling: &str| {
+        let more = vec![
+            ("technique.devices_per_round", json!(1)),
+            ("technique.rounds", json!(5)),
+            ("technique.sampling", json!({"kind": sampling})),
+        ];
+        play(&tiny("federated", more), &store)
+    };
+    let rounds = drawn(&record("by_utility")).concat().len();
+    assert_eq!(rounds, 5);
+}

@@ -288,3 +288,38 @@ fn what_a_deadline_cuts_off_is_sent_in_vain() {
     assert!(cut.tx_joules > 0.0 && strict.rounds[0].lost_bytes >= cut.bytes);
     balanced(&strict, "cut off");
 }
+
+/// What `technique.local` and `technique.synchrony` add to the traffic of digital federated fine-tuning, and its books.
+#[test]
+fn federated_settings_send_what_they_may_and_keep_the_books() {
+    let settings: [(Set, bool); 7] = [
+        (vec![("technique.local", json!({"proximal_mu": 0.1}))], false),
+        (vec![("technique.local", json!({"correction": "scaffold"}))], true),
+        (vec![("technique.server", json!({"optimizer": "yogi"}))], false),
+        (vec![("technique.averaging", json!("refactored")), ("devices[0].lora_rank", json!(2))], false),
+        (vec![("technique.synchrony", json!({"kind": "semi_asynchronous", "buffer": 1}))], false),
+        (vec![("technique.synchrony", json!({"kind": "asynchronous"})), ("technique.rounds", json!(7))], false),
+        (vec![("technique.sampling", json!({"kind": "by_utility"})), ("technique.devices_per_round", json!(1))], false),
+    ];
+    let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
+    for kind in ["federated", "split_federated"] {
+        let (_, _, plain) = TRAFFIC.iter().find(|(k, m, _)| *k == kind && *m == "digital").expect("a row");
+        for (setting, controls) in &settings {
+            let mut allowed: BTreeSet<(&str, &str)> = plain.iter().copied().collect();
+            if *controls {
+                allowed.extend([("downlink", "control_variates"), ("uplink", "control_variates")]);
+            }
+            let set = [technique(kind, "digital"), setting.clone()].concat();
+            let record = play(&emulated(set.clone()));
+            let what = format!("{kind}, {setting:?}");
+            assert_eq!(crossings(&record), allowed, "{what}");
+            balanced(&record, &what);
+            let keys = |more: Set| {
+                let base = [set.clone(), vec![("technique.round_deadline_s", Value::Null)], more].concat();
+                play(&support::scenario("keys.yaml", &base))
+            };
+            balanced(&keys(vec![]), &what);
+            balanced(&keys(vec![("mobility", walk.clone())]), &format!("{what}, walking"));
+        }
+    }
+}

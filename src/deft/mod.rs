@@ -11,6 +11,7 @@ mod federated;
 mod federation;
 mod on_device;
 mod run;
+mod sampling;
 mod scaffold;
 mod split;
 mod split_federated;

@@ -1,5 +1,6 @@
 //! What every protocol needs: rounds, participants, deadlines, and the record of what happened.
 
+use super::sampling::Sampling;
 use crate::aggregation::Delivery;
 use crate::learning::{EvaluationHandle, Learning, LearningError, LossHandle, StateHandle};
 use crate::scenario::{TechniqueSpec, TrainingSpec};
@@ -79,6 +80,7 @@ pub struct Run<'a> {
     watch: &'a dyn Fn(Progress),
     played: RefCell<Played>,
     round_started: Cell<crate::sim::SimTime>,
+    sampling: RefCell<Sampling>,
 }
 
 impl<'a> Run<'a> {
@@ -91,7 +93,8 @@ impl<'a> Run<'a> {
         watch: &'a dyn Fn(Progress),
     ) -> Self {
         let played = RefCell::new(Played::default());
-        Self { world, learn, plan, training, when, watch, played, round_started: Cell::default() }
+        let sampling = RefCell::new(Sampling::new(plan.sampling, world.device_count()));
+        Self { world, learn, plan, training, when, watch, played, round_started: Cell::default(), sampling }
     }
 
     /// What was played, once the protocol has ended.
@@ -119,7 +122,10 @@ impl<'a> Run<'a> {
             let initial = self.learn.evaluate(self.learn.initial(), training.evaluation_samples, false);
             self.played.borrow_mut().initial = Some(initial);
         }
-        let devices = self.world.begin_round_beside(round, self.plan.devices_per_round, busy);
+        let devices = {
+            let draw = self.sampling.borrow().draw(self.world, self.learn);
+            self.world.begin_round_beside(round, self.plan.devices_per_round, busy, &draw)
+        };
         self.round_started.set(self.world.now());
         if devices.is_empty() && busy.is_empty() {
             self.played.borrow_mut().ran_out_of_devices = true;
@@ -160,6 +166,7 @@ impl<'a> Run<'a> {
         let last = round + 1 == self.plan.rounds;
         let ids: Vec<DeviceId> = delivered.iter().map(|d| d.device).collect();
         let totals = self.world.end_round(round, &ids);
+        self.sampling.borrow_mut().learn_from(self.world, self.learn, delivered)?;
         let steps: Vec<StateHandle> = delivered.iter().flat_map(|d| d.steps.iter().copied()).collect();
         let mut played = PlayedRound { totals, delivered: ids.len(), loss: None, evaluations: vec![] };
         if let Some(training) = self.training {

@@ -219,13 +219,21 @@ pub(super) struct Account {
     pub flows: Vec<Flow>,
     underway: Vec<Underway>,
     tokens: u64,
+    /// What each device spent in the last round in which it took part, waiting aside.
+    pub last_activity: Vec<SimDuration>,
 }
 
 impl Account {
     pub fn new(devices: usize, servers: usize) -> Self {
         let empty = vec![DeviceTotals::default(); devices];
         let edge_busy = vec![SimDuration::ZERO; servers];
-        Self { current: empty.clone(), total: empty, edge_busy, ..Self::default() }
+        Self {
+            current: empty.clone(),
+            total: empty,
+            edge_busy,
+            last_activity: vec![SimDuration::ZERO; devices],
+            ..Self::default()
+        }
     }
 
     pub fn begin_round(&mut self, now: SimTime, participants: &[DeviceId]) {
@@ -297,6 +305,7 @@ impl Account {
             let mut books = std::mem::take(&mut self.current[d.index()]);
             books.waiting = (self.round_start + length) - (self.round_start + books.activity.total());
             self.total[d.index()].add(&books);
+            self.last_activity[d.index()] = books.activity.total();
             books
         });
         closed.collect()

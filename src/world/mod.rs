@@ -11,6 +11,7 @@ mod build;
 mod computing;
 mod demand;
 mod device;
+mod drawing;
 mod peft_shape;
 mod rounds;
 mod sending;
@@ -20,6 +21,7 @@ pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, Round
 pub use air::Heard;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
+pub use drawing::Draw;
 
 use crate::network::WiredNetwork;
 use crate::radio::FlowCell;

@@ -1,8 +1,7 @@
 //! Rounds: who takes part, when a part is over, and what a round came to.
 
-use super::{DeviceId, DeviceTotals, Flow, Lost, RoundTotals, World};
+use super::{DeviceId, DeviceTotals, Draw, Flow, Lost, RoundTotals, World};
 use crate::sim::{SimDuration, SimTime};
-use rand::seq::SliceRandom as _;
 use std::future::Future;
 
 const JOULES_PER_KWH: f64 = 3.6e6;
@@ -12,21 +11,16 @@ const BYTES_PER_GB: f64 = 1e9;
 impl World {
     /// Starts a round and draws its devices among those with charge and memory for the task, in ascending order.
     pub fn begin_round(&self, round: usize, wanted: usize) -> Vec<DeviceId> {
-        self.begin_round_beside(round, wanted, &[])
+        self.begin_round_beside(round, wanted, &[], &Draw::Uniform)
     }
 
     /// Starts a round in which the `busy` go on with what they began before, and draws others so that `wanted` take part.
     /// Returns those drawn, in ascending order.
-    pub fn begin_round_beside(&self, round: usize, wanted: usize, busy: &[DeviceId]) -> Vec<DeviceId> {
+    pub fn begin_round_beside(&self, round: usize, wanted: usize, busy: &[DeviceId], draw: &Draw) -> Vec<DeviceId> {
         self.round.set(round);
         let able = |d: &&super::Device| !d.battery_is_empty() && self.fits(d.id) && !busy.contains(&d.id);
-        let mut ids: Vec<DeviceId> = self.devices.iter().filter(able).map(|d| d.id).collect();
-        let wanted = wanted.saturating_sub(busy.len());
-        if wanted < ids.len() {
-            ids.shuffle(&mut self.streams.stream("edge", &format!("participants of round {round}")));
-            ids.truncate(wanted);
-            ids.sort_unstable();
-        }
+        let able = self.devices.iter().filter(able).map(|d| d.id).collect();
+        let ids = self.draw(round, wanted.saturating_sub(busy.len()), able, draw);
         let mut participants = [busy, &ids].concat();
         participants.sort_unstable();
         self.account.borrow_mut().begin_round(self.now(), &participants);
@@ -110,6 +104,11 @@ impl World {
         self.prices.edge_usd_per_accelerator_hour * hours * accelerators as f64
             + self.prices.radio_usd_per_gb * gigabytes
             + self.prices.energy_usd_per_kwh * kwh
+    }
+
+    /// What a device spent in the last round in which it took part, waiting aside.
+    pub fn last_active_seconds(&self, device: DeviceId) -> f64 {
+        self.account.borrow().last_activity[device.index()].as_seconds()
     }
 
     /// The books of all finished rounds, by device.

@@ -222,4 +222,88 @@ pub const CASES: &[Case] = &[
     ("zero_count", (4, 32), &["devices[0].count: found 0, allowed 1..=100000"]),
     ("zero_rounds", (3, 44), &["technique.rounds: found 0, allowed 1..=1000000"]),
     ("zero_speed", (5, 54), &["mobility.min_speed_m_per_s: found 0, allowed more than 0, at most 1000"]),
+    (
+        "asynchronous_deadline",
+        (3, 48),
+        &[
+            "technique.round_deadline_s: `asynchronous` waits for no straggler",
+            "drop the key, or use `synchrony: {kind: synchronous}`",
+        ],
+    ),
+    (
+        "asynchronous_over_the_air",
+        (3, 81),
+        &[
+            "technique.synchrony.kind: `air_comp` needs all devices on the air at once",
+            "use `aggregation: {method: digital}`",
+        ],
+    ),
+    (
+        "buffer_beyond_devices",
+        (3, 75),
+        &["technique.synchrony.buffer: found 5, allowed 1..=4 (4 devices train at once)"],
+    ),
+    (
+        "draw_of_all",
+        (3, 47),
+        &[
+            "technique.sampling.kind: `by_channel` draws devices, and all of them take part in every round",
+            "set `devices_per_round` below",
+        ],
+    ),
+    (
+        "mixing_of_a_buffer",
+        (3, 67),
+        &["technique.synchrony.mixing: `semi_asynchronous` has no such key", "its keys: kind, buffer, staleness"],
+    ),
+    (
+        "ranks_without_pairs",
+        (4, 76),
+        &[
+            "devices[0].lora_rank: `lora_rank` cuts low-rank pairs, and `peft` has none",
+            "drop the key, or use `peft: {method: lora}`",
+        ],
+    ),
+    (
+        "refactored_over_the_air",
+        (3, 41),
+        &["technique.averaging: `refactored` multiplies each device's pairs", "use `averaging: plain`"],
+    ),
+    (
+        "scaffold_over_the_air",
+        (3, 50),
+        &[
+            "technique.local.correction: `scaffold` sends control variates beside updates",
+            "use `aggregation: {method: digital}`",
+        ],
+    ),
+    (
+        "scaffold_with_adamw",
+        (3, 50),
+        &[
+            "technique.local.correction: `scaffold` reads mean gradients off the way that plain SGD went",
+            "add `optimizer: {kind: sgd}`",
+        ],
+    ),
+    (
+        "server_of_a_split",
+        (3, 34),
+        &[
+            "technique.server: `server` moves the model along devices' averaged updates, and `split` averages none",
+            "use a technique that aggregates",
+        ],
+    ),
+    (
+        "tau_of_momentum",
+        (3, 60),
+        &["technique.server.tau: `momentum` has no such key", "its keys: optimizer, learning_rate, beta1"],
+    ),
+    (
+        "utility_of_nothing",
+        (3, 69),
+        &[
+            "technique.sampling.kind: `by_utility` asks for the losses of devices that serve one model",
+            "use a technique that aggregates",
+        ],
+    ),
 ];

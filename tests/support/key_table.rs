@@ -16,6 +16,8 @@ pub enum Base {
     Fixed,
     Walking,
     Air,
+    /// Federated settings, each beside those that it goes with.
+    Federated(&'static str),
     Training,
     Vendored,
     Domains,
@@ -35,15 +37,33 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Searched, TrainedBeside,
-    TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Domains, Emulated, Federated, Fixed, Folder, Images, Method, Momentum, Searched,
+    TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 
 pub fn bases() -> Vec<Base> {
     let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
+    bases.extend(FEDERATED.map(Federated));
     bases
+}
+
+/// Settings of `technique` in federated training with plain SGD.
+const PROXIMAL: &str = r#"{"local": {"proximal_mu": 0.5, "correction": "none"}}"#;
+const ADAPTIVE_SERVER: &str =
+    r#"{"server": {"optimizer": "adam", "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.001}}"#;
+const PRODUCTS: &str = r#"{"averaging": "refactored"}"#;
+const BUFFERED: &str = r#"{"synchrony": {"kind": "semi_asynchronous", "buffer": 2}, "rounds": 6}"#;
+const MIXED: &str = r#"{"synchrony": {"kind": "asynchronous", "mixing": 0.5}, "rounds": 6}"#;
+const UTILITY: &str = r#"{"sampling": {"kind": "by_utility", "exploration": 0.3, "straggler_penalty": 2},
+    "devices_per_round": 2, "rounds": 8}"#;
+const FEDERATED: [&str; 6] = [PROXIMAL, ADAPTIVE_SERVER, PRODUCTS, BUFFERED, MIXED, UTILITY];
+
+/// Settings of a JSON map below `technique`.
+fn below_technique(settings: &str) -> Vec<(&'static str, Value)> {
+    let map: serde_json::Map<String, Value> = serde_json::from_str(settings).expect("a map in JSON");
+    map.into_iter().map(|(key, value)| (&*String::leak(format!("technique.{key}")), value)).collect()
 }
 
 impl Base {
@@ -67,6 +87,12 @@ impl Base {
             Air => {
                 let air = json!({"method": "air_comp", "truncation_threshold": 0.1, "average_power_dbm": 10});
                 ("keys.yaml", vec![("technique.aggregation", air)])
+            }
+            Federated(settings) => {
+                let mut set = below_technique(settings);
+                set.push(("technique.kind", json!("federated")));
+                set.push(("training.optimizer", json!({"kind": "sgd"})));
+                tiny(set)
             }
             Training => tiny(vec![("training.partition", json!({"kind": "dirichlet", "alpha": 0.5}))]),
             Vendored => tiny(vec![("training.dataset", json!("tweets"))]),
@@ -221,6 +247,34 @@ fn technique() -> Vec<Row> {
         together("technique.aggregation.method", Emulated, &[("technique.aggregation", air)]),
         row("technique.aggregation.truncation_threshold", Air, json!(9.5)),
         row("technique.aggregation.average_power_dbm", Air, json!(0)),
+        row("technique.local.proximal_mu", Federated(PROXIMAL), json!(1)),
+        row("technique.local.correction", Federated(PROXIMAL), json!("scaffold")),
+        row("technique.server.optimizer", Federated(ADAPTIVE_SERVER), json!("yogi")),
+        row("technique.server.learning_rate", Federated(ADAPTIVE_SERVER), json!(0.02)),
+        row("technique.server.beta1", Federated(ADAPTIVE_SERVER), json!(0.5)),
+        row("technique.server.beta2", Federated(ADAPTIVE_SERVER), json!(0.9)),
+        row("technique.server.tau", Federated(ADAPTIVE_SERVER), json!(0.01)),
+        row("technique.averaging", Federated(PRODUCTS), json!("plain")),
+        together(
+            "technique.synchrony.kind",
+            Federated(BUFFERED),
+            &[("technique.synchrony", json!({"kind": "asynchronous"}))],
+        ),
+        row("technique.synchrony.buffer", Federated(BUFFERED), json!(1)),
+        row("technique.synchrony.mixing", Federated(MIXED), json!(0.9)),
+        together(
+            "technique.synchrony.staleness.kind",
+            Federated(MIXED),
+            &[("technique.synchrony.staleness", json!({"kind": "constant"}))],
+        ),
+        row("technique.synchrony.staleness.exponent", Federated(MIXED), json!(2)),
+        together(
+            "technique.sampling.kind",
+            Federated(UTILITY),
+            &[("technique.sampling", json!({"kind": "by_channel"}))],
+        ),
+        row("technique.sampling.exploration", Federated(UTILITY), json!(1)),
+        row("technique.sampling.straggler_penalty", Federated(UTILITY), json!(0)),
     ]
 }
 
@@ -235,6 +289,7 @@ fn devices() -> Vec<Row> {
         row("devices[*].battery_percent", Emulated, json!(70)),
         row("devices[*].data_weight", Training, json!(3)),
         row("devices[*].tx_power_dbm", Emulated, json!(10)),
+        row("devices[*].lora_rank", Emulated, json!(2)),
         together("placement.kind", Emulated, &[("placement", fixed)]),
         row("placement.min_distance_m", Emulated, json!(60)),
         row("placement.max_distance_m", Emulated, json!(150)),

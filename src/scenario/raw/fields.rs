@@ -2,8 +2,8 @@
 
 use super::{
     Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Local, Mobility, Model, Network, Objective, Optimizer,
-    Peft, Placement, Plot, Prices, Radio, Scenario, Search, Server, Staleness, Synchrony, Technique, Training, Variant,
-    Workload,
+    Peft, Placement, Plot, Prices, Radio, Sampling, Scenario, Search, Server, Staleness, Synchrony, Technique,
+    Training, Variant, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -22,6 +22,7 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.aggregation`", fields::<Aggregation>()),
         ("`technique.local`", fields::<Local>()),
         ("`technique.server`", fields::<Server>()),
+        ("`technique.sampling`", fields::<Sampling>()),
         ("`technique.synchrony`", fields::<Synchrony>()),
         ("`technique.synchrony.staleness`", fields::<Staleness>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),

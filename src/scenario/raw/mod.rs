@@ -22,6 +22,7 @@ pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenB
 pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};
 pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
 pub(crate) use technique::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
+pub(crate) use technique::{Sampling, SamplingKind};
 
 use serde::Deserialize;
 

@@ -22,7 +22,7 @@ pub use peft::{
 };
 pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
 pub use technique::{AggregationSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
-pub use technique::{Averaging, Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
+pub use technique::{Averaging, Correction, LocalSpec, SamplingSpec, ServerSpec, StalenessSpec, SynchronySpec};
 
 use serde::Serialize;
 

@@ -2,9 +2,11 @@
 
 mod aggregation;
 mod federation;
+mod sampling;
 
 pub(crate) use aggregation::{Aggregation, AggregationMethod};
 pub(crate) use federation::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
+pub(crate) use sampling::{Sampling, SamplingKind};
 
 use super::CountOrAll;
 use crate::scenario::schema::{Averaging, TechniqueKind};
@@ -24,4 +26,5 @@ pub(crate) struct Technique {
     pub server: Option<Server>,
     pub averaging: Option<Averaging>,
     pub synchrony: Option<Synchrony>,
+    pub sampling: Option<Sampling>,
 }

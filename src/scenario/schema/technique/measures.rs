@@ -2,4 +2,4 @@
 
 /// Name, and the words of a plot's axis; names that end in `_seconds`, `_bytes` or `_joules` get their prefix in the plot.
 /// `docs/metrics.md` defines each.
-pub const MEASURES: &[(&str, &str)] = &[];
+pub const MEASURES: &[(&str, &str)] = &[("staleness", "mean staleness of updates (server updates)")];

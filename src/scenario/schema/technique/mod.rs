@@ -5,12 +5,14 @@ mod catalogue;
 mod federation;
 mod kind;
 mod measures;
+mod sampling;
 
 pub use aggregation::AggregationSpec;
 pub use catalogue::{Listed, TECHNIQUES};
 pub use federation::{Averaging, Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
+pub use sampling::SamplingSpec;
 
 use serde::Serialize;
 
@@ -35,4 +37,6 @@ pub struct TechniqueSpec {
     pub averaging: Averaging,
     #[serde(skip_serializing_if = "federation::is_default")]
     pub synchrony: SynchronySpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub sampling: SamplingSpec,
 }

@@ -2,6 +2,7 @@
 
 mod aggregation;
 mod federation;
+mod sampling;
 
 use super::check::{Check, above_to};
 use crate::fomo::Architecture;
@@ -45,6 +46,7 @@ pub(super) fn technique(
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default());
     let local = federation::local(c, &at.key("local"), raw.local.unwrap_or_default());
     let server = federation::server(c, &at.key("server"), raw.server.unwrap_or_default());
+    let sampling = sampling::sampling(c, &at.key("sampling"), raw.sampling.unwrap_or_default());
     let synchrony = raw.synchrony.unwrap_or_default();
     let synchrony = federation::synchrony(c, &at.key("synchrony"), synchrony, devices_per_round);
 
@@ -73,7 +75,9 @@ pub(super) fn technique(
         server,
         averaging: raw.averaging.unwrap_or_default(),
         synchrony,
+        sampling,
     };
     federation::goes_together(c, &at, &technique);
+    sampling::draws(c, &at, &technique, device_count);
     Some(technique)
 }
