@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn enough_ranks_hold_the_mean_of_the_products_exactly() {
-        for (rank, held) in [(2, 6), (2, 7), (1, 3), (3, 7)] {
+        for (rank, held) in [(2, 6), (1, 3), (3, 7)] {
             let pairs = pairs::<3>(rank);
             let pair = refactored(&pairs, held);
             let error = distance(&(&pair.b * &pair.a), &exact(&pairs));

@@ -273,7 +273,7 @@ fn technique() -> Vec<Row> {
             Federated(UTILITY),
             &[("technique.sampling", json!({"kind": "by_channel"}))],
         ),
-        row("technique.sampling.exploration", Federated(UTILITY), json!(1)),
+        row("technique.sampling.exploration", Federated(UTILITY), json!(0)),
         row("technique.sampling.straggler_penalty", Federated(UTILITY), json!(0)),
     ]
 }
