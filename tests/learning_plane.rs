@@ -3,7 +3,9 @@
 mod support;
 
 use deft::experiment::{self, LearningCounts, Options, Record, RoundRecord, WhenToCompute, architecture};
-use deft::learning::{Client, Combination, Learning, State, StateHandle, Store, StoreCounts, Task};
+use deft::learning::{
+    Client, Combination, Learning, Normalisation, State, StateHandle, Store, StoreCounts, Superposition, Task,
+};
 use deft::random::Streams;
 use deft::scenario::Scenario;
 use serde_json::{Value, json};
@@ -222,7 +224,10 @@ fn the_limit_of_no_noise_is_the_mean_entry_by_entry() {
     let weights = vec![0.5, 0.3, 0.2];
     let noise = Streams::new(1, 0).counter("air", "test");
     let mean = Combination::Mean { weights: weights.clone() };
-    let air = |noise_std| Combination::OverTheAir { weights: weights.clone(), noise_std, noise };
+    let air = |noise_std| Combination::OverTheAir {
+        air: Superposition { weights: weights.clone(), misalignment: None, noise_std, noise },
+        normalisation: Normalisation::PerTensor,
+    };
     let combined = |how: Combination| {
         state(&learn, learn.combine(learn.initial(), &updates, None, how.clone(), how)).parameters.clone()
     };

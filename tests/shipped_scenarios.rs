@@ -1,13 +1,11 @@
 //! Every scenario that comes with deft, and every variant of its search, played in time alone: it runs, its books balance,
 //! raw data crosses under `centralized` only, and whatever it measures is documented.
 
-mod support;
-
 #[path = "support/balance.rs"]
 mod balance;
 
 use balance::balanced;
-use deft::experiment::ReplicationRecord;
+use deft::experiment::{self, Options, ReplicationRecord, WhenToCompute};
 use deft::learning::Store;
 use deft::scenario::{MEASURES, Scenario, ScenarioSource, TechniqueKind};
 use deft::search::candidates;
@@ -64,7 +62,8 @@ fn plays(source: &ScenarioSource) -> Vec<(String, Scenario)> {
 
 fn play(scenario: &Scenario) -> ReplicationRecord {
     let store = Arc::new(Store::open(None).expect("a store in memory"));
-    support::play(scenario, &store).replications.remove(0)
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    experiment::run_replication(scenario, 0, &store, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

@@ -18,8 +18,8 @@ type Set<'a> = Vec<(&'a str, Value)>;
 /// A direction and a content.
 type Crossing = (&'static str, &'static str);
 
-/// Every combination of technique and aggregation, and all that crosses the air under it.
-const TRAFFIC: [(&str, &str, &[Crossing]); 7] = [
+/// Every combination of technique and aggregation (a method, or the whole section), and all that crosses the air under it.
+const TRAFFIC: [(&str, &str, &[Crossing]); 14] = [
     ("centralized", "digital", &[("uplink", "raw_data")]),
     ("on_device", "digital", &[]),
     ("federated", "digital", &[("downlink", "adapters"), ("uplink", "adapters")]),
@@ -27,6 +27,38 @@ const TRAFFIC: [(&str, &str, &[Crossing]); 7] = [
     ("split", "digital", &SPLIT),
     ("split_federated", "digital", &SPLIT),
     ("split_federated", "air_comp", &SPLIT_OVER_THE_AIR),
+    ("federated", "one_bit", &[("downlink", "adapters"), ("over_the_air", "votes")]),
+    (
+        "federated",
+        "{method: air_comp, power_control: uniform_forcing, channel_error: 0.1, timing_error_ns: 20}",
+        &[("downlink", "adapters"), ("over_the_air", "analog_update")],
+    ),
+    (
+        "split_federated",
+        "{method: air_comp, power_control: optimal, phase_error_rad: 0.3, error_feedback: true}",
+        &SPLIT_OVER_THE_AIR,
+    ),
+    ("federated", "{access: tdma}", &[("downlink", "adapters"), ("uplink", "adapters")]),
+    (
+        "federated",
+        "{access: fdma_optimal, compression: {kind: qsgd, error_feedback: true}}",
+        &[("downlink", "adapters"), ("uplink", "compressed_update")],
+    ),
+    (
+        "federated",
+        "{access: fdma_equal, compression: {kind: rand_k}}",
+        &[("downlink", "adapters"), ("uplink", "compressed_update")],
+    ),
+    (
+        "split_federated",
+        "{compression: {kind: top_k}}",
+        &[
+            ("downlink", "adapters"),
+            ("uplink", "activations"),
+            ("downlink", "activation_gradients"),
+            ("uplink", "compressed_update"),
+        ],
+    ),
 ];
 const SPLIT: [Crossing; 4] =
     [("downlink", "adapters"), ("uplink", "activations"), ("downlink", "activation_gradients"), ("uplink", "adapters")];
@@ -51,7 +83,11 @@ fn play(scenario: &Scenario) -> ReplicationRecord {
 }
 
 fn technique(kind: &str, method: &str) -> Set<'static> {
-    vec![("technique.kind", json!(kind)), ("technique.aggregation", json!({"method": method}))]
+    let aggregation = match method.starts_with('{') {
+        true => serde_yaml::from_str(method).expect("the section as scenarios write it"),
+        false => json!({"method": method}),
+    };
+    vec![("technique.kind", json!(kind)), ("technique.aggregation", aggregation)]
 }
 
 /// Time alone: no tensor is touched.

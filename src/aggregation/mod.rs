@@ -4,14 +4,19 @@
 //! numbers (learning plane). Protocols call [`upload`] when a device has trained and [`combine`] when all have.
 
 mod digital;
+mod one_bit;
 mod over_the_air;
 mod stale;
 
 pub use stale::{Arrival, combine_stale};
 
-use crate::learning::{Client, Combination, Learning, StateHandle, StepOptions};
-use crate::scenario::{AggregationSpec, TechniqueSpec};
-use crate::world::{Content, DeviceId, Lost, World};
+use crate::learning::{Client, Learning, StateHandle, StepOptions};
+use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
+use crate::world::{Content, Demand, DeviceId, Lost, World};
+use over_the_air::Outcome;
+
+/// A number that tells how well an aggregation went; docs/metrics.md defines each name.
+pub type Measure = (&'static str, f64);
 
 /// What a device hands in at the end of its round.
 #[derive(Clone, Debug)]
@@ -57,13 +62,30 @@ pub struct Combined {
     pub global: StateHandle,
     /// Those whose update counted on the device side.
     pub delivered: Vec<Delivery>,
+    /// Numbers of the aggregation's own.
+    pub measures: Vec<Measure>,
 }
 
-/// What one device does alone to hand in `bytes` of parameters: nothing if all transmit at once later.
+/// Size of what one device hands in after a round that aggregates. Of a superposition, one device's part if all of
+/// `devices` send.
+pub fn update_bytes(plan: &TechniqueSpec, demand: &Demand, devices: u64) -> u64 {
+    match &plan.aggregation {
+        AggregationSpec::Digital(spec) => digital::bytes(spec, demand),
+        AggregationSpec::AirComp(_) => demand.device_side_bytes() / devices.max(1),
+        AggregationSpec::OneBit(_) => one_bit::vote_bytes(demand.device_side_parameters()) / devices.max(1),
+    }
+}
+
+/// What one device does alone to hand in `bytes` of parameters, or less where they are compressed: nothing if all transmit
+/// together later.
 pub async fn upload(world: &World, plan: &TechniqueSpec, device: DeviceId, bytes: u64) -> Result<(), Lost> {
-    match plan.aggregation {
-        AggregationSpec::Digital => world.upload(device, bytes, Content::Adapters).await,
-        AggregationSpec::AirComp { .. } => Ok(()),
+    match &plan.aggregation {
+        AggregationSpec::Digital(spec) if spec.access == UplinkAccess::Cell => {
+            let content = digital::content(spec);
+            let bytes = if content == Content::Adapters { bytes } else { digital::bytes(spec, world.demand()) };
+            world.upload(device, bytes, content).await
+        }
+        AggregationSpec::Digital(_) | AggregationSpec::AirComp(_) | AggregationSpec::OneBit(_) => Ok(()),
     }
 }
 
@@ -76,27 +98,25 @@ pub async fn combine(
     reference: StateHandle,
     updates: Vec<Delivery>,
 ) -> Combined {
+    let updates = match &plan.aggregation {
+        AggregationSpec::Digital(spec) => digital::hand_in(world, spec, updates).await,
+        AggregationSpec::AirComp(_) | AggregationSpec::OneBit(_) => updates,
+    };
     world.synchronise_servers().await;
     if updates.is_empty() {
-        return Combined { global: reference, delivered: updates };
+        return Combined { global: reference, delivered: updates, measures: vec![] };
     }
     let everyone = digital::weighted_mean(learn, plan.averaging, &updates);
-    let (device_side, delivered) = match plan.aggregation {
-        AggregationSpec::Digital => (everyone.clone(), updates.clone()),
-        AggregationSpec::AirComp { .. } if world.demand().device_side_parameters() == 0 => {
-            (everyone.clone(), updates.clone())
-        }
-        AggregationSpec::AirComp { truncation_threshold, average_power_dbm } => {
-            let air = over_the_air::Settings { truncation_threshold, average_power_dbm };
-            over_the_air::superpose(world, learn, air, &updates).await
-        }
+    let digitally =
+        |states| Outcome { combination: everyone.clone(), states, delivered: updates.clone(), measures: vec![] };
+    let device_side = match &plan.aggregation {
+        AggregationSpec::Digital(spec) => digitally(digital::arrived(world, learn, plan, spec, reference, &updates)),
+        _ if world.demand().device_side_parameters() == 0 => digitally(updates.iter().map(|u| u.state).collect()),
+        AggregationSpec::AirComp(spec) => over_the_air::superpose(world, learn, plan, spec, reference, &updates).await,
+        AggregationSpec::OneBit(spec) => one_bit::vote(world, spec, &updates).await,
     };
-    let states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
     let split_point = plan.kind.is_split().then_some(plan.split_point);
-    Combined { global: learn.combine(reference, &states, split_point, device_side, everyone), delivered }
-}
-
-/// Combination in which nobody takes part: the reference stays.
-fn nobody(updates: usize, world: &World) -> Combination {
-    Combination::OverTheAir { weights: vec![0.0; updates], noise_std: 0.0, noise: world.air_noise() }
+    let Outcome { combination, states, delivered, measures } = device_side;
+    let global = learn.combine(reference, &states, split_point, combination, everyone);
+    Combined { global, delivered, measures }
 }

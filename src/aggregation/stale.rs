@@ -46,6 +46,7 @@ pub async fn combine_stale(
     Combined {
         global: learn.combine(global, &states, None, mean.clone(), mean),
         delivered: delivered.into_iter().map(|a| a.delivery).collect(),
+        measures: vec![],
     }
 }
 

@@ -99,7 +99,7 @@ impl<'a> Server<'a> {
     async fn aggregate(&mut self, updates: Vec<Delivery>) -> Vec<Delivery> {
         let (run, start) = (self.run, self.global);
         let nothing_came = updates.is_empty();
-        let combined = aggregation::combine(run.world, run.learn, run.plan, start, updates).await;
+        let combined = run.aggregate(start, updates).await;
         if nothing_came {
             return combined.delivered;
         }

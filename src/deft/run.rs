@@ -1,7 +1,7 @@
 //! What every protocol needs: rounds, participants, deadlines, and the record of what happened.
 
 use super::sampling::Sampling;
-use crate::aggregation::Delivery;
+use crate::aggregation::{self, Combined, Delivery};
 use crate::learning::{EvaluationHandle, Learning, LearningError, LossHandle, StateHandle};
 use crate::scenario::{TechniqueSpec, TrainingSpec};
 use crate::sim::join_all;
@@ -106,6 +106,15 @@ impl<'a> Run<'a> {
     /// docs/metrics.md defines each `name`.
     pub(super) fn measure(&self, name: &'static str, value: Measured) {
         self.played.borrow_mut().measures.push((name, value));
+    }
+
+    /// One model out of `updates` that all started from `reference`, as the plan aggregates; its numbers are noted.
+    pub(super) async fn aggregate(&self, reference: StateHandle, updates: Vec<Delivery>) -> Combined {
+        let combined = aggregation::combine(self.world, self.learn, self.plan, reference, updates).await;
+        for &(name, value) in &combined.measures {
+            self.measure(name, Measured::Number(value));
+        }
+        combined
     }
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.

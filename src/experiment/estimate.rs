@@ -1,8 +1,9 @@
 //! What a scenario would take, worked out without playing it.
 
 use super::{ExperimentError, architecture};
+use crate::aggregation;
 use crate::compute;
-use crate::scenario::{AggregationSpec, Scenario, TechniqueKind};
+use crate::scenario::{Scenario, TechniqueKind};
 use crate::world::Demand;
 
 /// Expected needs of a scenario.
@@ -53,9 +54,9 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch), available));
     }
     let steps = technique.local_steps as u64;
-    let adapters_up = match technique.aggregation {
-        AggregationSpec::AirComp { .. } if technique.kind.aggregates() => demand.device_side_bytes() / served.max(1),
-        _ => demand.update_up_bytes(),
+    let adapters_up = match technique.kind.aggregates() {
+        true => aggregation::update_bytes(technique, &demand, served),
+        false => demand.update_up_bytes(),
     };
     let adapters_down = demand.update_down_bytes();
     let controls = 2 * demand.control_variate_bytes();

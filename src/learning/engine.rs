@@ -244,42 +244,27 @@ pub(super) fn combine(
     let mut parameters = reference.parameters.clone();
     for (ranges, combination) in parts {
         // Tensors never straddle the two sides, so a range is a run of whole tensors.
-        let tensors = layout.tensors().iter().map(TensorSpec::range);
-        for tensor in tensors.filter(|t| ranges.iter().any(|r| r.start <= t.start && t.end <= r.end)) {
-            combine_tensor(&mut parameters, reference, updates, combination, tensor);
+        let tensors: Vec<Range<usize>> = layout
+            .tensors()
+            .iter()
+            .map(TensorSpec::range)
+            .filter(|t| ranges.iter().any(|r| r.start <= t.start && t.end <= r.end))
+            .collect();
+        match combination {
+            Combination::Mean { weights } | Combination::MeanOfProducts { weights } => {
+                for i in tensors.into_iter().flatten() {
+                    let sum: f64 = updates.iter().zip(weights).map(|(u, w)| w * f64::from(u.parameters[i])).sum();
+                    parameters[i] = sum as f32;
+                }
+            }
+            Combination::OverTheAir { air, normalisation } => {
+                air.add(*normalisation, &mut parameters, reference, updates, &tensors);
+            }
+            Combination::MajorityVote { air, step } => air.vote(*step, &mut parameters, reference, updates, &tensors),
         }
         if let Combination::MeanOfProducts { weights } = combination {
             low_rank::mean_of_products(layout, ranges, updates, weights, &mut parameters);
         }
     }
     State { parameters, moments: None, loss: None }
-}
-
-fn combine_tensor(
-    out: &mut [f32],
-    reference: &State,
-    updates: &[Arc<State>],
-    combination: &Combination,
-    tensor: Range<usize>,
-) {
-    match combination {
-        Combination::Mean { weights } | Combination::MeanOfProducts { weights } => {
-            for i in tensor {
-                let sum: f64 = updates.iter().zip(weights).map(|(u, w)| w * f64::from(u.parameters[i])).sum();
-                out[i] = sum as f32;
-            }
-        }
-        Combination::OverTheAir { weights, noise_std, noise } => {
-            let difference = |u: &State, i: usize| f64::from(u.parameters[i]) - f64::from(reference.parameters[i]);
-            let rms = |u: &Arc<State>| {
-                (tensor.clone().map(|i| difference(u, i).powi(2)).sum::<f64>() / tensor.len() as f64).sqrt()
-            };
-            let transmitting = || updates.iter().zip(weights).filter(|(_, w)| **w > 0.0);
-            let sigma = transmitting().map(|(u, _)| rms(u)).fold(0.0, f64::max);
-            for i in tensor.clone() {
-                let sum: f64 = transmitting().map(|(u, w)| w * difference(u, i)).sum();
-                out[i] = (f64::from(reference.parameters[i]) + sum + sigma * noise_std * noise.normal(i as u64)) as f32;
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
 use super::operation::{Client, Combination, Operation};
+use super::shaping::Shaping;
 use super::step_options::StepOptions;
 use super::store::Store;
 use super::task::Task;
@@ -12,7 +13,7 @@ use crate::fomo::{Architecture, BatchShape};
 use crate::nn::ParameterLayout;
 use crate::scenario::ServerSpec;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -111,11 +112,13 @@ pub struct Learning {
     task: Arc<Task>,
     store: Arc<Store>,
     graph: RefCell<Graph>,
+    /// What devices keep of updates that they could not send, by the client's number.
+    residuals: RefCell<BTreeMap<u32, StateHandle>>,
 }
 
 impl Learning {
     pub fn new(task: Arc<Task>, store: Arc<Store>) -> Self {
-        Self { task, store, graph: RefCell::default() }
+        Self { task, store, graph: RefCell::default(), residuals: RefCell::default() }
     }
 
     /// Whether numbers exist at all.
@@ -201,6 +204,33 @@ impl Learning {
         };
         let inputs = std::iter::once(reference.0).chain(updates.iter().map(|u| u.0)).collect();
         StateHandle(self.add(Operation::Combine { parts }, inputs))
+    }
+
+    /// What a device makes of `inputs`, the two states that `shaping` speaks of: of what belongs to blocks below
+    /// `split_point`, or of all parameters without one.
+    pub fn shape(&self, shaping: Shaping, split_point: Option<usize>, inputs: [StateHandle; 2]) -> StateHandle {
+        if !self.trains() {
+            return inputs[0];
+        }
+        let ranges = match split_point {
+            Some(split_point) => self.task.sides(split_point).0,
+            None => std::iter::once(0..self.task.parameters()).collect(),
+        };
+        StateHandle(self.add(Operation::Shape { ranges, shaping }, inputs.map(|i| i.0).to_vec()))
+    }
+
+    /// What device number `device` kept of its earlier updates; `None` if it kept nothing.
+    pub fn residual(&self, device: u32) -> Option<StateHandle> {
+        self.residuals.borrow().get(&device).copied()
+    }
+
+    /// Lets device number `device` keep `residual` until it sends again.
+    pub fn keep_residual(&self, device: u32, residual: Option<StateHandle>) {
+        let mut residuals = self.residuals.borrow_mut();
+        match residual {
+            Some(residual) => residuals.insert(device, residual),
+            None => residuals.remove(&device),
+        };
     }
 
     /// Says that operations on `state` are still to come although the run has moved on from it: a device may be at work

@@ -8,6 +8,7 @@
 //! Start with [`Learning`] (what protocols see), then `schedule.rs` (what is computed when) and `engine.rs` (how).
 
 mod backbone;
+pub mod compression;
 mod disk;
 mod engine;
 mod evaluation_options;
@@ -20,18 +21,23 @@ mod low_rank;
 mod operation;
 mod peft;
 mod schedule;
+mod shaping;
 mod step_options;
 mod store;
+mod superposition;
 mod task;
 mod value;
 
+pub use compression::Compression;
 pub use evaluation_options::EvaluationOptions;
 pub use gradient_terms::GradientTerms;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use operation::{Client, Combination};
+pub use shaping::Shaping;
 pub use step_options::StepOptions;
 pub use store::{Store, StoreCounts};
+pub use superposition::{Misalignment, Normalisation, Superposition};
 pub use task::Task;
 pub use value::{Evaluation, State};
 

@@ -2,8 +2,9 @@
 
 use super::evaluation_options::EvaluationOptions;
 use super::identity::{Identity, IdentityBuilder};
+use super::shaping::Shaping;
 use super::step_options::StepOptions;
-use crate::random::CounterStream;
+use super::superposition::{Normalisation, Superposition};
 use crate::scenario::ServerSpec;
 use std::ops::Range;
 
@@ -37,23 +38,31 @@ pub enum Combination {
     ///
     /// With `sigma` the largest root mean square of a tensor's updates over the devices that transmit, the tensor
     /// becomes reference + sigma * (sum_k weights_k update_k / sigma + noise_std * n), n standard normal. Dividing by
-    /// the largest keeps every device within its average power.
-    OverTheAir { weights: Vec<f64>, noise_std: f64, noise: CounterStream },
+    /// the largest keeps every device within its average power. [`Normalisation`] has other ways.
+    OverTheAir { air: Superposition, normalisation: Normalisation },
+    /// The majority of the updates' signs as the channel adds them: each entry becomes reference +- step.
+    MajorityVote { air: Superposition, step: f64 },
 }
 
 impl Combination {
-    fn identify(&self, mut b: IdentityBuilder) -> IdentityBuilder {
-        let (kind, weights) = match self {
-            Combination::Mean { weights } => ("mean", weights),
-            Combination::MeanOfProducts { weights } => ("mean_of_products", weights),
-            Combination::OverTheAir { weights, .. } => ("over_the_air", weights),
-        };
-        b = b.text(kind).word(weights.len() as u64);
-        b = weights.iter().fold(b, |b, w| b.real(*w));
-        if let Combination::OverTheAir { noise_std, noise, .. } = self {
-            b = b.real(*noise_std).word(noise.key().0).word(noise.key().1);
+    fn identify(&self, b: IdentityBuilder) -> IdentityBuilder {
+        match self {
+            Combination::Mean { weights } => {
+                weights.iter().fold(b.text("mean").word(weights.len() as u64), |b, w| b.real(*w))
+            }
+            Combination::MeanOfProducts { weights } => {
+                weights.iter().fold(b.text("mean_of_products").word(weights.len() as u64), |b, w| b.real(*w))
+            }
+            Combination::OverTheAir { air, normalisation } => {
+                let b = air.identify(b.text("over_the_air"));
+                match normalisation {
+                    Normalisation::PerTensor => b,
+                    Normalisation::Global => b.text("normalised globally"),
+                    Normalisation::None => b.text("not normalised"),
+                }
+            }
+            Combination::MajorityVote { air, step } => air.identify(b.text("majority_vote")).real(*step),
         }
-        b
     }
 }
 
@@ -66,6 +75,8 @@ pub enum Operation {
     LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
+    /// What one device makes of its state, on the entries in `ranges`. Inputs: as the shaping says.
+    Shape { ranges: Vec<Range<usize>>, shaping: Shaping },
     /// Loss and accuracy on `samples` test samples, evenly spread. Inputs: the state, then those that the options ask for.
     Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
@@ -107,6 +118,11 @@ impl Operation {
                     combination.identify(b)
                 })
             }
+            Operation::Shape { ranges, shaping } => {
+                let b = IdentityBuilder::new("shape").word(ranges.len() as u64);
+                let b = ranges.iter().fold(b, |b, r| b.word(r.start as u64).word(r.end as u64));
+                shaping.identify(b)
+            }
             Operation::Evaluate { samples, options } => {
                 options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))
             }
@@ -123,6 +139,54 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learning::{Compression, Misalignment};
+    use crate::random::CounterStream;
+
+    #[test]
+    fn every_field_of_what_crosses_the_air_is_part_of_the_identity() {
+        let task = IdentityBuilder::new("task").finish();
+        let whole: Vec<Range<usize>> = std::iter::once(0..4).collect();
+        let combined = |c| Operation::Combine { parts: vec![(whole.clone(), c)] }.identity(task, std::iter::once(task));
+        let shaped =
+            |shaping| Operation::Shape { ranges: whole.clone(), shaping }.identity(task, std::iter::once(task));
+        let noise = CounterStream::new(1, 2);
+        let air = |radians: Option<f64>| Superposition {
+            weights: vec![1.0],
+            misalignment: radians.map(|r| Misalignment {
+                radians: vec![r],
+                radians_per_subcarrier: vec![0.0],
+                subcarriers: 12,
+            }),
+            noise_std: 0.1,
+            noise,
+        };
+        let over_the_air =
+            |radians, normalisation| combined(Combination::OverTheAir { air: air(radians), normalisation });
+        let compress = |compression, noise| shaped(Shaping::Compress { compression, noise });
+        let all = [
+            over_the_air(None, Normalisation::PerTensor),
+            over_the_air(None, Normalisation::Global),
+            over_the_air(None, Normalisation::None),
+            over_the_air(Some(0.1), Normalisation::PerTensor),
+            over_the_air(Some(0.2), Normalisation::PerTensor),
+            combined(Combination::MajorityVote { air: air(None), step: 0.1 }),
+            combined(Combination::MajorityVote { air: air(None), step: 0.2 }),
+            shaped(Shaping::Compensate),
+            shaped(Shaping::Remainder),
+            shaped(Shaping::Withhold { sent: 0.0 }),
+            shaped(Shaping::Withhold { sent: 0.5 }),
+            compress(Compression::TopK { kept: 2 }, noise),
+            compress(Compression::TopK { kept: 2 }, noise.child(1)),
+            compress(Compression::TopK { kept: 3 }, noise),
+            compress(Compression::rand_k(2, 4), noise),
+            compress(Compression::rand_k(2, 4).contracting(), noise),
+            compress(Compression::qsgd(2, 4), noise),
+            compress(Compression::qsgd(3, 4), noise),
+            compress(Compression::qsgd(2, 8), noise),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
 
     #[test]
     fn every_field_of_an_operation_is_part_of_its_identity() {
@@ -136,7 +200,9 @@ mod tests {
             Operation::Evaluate { samples, options }.identity(task, std::iter::once(task))
         };
         let air = |noise_std, key| {
-            let c = Combination::OverTheAir { weights: vec![1.0], noise_std, noise: CounterStream::new(key, 0) };
+            let noise = CounterStream::new(key, 0);
+            let air = Superposition { weights: vec![1.0], misalignment: None, noise_std, noise };
+            let c = Combination::OverTheAir { air, normalisation: Normalisation::PerTensor };
             let whole: Vec<Range<usize>> = std::iter::once(0..4).collect();
             Operation::Combine { parts: vec![(whole, c)] }.identity(task, std::iter::once(task))
         };

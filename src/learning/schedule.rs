@@ -156,6 +156,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Combine { parts } => {
                 Value::State(Arc::new(super::engine::combine(task.layout(), &inputs[0], &inputs[1..], parts)))
             }
+            Operation::Shape { ranges, shaping } => {
+                Value::State(Arc::new(shaping.apply(ranges, [&inputs[0], &inputs[1]])))
+            }
             Operation::Evaluate { samples, options } => {
                 Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs, *samples, options)?))
             }

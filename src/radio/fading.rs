@@ -116,9 +116,14 @@ impl LinkFading {
         (scattered * cos + direct * direct_cos, scattered * sin + direct * direct_sin)
     }
 
+    /// Complex gain (real, imaginary) in the middle of block `index`.
+    pub fn block_gain(&self, fading: &Fading, index: u64, law: FadingLaw) -> (f64, f64) {
+        self.gain_at((index as f64 + 0.5) * fading.block.as_seconds(), law)
+    }
+
     /// Power gain |h|^2 in the middle of block `index`.
     pub fn block_power(&self, fading: &Fading, index: u64, law: FadingLaw) -> f64 {
-        let (re, im) = self.gain_at((index as f64 + 0.5) * fading.block.as_seconds(), law);
+        let (re, im) = self.block_gain(fading, index, law);
         re * re + im * im
     }
 }

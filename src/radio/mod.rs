@@ -4,7 +4,7 @@
 //! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`] and [`shadowing`] (large-scale loss), [`fading`]
 //! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`numerology`]
 //! (resource blocks and symbols). [`presets`] holds the generations as data; [`aircomp`] stands apart and knows
-//! channel gains only.
+//! channel gains only, as does its digital rival [`uplink_access`].
 //!
 //! This module knows virtual time but no process, no model and no tensor. All randomness comes from named
 //! counter streams, so a channel is a pure function of (stream, position, coherence block): two trials that differ in
@@ -28,6 +28,7 @@ pub mod special;
 pub mod tables;
 pub mod transport_block;
 pub mod units;
+pub mod uplink_access;
 
 pub use cell::{
     Allocation, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,

@@ -9,7 +9,7 @@ use crate::scenario::{MEASURES, NUMBERS, PlotSpec};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The two numbers of a point, one value a replication each.
+/// The two numbers of a point, one value a replication each; no `x` where the axis' key is not varied.
 #[derive(Default)]
 struct Values {
     x: Vec<f64>,
@@ -20,7 +20,7 @@ struct Values {
 pub(super) fn draw(plot: &PlotSpec, trials: &[TrialResult], folder: &Path) -> Result<Vec<PathBuf>, ResultsError> {
     let by_key = trials.iter().any(|t| t.combination.iter().any(|(key, _)| *key == plot.x));
     let mut words: Vec<String> = vec![];
-    let mut lines: Vec<(String, Vec<(Option<f64>, Values)>)> = vec![];
+    let mut lines: Vec<(String, Vec<Values>)> = vec![];
     let mut last = None;
     for trial in trials {
         let TrialStatus::Done(numbers) = &trial.status else { continue };
@@ -43,10 +43,10 @@ pub(super) fn draw(plot: &PlotSpec, trials: &[TrialResult], folder: &Path) -> Re
         let points = &mut lines[line].1;
         let this = (&trial.variant, &trial.combination);
         if last != Some(this) {
-            points.push((place, Values::default()));
+            points.push(Values::default());
             last = Some(this);
         }
-        if let Some((_, values)) = points.last_mut() {
+        if let Some(values) = points.last_mut() {
             values.y.push(y);
             values.x.extend(x);
         }
@@ -54,7 +54,7 @@ pub(super) fn draw(plot: &PlotSpec, trials: &[TrialResult], folder: &Path) -> Re
     let mut drawn = vec![];
     for (label, points) in lines {
         let mut places = vec![];
-        for (_, values) in points {
+        for values in points {
             let Some(y) = Estimate::of(&values.y) else { continue };
             places.push(Place { x: Estimate::of(&values.x), y });
         }
@@ -78,7 +78,11 @@ fn label(trial: &TrialResult, x: &str, by_key: bool) -> String {
     let along = if by_key { None } else { combination.last().map(|(key, _)| key.as_str()) };
     let others = combination.iter().filter(|(key, _)| key != x && Some(key.as_str()) != along);
     let short = |key: &str| key.rsplit('.').next().unwrap_or(key).replace('_', " ");
-    let words = others.map(|(key, value)| format!("{} {}", short(key), cell(value)));
+    // A word explains itself; a number needs its key.
+    let words = others.map(|(key, value)| match value {
+        Value::String(word) => word.clone(),
+        other => format!("{} {}", short(key), cell(other)),
+    });
     trial.variant.iter().cloned().chain(words).collect::<Vec<_>>().join(", ")
 }
 

@@ -14,6 +14,10 @@ pub enum Content {
     AnalogUpdate,
     /// Of SCAFFOLD: as many numbers as there are trainable parameters on the device.
     ControlVariates,
+    /// Signs of an update, one analog amplitude each.
+    Votes,
+    /// An update that was quantised or of which only some entries are sent.
+    CompressedUpdate,
 }
 
 impl Content {
@@ -25,6 +29,8 @@ impl Content {
             Content::Adapters => "adapters",
             Content::AnalogUpdate => "analog_update",
             Content::ControlVariates => "control_variates",
+            Content::Votes => "votes",
+            Content::CompressedUpdate => "compressed_update",
         }
     }
 }

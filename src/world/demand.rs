@@ -24,6 +24,8 @@ pub struct Demand {
     local: LocalSpec,
     /// The same for devices that hold low-rank pairs of at most so many ranks.
     by_rank: Vec<(usize, Demand)>,
+    /// Whether a device keeps what its updates left unsent.
+    keeps_residual: bool,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
 }
@@ -64,6 +66,7 @@ impl Demand {
             optimizer: training.as_ref().map_or(Optimizer::AdamW, |t| t.optimizer),
             local: technique.local,
             by_rank: vec![],
+            keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
     }
@@ -110,7 +113,8 @@ impl Demand {
 
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
-        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch))
+        let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
+        self.on_device().map_or(0, |s| self.memory_bytes(&s, batch) + residual)
     }
 
     /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the

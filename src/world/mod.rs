@@ -7,6 +7,7 @@
 
 mod account;
 mod air;
+mod analog;
 mod build;
 mod computing;
 mod demand;
@@ -15,10 +16,11 @@ mod drawing;
 mod peft_shape;
 mod rounds;
 mod sending;
+mod shared_uplink;
 mod transferring;
 
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
-pub use air::Heard;
+pub use air::{Arrival, Heard, Transmission};
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
 pub use drawing::Draw;
@@ -141,5 +143,11 @@ impl World {
     /// The receiver noise of this round's superposition: the same in every trial with the same seed and replication.
     pub fn air_noise(&self) -> CounterStream {
         self.streams.counter("air", "receiver noise").child(self.round.get() as u64)
+    }
+
+    /// What decides the draws of a device's compression in this round: the same in every trial with the same seed and
+    /// replication.
+    pub fn compression_noise(&self, id: DeviceId) -> CounterStream {
+        self.streams.counter(&self.device(id).name, "compression").child(self.round.get() as u64)
     }
 }

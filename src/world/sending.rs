@@ -43,12 +43,17 @@ impl<'a> Sending<'a> {
         let air = &self.world.cells[self.cell].air;
         let report = air.transfer(TransferRequest { link, direction, bytes }).leaving(&self.withdrawn).await;
         let outage = matches!(report.outcome, Outcome::Outage { .. });
-        self.radio = Some(report);
+        self.crossed(report);
         if outage {
             self.outcome = FlowOutcome::Outage;
             return Err(Lost::LinkOutage);
         }
         Ok(())
+    }
+
+    /// The radio part is over, by whatever way the bytes took.
+    pub fn crossed(&mut self, report: TransferReport) {
+        self.radio = Some(report);
     }
 
     /// The last byte is where it should be.

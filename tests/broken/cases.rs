@@ -223,6 +223,24 @@ pub const CASES: &[Case] = &[
     ("zero_rounds", (3, 44), &["technique.rounds: found 0, allowed 1..=1000000"]),
     ("zero_speed", (5, 54), &["mobility.min_speed_m_per_s: found 0, allowed more than 0, at most 1000"]),
     (
+        "antennas_of_an_inversion",
+        (3, 62),
+        &["receive_antennas: `truncated_inversion` has no such key", "its keys: power_control, truncation_threshold"],
+    ),
+    (
+        "fraction_of_a_quantiser",
+        (3, 70),
+        &["compression.fraction: `qsgd` has no such key", "its keys: kind, levels, bucket_entries"],
+    ),
+    ("strongest_of_more_than_all", (3, 100), &["scheduling.devices: found 9, allowed 1..=4 (a round has 4 devices)"]),
+    ("threshold_of_optimal_power", (3, 86), &["truncation_threshold: `optimal` has no such key"]),
+    (
+        "turns_of_a_split",
+        (3, 48),
+        &["access: `split` has no round in which all hand in updates together", "federated, split_federated"],
+    ),
+    ("vote_step_of_a_mean", (3, 62), &["vote_step: `air_comp` has no such key", "its keys: method, power_control"]),
+    (
         "asynchronous_deadline",
         (3, 48),
         &[
@@ -234,7 +252,7 @@ pub const CASES: &[Case] = &[
         "asynchronous_over_the_air",
         (3, 81),
         &[
-            "technique.synchrony.kind: `air_comp` needs all devices on the air at once",
+            "technique.synchrony.kind: the air needs all devices on the air at once",
             "use `aggregation: {method: digital}`",
         ],
     ),

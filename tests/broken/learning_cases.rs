@@ -291,4 +291,12 @@ pub const LEARNING_CASES: &[Case] = &[
             "use `aggregation: {method: digital}`, or `kind: adamw`",
         ],
     ),
+    (
+        "zeroth_order_compressed",
+        (5, 46),
+        &[
+            "training.optimizer.kind: under `zeroth_order` devices send a few scalars: there is no update",
+            "use `aggregation: {method: digital}`, or `kind: adamw`",
+        ],
+    ),
 ];

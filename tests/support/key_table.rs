@@ -34,18 +34,26 @@ pub enum Base {
     TrainedMethod(&'static str),
     TrainedBeside(&'static str),
     Searched,
+    /// Emulations with other ways of aggregating, and short trainings with them.
+    Beams,
+    Quantised,
+    Sparse,
+    NoisyAir,
+    Votes,
 }
 
 use Base::{
     Air, Beside, Checkpoint, Domains, Emulated, Federated, Fixed, Folder, Images, Method, Momentum, Searched,
     TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
+use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 
 pub fn bases() -> Vec<Base> {
     let plain = [Emulated, Fixed, Walking, Air, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
     let mut bases = [&plain[..], &[ZerothOrder, Searched]].concat();
     bases.extend(peft_table::bases());
     bases.extend(FEDERATED.map(Federated));
+    bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases
 }
 
@@ -94,6 +102,18 @@ impl Base {
                 set.push(("training.optimizer", json!({"kind": "sgd"})));
                 tiny(set)
             }
+            Beams => {
+                let scheduling = json!({"kind": "strongest", "devices": 3});
+                let air = json!({"method": "air_comp", "power_control": "uniform_forcing", "scheduling": scheduling});
+                ("keys.yaml", vec![("technique.devices_per_round", json!(3)), ("technique.aggregation", air)])
+            }
+            Quantised => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "qsgd"}}))]),
+            Sparse => ("keys.yaml", vec![("technique.aggregation", json!({"compression": {"kind": "top_k"}}))]),
+            NoisyAir => {
+                let air = json!({"method": "air_comp", "average_power_dbm": -30});
+                tiny(vec![("technique.aggregation", air)])
+            }
+            Votes => tiny(vec![("technique.aggregation", json!({"method": "one_bit"}))]),
             Training => tiny(vec![("training.partition", json!({"kind": "dirichlet", "alpha": 0.5}))]),
             Vendored => tiny(vec![("training.dataset", json!("tweets"))]),
             Domains => tiny(vec![
@@ -275,6 +295,38 @@ fn technique() -> Vec<Row> {
         ),
         row("technique.sampling.exploration", Federated(UTILITY), json!(0)),
         row("technique.sampling.straggler_penalty", Federated(UTILITY), json!(0)),
+    ]
+    .into_iter()
+    .chain(aggregation())
+    .collect()
+}
+
+fn aggregation() -> Vec<Row> {
+    let optimal = json!({"method": "air_comp", "power_control": "optimal", "average_power_dbm": 10});
+    let compression = json!({"kind": "rand_k"});
+    let scheduling = json!({"kind": "strongest", "devices": 1});
+    vec![
+        row("technique.aggregation.access", Emulated, json!("fdma_optimal")),
+        together(
+            "technique.aggregation.compression.kind",
+            Emulated,
+            &[("technique.aggregation.compression", compression)],
+        ),
+        row("technique.aggregation.compression.levels", Quantised, json!(3)),
+        row("technique.aggregation.compression.bucket_entries", Quantised, json!(16)),
+        row("technique.aggregation.compression.fraction", Sparse, json!(0.5)),
+        row("technique.aggregation.compression.error_feedback", Sparse, json!(true)),
+        together("technique.aggregation.power_control", Air, &[("technique.aggregation", optimal)]),
+        row("technique.aggregation.receive_antennas", Beams, json!(8)),
+        row("technique.aggregation.beamforming", Beams, json!("matched")),
+        row("technique.aggregation.normalisation", NoisyAir, json!("global")),
+        row("technique.aggregation.channel_error", Air, json!(0.3)),
+        row("technique.aggregation.phase_error_rad", Air, json!(0.3)),
+        row("technique.aggregation.timing_error_ns", Air, json!(50)),
+        row("technique.aggregation.error_feedback", Air, json!(true)),
+        together("technique.aggregation.scheduling.kind", Air, &[("technique.aggregation.scheduling", scheduling)]),
+        row("technique.aggregation.scheduling.devices", Beams, json!(1)),
+        row("technique.aggregation.vote_step", Votes, json!(0.01)),
     ]
 }
 

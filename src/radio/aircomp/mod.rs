@@ -1,16 +1,19 @@
 //! Over-the-air computation: what the multiple-access channel adds up, and how noisily. No time passes here.
 //!
 //! Devices send analog symbols at once on the same resource elements; with pre-compensated channels the antenna
-//! receives their sum. [`TruncatedInversion`] is the scheme that protocols use; [`power_control`] and [`one_bit`] hold
-//! two others for comparison.
+//! receives their sum. [`TruncatedInversion`] and [`power_control`] are schemes for one receive antenna, [`uniform_forcing`] over a
+//! [`beam`] is one for several; [`one_bit`] sends signs. [`misalignment`] is what imperfect devices add to each.
 //!
 //! Conventions. Inputs are zero-mean and of unit variance. A complex symbol carries one or two real values. Powers are
 //! per subcarrier and symbol. The noise of a subcarrier is circular with variance `noise_watts`, half of it in each
 //! real dimension.
 
+pub mod beam;
+pub mod misalignment;
 pub mod one_bit;
 pub mod power_control;
 mod truncated_inversion;
+pub mod uniform_forcing;
 
 pub use truncated_inversion::{Divisor, PowerRule, Superposition, TruncatedInversion, expected_mse};
 

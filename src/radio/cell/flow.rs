@@ -87,7 +87,7 @@ impl FlowCell {
     pub fn attach(&mut self, name: &str, ue: UeRadio, trajectory: Trajectory) -> LinkId {
         let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
         let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
-        self.links.push(Link::new(ue, trajectory, fading));
+        self.links.push(Link::new(ue, trajectory, fading, stream));
         LinkId(self.links.len() - 1)
     }
 
@@ -135,6 +135,24 @@ impl FlowCell {
             }
         };
         links.iter().map(&mut state).collect()
+    }
+
+    /// Small-scale gains (real, imaginary) of the uplinks at `now` at each of `antennas` antennas, in the order of
+    /// `links`. The first is the antenna of [`FlowCell::air_state`]; the others fade independently.
+    pub fn antenna_gains(&mut self, links: &[LinkId], now: SimTime, antennas: usize) -> Vec<Vec<(f64, f64)>> {
+        let fading = self.carrier.config().fading;
+        let block = fading.block_at(now);
+        let mut gains = |id: &LinkId| {
+            let link = &mut self.links[id.0];
+            let law = link.channel_in_block(block, &fading, &self.surroundings).law;
+            link.antenna_gains(&fading, block, law, antennas)
+        };
+        links.iter().map(&mut gains).collect()
+    }
+
+    /// Width of a subcarrier.
+    pub fn subcarrier_hz(&self) -> f64 {
+        f64::from(self.carrier.numerology.scs_khz()) * 1e3
     }
 
     /// The uplink's resource grid, as over-the-air aggregation uses it: the whole band.

@@ -5,12 +5,15 @@ use super::propagation::{LargeScale, Propagation};
 use crate::radio::fading::{Fading, FadingLaw, LinkFading};
 use crate::radio::geometry::Position;
 use crate::radio::mobility::Trajectory;
+use crate::random::CounterStream;
 
 #[derive(Debug)]
 pub(super) struct Link {
     pub ue: UeRadio,
     pub trajectory: Trajectory,
     fading: LinkFading,
+    /// Decides the fading at further antennas.
+    stream: CounterStream,
     latest: Option<Snapshot>,
 }
 
@@ -32,8 +35,8 @@ struct Snapshot {
 }
 
 impl Link {
-    pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading) -> Self {
-        Self { ue, trajectory, fading, latest: None }
+    pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading, stream: CounterStream) -> Self {
+        Self { ue, trajectory, fading, stream, latest: None }
     }
 
     /// The channel in coherence block `block`, seen from where the terminal is when the block begins.
@@ -50,5 +53,13 @@ impl Link {
         let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };
         self.latest = Some(Snapshot { block, position, channel });
         channel
+    }
+
+    /// Complex gains at `antennas` antennas far enough apart to fade on their own, in the middle of block `block`.
+    pub fn antenna_gains(&self, fading: &Fading, block: u64, law: FadingLaw, antennas: usize) -> Vec<(f64, f64)> {
+        let first = std::iter::once(self.fading.block_gain(fading, block, law));
+        let other =
+            |n: usize| LinkFading::new(&self.stream.child(n as u64), fading.doppler_hz).block_gain(fading, block, law);
+        first.chain((1..antennas).map(other)).collect()
     }
 }

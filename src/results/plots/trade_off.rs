@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Positive values over more than this factor are drawn on a logarithmic axis.
 const LINEAR_SPAN: f64 = 30.0;
 
+/// More lines than this have bars only.
+const MOST_BANDS: usize = 4;
+
 /// What an axis shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Axis {
@@ -124,8 +127,7 @@ impl Figure for TradeOff {
     fn draw<B: DrawingBackend>(&self, canvas: &Canvas<'_, B>) -> Drawn {
         let color = |i: usize| PALETTE[i % PALETTE.len()];
         let named = self.lines.iter().enumerate().filter(|(_, l)| !l.label.is_empty());
-        let legend: Vec<_> =
-            named.map(|(i, l)| (short_name(&l.label), Key::Line(color(i), Some(Mark::of(i))))).collect();
+        let legend: Vec<_> = named.map(|(i, l)| (cut(&l.label), Key::Line(color(i), Some(Mark::of(i))))).collect();
         let mut top = canvas.legend(pt(7.0), &legend)?;
         if let Some(note) = self.note() {
             canvas.text(&note, (canvas.width() / 2, top + pt(4.0)), NOTE_TEXT, Align::Middle, GREY)?;
@@ -140,7 +142,9 @@ impl Figure for TradeOff {
         frame.x_axis(canvas, &x_ticks, &x_scale.label(&self.x), true)?;
 
         let spots: Vec<Vec<Spot>> = self.lines.iter().map(|l| spots(l, &frame, &x_scale, &y_scale)).collect();
-        for (i, line) in spots.iter().enumerate().filter(|(_, line)| line.len() > 1) {
+        // Many bands on one another are mud; the bars say the same.
+        let few = self.lines.len() <= MOST_BANDS;
+        for (i, line) in spots.iter().enumerate().filter(|(_, line)| few && line.len() > 1) {
             let lower = line.iter().map(|s| (s.x, s.low));
             let upper = line.iter().rev().map(|s| (s.x, s.high));
             canvas.area(lower.chain(upper).collect(), color(i), 0.15)?;
@@ -154,6 +158,16 @@ impl Figure for TradeOff {
             }
         }
         Ok(())
+    }
+}
+
+/// A line's name; longer than other plots', since it may hold a value beside the variant.
+fn cut(label: &str) -> String {
+    const MOST: usize = 44;
+    if label.chars().count() <= MOST {
+        label.to_owned()
+    } else {
+        label.chars().take(MOST - 1).chain(['\u{2026}']).collect()
     }
 }
 

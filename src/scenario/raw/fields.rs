@@ -1,9 +1,9 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, Cell, DeviceGroup, EdgeServer, Fading, Link, Local, Mobility, Model, Network, Objective, Optimizer,
-    Peft, Placement, Plot, Prices, Radio, Sampling, Scenario, Search, Server, Staleness, Synchrony, Technique,
-    Training, Variant, Workload,
+    Aggregation, AirScheduling, Cell, DeviceGroup, EdgeServer, Fading, Link, Local, Mobility, Model, Network,
+    Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Sampling, Scenario, Search, Server, Staleness,
+    Synchrony, Technique, Training, UpdateCompression, Variant, Workload,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -25,6 +25,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.sampling`", fields::<Sampling>()),
         ("`technique.synchrony`", fields::<Synchrony>()),
         ("`technique.synchrony.staleness`", fields::<Staleness>()),
+        ("`technique.aggregation.compression`", fields::<UpdateCompression>()),
+        ("`technique.aggregation.scheduling`", fields::<AirScheduling>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

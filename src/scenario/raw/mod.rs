@@ -21,6 +21,9 @@ pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
 pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};
 pub(crate) use technique::{Aggregation, AggregationMethod, Technique};
+pub(crate) use technique::{
+    AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression, UpdateCompressionKind,
+};
 pub(crate) use technique::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
 pub(crate) use technique::{Sampling, SamplingKind};
 

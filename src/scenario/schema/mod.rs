@@ -22,6 +22,10 @@ pub use peft::{
 };
 pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
 pub use technique::{AggregationSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
+pub use technique::{
+    AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec, OneBitSpec,
+    UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 pub use technique::{Averaging, Correction, LocalSpec, SamplingSpec, ServerSpec, StalenessSpec, SynchronySpec};
 
 use serde::Serialize;

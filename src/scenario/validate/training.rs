@@ -11,7 +11,7 @@ use crate::scenario::names::{self, DatasetFacts};
 use crate::scenario::raw::{self, CountOrAll, OptimizerKind, PartitionKind, PlainOrMap};
 use crate::scenario::schema::{
     AggregationSpec, DatasetChoice, ImageSize, LearningTask, Optimizer, Partition, TechniqueKind, TechniqueSpec,
-    TrainingSpec,
+    TrainingSpec, UpdateCompression,
 };
 use std::path::PathBuf;
 
@@ -250,9 +250,15 @@ pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: 
             technique.kind.name()
         );
         c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device and federated");
-    } else if matches!(technique.aggregation, AggregationSpec::AirComp { .. }) {
-        let message = "under `zeroth_order` devices send a few scalars, and `air_comp` adds up whole updates";
+    } else if technique.aggregation.is_over_the_air() {
+        let method = technique.aggregation.name();
+        let message = format!("under `zeroth_order` devices send a few scalars, and `{method}` adds up whole updates");
         c.conflict(at, message, "use `aggregation: {method: digital}`, or `kind: adamw`");
+    } else if let AggregationSpec::Digital(digital) = &technique.aggregation
+        && digital.compression != UpdateCompression::None
+    {
+        let message = "under `zeroth_order` devices send a few scalars: there is no update to compress";
+        c.conflict(at, message, "use `compression: {kind: none}`, or `kind: adamw`");
     }
 }
 

@@ -4,7 +4,10 @@ mod aggregation;
 mod federation;
 mod sampling;
 
-pub(crate) use aggregation::{Aggregation, AggregationMethod};
+pub(crate) use aggregation::{
+    Aggregation, AggregationMethod, AirPowerControl, AirScheduling, AirSchedulingKind, UpdateCompression,
+    UpdateCompressionKind,
+};
 pub(crate) use federation::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
 pub(crate) use sampling::{Sampling, SamplingKind};
 

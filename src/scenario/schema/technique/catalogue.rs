@@ -40,6 +40,31 @@ pub const TECHNIQUES: &[Listed] = &[
         "Zhu, Wang, Huang 2020, arXiv 1812.11494",
     ),
     row(
+        "aggregation: {method: air_comp, power_control: optimal}",
+        "powers with which the expected error of the sum is least",
+        "Cao, Zhu, Xu, Huang 2020, doi:10.1109/TWC.2020.3012287",
+    ),
+    row(
+        "aggregation: {method: air_comp, power_control: uniform_forcing}",
+        "several antennas listen, all devices invert what the beam leaves of their channel",
+        "Chen, Zhao, Letaief 2018, doi:10.1109/LWC.2018.2840157",
+    ),
+    row(
+        "aggregation: {method: one_bit}",
+        "devices transmit signs at once, the majority moves the model",
+        "Zhu, Du, Gunduz, Huang 2021, arXiv 2001.05713",
+    ),
+    row(
+        "aggregation: {compression: {kind: qsgd}}",
+        "updates are quantised stochastically",
+        "Alistarh et al. 2017, arXiv 1610.02132",
+    ),
+    row(
+        "aggregation: {compression: {kind: top_k}}",
+        "some entries of updates are sent, the others kept for later (also rand_k)",
+        "Stich, Cordonnier, Jaggi 2018, arXiv 1809.07599",
+    ),
+    row(
         "local: {proximal_mu: 0.01}",
         "FedProx: local steps are held near the round's start",
         "Li et al. 2020, arXiv 1812.06127",

@@ -7,7 +7,10 @@ mod kind;
 mod measures;
 mod sampling;
 
-pub use aggregation::AggregationSpec;
+pub use aggregation::{
+    AggregationSpec, AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, DigitalSpec,
+    OneBitSpec, UpdateCompression, UpdateNormalisation, UplinkAccess,
+};
 pub use catalogue::{Listed, TECHNIQUES};
 pub use federation::{Averaging, Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use kind::TechniqueKind;

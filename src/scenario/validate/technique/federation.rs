@@ -3,8 +3,8 @@
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, ServerOptimizer, StalenessKind, SynchronyKind};
 use crate::scenario::schema::{
-    AggregationSpec, Averaging, Correction, DeviceGroup, LocalSpec, Optimizer, PeftMethod, PeftSpec, ServerSpec,
-    StalenessSpec, SynchronySpec, TechniqueSpec, TrainingSpec,
+    AggregationSpec, Averaging, Correction, DeviceGroup, DigitalSpec, LocalSpec, Optimizer, PeftMethod, PeftSpec,
+    ServerSpec, StalenessSpec, SynchronySpec, TechniqueSpec, TrainingSpec,
 };
 use crate::scenario::validate::check::{Check, above_to, from_to};
 
@@ -97,23 +97,24 @@ fn staleness(c: &mut Check, at: &KeyPath, raw: raw::Staleness) -> StalenessSpec 
 /// Notes which of the sections do not go with the technique or with each other.
 pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSpec) {
     let TechniqueSpec { kind, local, server, averaging, synchrony, .. } = technique;
-    let alone = [
+    let sections = [
         ("local", *local != LocalSpec::default(), "bends the steps of devices whose updates are averaged"),
         ("server", *server != ServerSpec::Mean, "moves the model along devices' averaged updates"),
         ("averaging", *averaging != Averaging::Plain, "says what the mean of devices' low-rank pairs is"),
         ("synchrony", !synchrony.is_synchronous(), "says when the server stops to wait for devices' updates"),
     ];
     if !kind.aggregates() {
-        for (key, _, what) in alone.iter().filter(|(_, written, _)| *written) {
+        for (key, _, what) in sections.iter().filter(|(_, written, _)| *written) {
             c.conflict(at.key(key), format!("`{key}` {what}, and `{}` averages none", kind.name()), AGGREGATING);
         }
         return;
     }
-    let air = matches!(technique.aggregation, AggregationSpec::AirComp { .. });
+    let air = !matches!(technique.aggregation, AggregationSpec::Digital(_));
+    let alone = technique.aggregation == AggregationSpec::Digital(DigitalSpec::default());
     if local.correction == Correction::Scaffold {
         let at = at.key("local").key("correction");
         if air {
-            let message = "`scaffold` sends control variates beside updates, and `air_comp` adds up the updates alone";
+            let message = "`scaffold` sends control variates beside updates, and the air adds up the updates alone";
             c.conflict(at, message, "use `aggregation: {method: digital}`, or `local: {proximal_mu: 0.01}`");
         } else if !synchrony.is_synchronous() {
             let message =
@@ -125,7 +126,7 @@ pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSp
         let at = at.key("averaging");
         if air {
             let message =
-                "`refactored` multiplies each device's pairs, and `air_comp` lets the server hear their sum alone";
+                "`refactored` multiplies each device's pairs, and the air lets the server hear their sum alone";
             c.conflict(at, message, "use `averaging: plain`, or `aggregation: {method: digital}`");
         } else if !synchrony.is_synchronous() {
             let message = format!(
@@ -137,8 +138,13 @@ pub(super) fn goes_together(c: &mut Check, at: &KeyPath, technique: &TechniqueSp
     }
     if !synchrony.is_synchronous() {
         if air {
-            let message = "`air_comp` needs all devices on the air at once, and here each sends when it is done";
+            let message = "the air needs all devices on the air at once, and here each sends when it is done";
             let help = "use `aggregation: {method: digital}`, or `synchrony: {kind: synchronous}`";
+            c.conflict(at.key("synchrony").key("kind"), message, help);
+        }
+        if !air && !alone {
+            let message = "updates that share a dedicated uplink or are compressed are handed in together, in rounds";
+            let help = "use `aggregation: {method: digital}` without further keys, or `synchrony: {kind: synchronous}`";
             c.conflict(at.key("synchrony").key("kind"), message, help);
         }
         if technique.round_deadline_s.is_some() {
@@ -168,8 +174,8 @@ pub(in crate::scenario::validate) fn pairs_fit(
         Some(("`lora_rank` cuts low-rank pairs, and `peft` has none that stay as they are", "peft: {method: lora}"))
     } else if !technique.kind.aggregates() {
         Some(("pairs of several ranks meet where they are averaged, and nothing is here", "kind: federated"))
-    } else if matches!(technique.aggregation, AggregationSpec::AirComp { .. }) {
-        Some(("pairs of several ranks do not add up on the air", "aggregation: {method: digital}"))
+    } else if technique.aggregation != AggregationSpec::Digital(DigitalSpec::default()) {
+        Some(("pairs of several ranks are sent as they are, each device its own", "aggregation: {method: digital}"))
     } else if !technique.synchrony.is_synchronous() {
         Some(("pairs of several ranks are averaged in rounds", "synchrony: {kind: synchronous}"))
     } else if technique.local.correction == Correction::Scaffold {

@@ -8,8 +8,8 @@ use super::check::{Check, above_to};
 use crate::fomo::Architecture;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
-use crate::scenario::schema::{AggregationSpec, TechniqueSpec};
-use aggregation::aggregation;
+use crate::scenario::schema::TechniqueSpec;
+use aggregation::{aggregation, without_aggregation};
 pub(super) use federation::{local_steps_fit, pairs_fit};
 
 /// `None` only after an issue was noted.
@@ -43,7 +43,7 @@ pub(super) fn technique(
     };
     let round_deadline_s =
         raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
-    let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default());
+    let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
     let local = federation::local(c, &at.key("local"), raw.local.unwrap_or_default());
     let server = federation::server(c, &at.key("server"), raw.server.unwrap_or_default());
     let sampling = sampling::sampling(c, &at.key("sampling"), raw.sampling.unwrap_or_default());
@@ -52,11 +52,7 @@ pub(super) fn technique(
 
     let kind = kind?;
     if !kind.aggregates() {
-        if matches!(aggregation, AggregationSpec::AirComp { .. }) {
-            let message = format!("`air_comp` adds up devices' updates, and `{}` aggregates nothing", kind.name());
-            let help = "use `method: digital`, or a technique that aggregates: federated, split_federated";
-            c.conflict(at.key("aggregation").key("method"), message, help);
-        }
+        without_aggregation(c, &at, kind, &aggregation);
         if round_deadline_s.is_some() {
             let message = format!("`{}` waits for nobody's update: it has no deadline to miss", kind.name());
             let help = "drop the key, or use a technique that aggregates: federated, split_federated";
