@@ -102,7 +102,7 @@ fn one_device_alone_takes_its_own_zeroth_order_step() {
     let learn = learning();
     let (start, device) = (learn.initial(), Client::Device(1));
     let whole = StepOptions { shared_direction: Some(SharedDirection::Step), ..StepOptions::default() };
-    let own = learn.local_step_with(start, device, 3, true, whole, &[]);
+    let own = learn.local_step_with(start, device, 3, true, whole);
     let slope = learn.slope(start, device, 3);
     let followed = learn.follow_slopes(start, &[slope], 3, mean(vec![1.0], f64::MAX));
     assert!(state(&learn, followed).parameters == state(&learn, own).parameters, "the two steps differ");
@@ -119,7 +119,7 @@ fn the_mean_slope_moves_as_the_mean_of_the_devices_steps() {
     let weights = vec![0.5, 0.3, 0.2];
     let slopes = devices.map(|d| learn.slope(start, d, 0));
     let followed = state(&learn, learn.follow_slopes(start, &slopes, 0, mean(weights.clone(), f64::MAX)));
-    let ends = devices.map(|d| state(&learn, learn.local_step_with(start, d, 0, true, whole.clone(), &[])));
+    let ends = devices.map(|d| state(&learn, learn.local_step_with(start, d, 0, true, whole.clone())));
     for n in 0..followed.parameters.len() {
         let expected: f64 = ends.iter().zip(&weights).map(|(e, w)| w * f64::from(e.parameters[n])).sum();
         assert!((f64::from(followed.parameters[n]) - expected).abs() < 1e-6, "parameter {n}");

@@ -39,9 +39,9 @@ impl Delivery {
         self.step_with(learn, client, step, StepOptions::default());
     }
 
-    /// [`Delivery::step`] with `options` that need no companions.
+    /// [`Delivery::step`] with `options`.
     pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
-        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options, &[]);
+        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options);
         self.steps.push(self.state);
     }
 }

@@ -46,7 +46,7 @@ async fn device_round(
             let first = server.get() == global;
             let state = run.learn.with_edge_side_of(update.state, server.get(), demand.split_point());
             let options = layer.options(run, device, None);
-            update.state = run.learn.local_step_with(state, client_of(device), step, first, options, &[]);
+            update.state = run.learn.local_step_with(state, client_of(device), step, first, options);
             let trained = update.state;
             update.steps.push(trained);
             server.set(trained);

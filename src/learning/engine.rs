@@ -42,9 +42,6 @@ pub(super) struct Engine {
 /// One local step to be part of a stack.
 pub(super) struct StepRequest {
     pub state: Arc<State>,
-    /// Other states that the options speak of.
-    #[allow(dead_code)] // until the first option asks for one
-    pub companions: Vec<Arc<State>>,
     pub client: Client,
     pub step: u64,
     pub fresh_optimizer: bool,

@@ -169,10 +169,10 @@ impl Learning {
 
     /// One optimiser step of `client` on its mini-batch number `step`.
     pub fn local_step(&self, state: StateHandle, client: Client, step: u64, fresh_optimizer: bool) -> StateHandle {
-        self.local_step_with(state, client, step, fresh_optimizer, StepOptions::default(), &[])
+        self.local_step_with(state, client, step, fresh_optimizer, StepOptions::default())
     }
 
-    /// [`Learning::local_step`] with `options`; `companions` are the states that these ask for beside the one before.
+    /// [`Learning::local_step`] with `options`.
     pub fn local_step_with(
         &self,
         state: StateHandle,
@@ -180,10 +180,8 @@ impl Learning {
         step: u64,
         fresh_optimizer: bool,
         options: StepOptions,
-        companions: &[StateHandle],
     ) -> StateHandle {
-        let inputs = std::iter::once(state.0).chain(companions.iter().map(|c| c.0)).collect();
-        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer, options }, inputs))
+        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer, options }, vec![state.0]))
     }
 
     /// One state out of `updates`, all of which started from `reference`. `device_side` governs what belongs to blocks
@@ -288,7 +286,7 @@ impl Learning {
     /// The loss's slope at `state` along the direction that all clients share at `step`, on the client's mini-batch.
     pub fn slope(&self, state: StateHandle, client: Client, step: u64) -> StateHandle {
         let options = StepOptions { shared_direction: Some(SharedDirection::Slope), ..StepOptions::default() };
-        self.local_step_with(state, client, step, false, options, &[])
+        self.local_step_with(state, client, step, false, options)
     }
 
     /// `state` after following the mean of `slopes` along the direction that all clients share at `step`.

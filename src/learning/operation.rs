@@ -66,7 +66,7 @@ impl Combination {
 pub enum Operation {
     /// The untrained parameters. No input.
     Initial,
-    /// One optimiser step on one mini-batch. Inputs: the state before, then those that the options ask for.
+    /// One optimiser step on one mini-batch. Input: the state before.
     LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },

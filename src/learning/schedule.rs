@@ -127,17 +127,13 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
     let steps: Vec<StepRequest> = wave
         .iter()
         .filter_map(|&n| match &graph.nodes[n].operation {
-            Operation::LocalStep { client, step, fresh_optimizer, options } => {
-                let mut inputs = graph.nodes[n].inputs.iter().map(|&i| state(i));
-                Some(StepRequest {
-                    state: inputs.next()?,
-                    companions: inputs.collect(),
-                    client: *client,
-                    step: *step,
-                    fresh_optimizer: *fresh_optimizer,
-                    options: options.clone(),
-                })
-            }
+            Operation::LocalStep { client, step, fresh_optimizer, options } => Some(StepRequest {
+                state: state(graph.nodes[n].inputs[0]),
+                client: *client,
+                step: *step,
+                fresh_optimizer: *fresh_optimizer,
+                options: options.clone(),
+            }),
             _ => None,
         })
         .collect();
