@@ -67,6 +67,12 @@ const TRAFFIC: &[(&str, &str, &[Crossing])] = &[
     ("gradient_download", "air_comp", &GRADIENTS_THEN_THE_AIR),
     ("zeroth_order_federated", "digital", &[("downlink", "slopes"), ("uplink", "slopes")]),
     ("zeroth_order_federated", "air_comp", &[("downlink", "slopes"), ("over_the_air", "slopes")]),
+    ("offsite_tuning", "digital", &[("downlink", "emulator"), ("downlink", "adapters"), ("uplink", "adapters")]),
+    (
+        "offsite_tuning",
+        "air_comp",
+        &[("downlink", "emulator"), ("downlink", "adapters"), ("over_the_air", "analog_update")],
+    ),
 ];
 const IN_SLICES: [Crossing; 7] = [
     ("downlink", "adapters"),

@@ -117,3 +117,14 @@ pub async fn combine(
     let global = learn.combine(reference, &states, plan.device_side_split(), combination, everyone);
     Combined { global, delivered, measures }
 }
+
+/// The mean of `updates` that all started from `reference`, weighted by samples, as if they had arrived without error.
+/// Takes no time: for what a technique is compared with.
+pub fn mean(learn: &Learning, reference: StateHandle, updates: &[Delivery]) -> StateHandle {
+    if updates.is_empty() {
+        return reference;
+    }
+    let states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
+    let everyone = digital::weighted_mean(learn, updates);
+    learn.combine(reference, &states, None, everyone.clone(), everyone)
+}

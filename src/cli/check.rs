@@ -37,6 +37,10 @@ fn print_estimate(estimate: &Estimate) {
         Some(bytes) => println!("# Traffic of one device and round: {}", Quantity::Bytes.show(bytes as f64)),
         None => println!("# Traffic: each device uploads its raw data once"),
     }
+    if estimate.download_once_bytes > 0 {
+        let bytes = Quantity::Bytes.show(estimate.download_once_bytes as f64);
+        println!("# Emulator, downloaded once by each device: {bytes}");
+    }
     println!("# Events of the time plane: about {:.0}", estimate.events);
     println!("# Local steps of the learning plane: {}", estimate.local_steps);
 }

@@ -11,6 +11,7 @@ mod cold_start;
 mod cut;
 mod federated;
 mod gradient_download;
+mod offsite_tuning;
 mod on_device;
 mod prompt_ensemble;
 mod prompt_transfer;
@@ -40,5 +41,6 @@ pub async fn play(run: &Run<'_>) -> Result<(), LearningError> {
         TechniqueKind::ZerothOrderFederated => zeroth_order_federated::play(run).await,
         TechniqueKind::PromptEnsemble => prompt_ensemble::play(run).await,
         TechniqueKind::PromptTransfer => prompt_transfer::play(run).await,
+        TechniqueKind::OffsiteTuning => offsite_tuning::play(run).await,
     }
 }

@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         *self.tests.borrow_mut() = options;
     }
 
-    /// Test samples after the last round; `None` without training.
+    /// Test samples behind the last word on a model; `None` without training.
     pub(super) fn final_samples(&self) -> Option<usize> {
         self.training.map(|t| t.final_evaluation_samples)
     }

@@ -15,6 +15,8 @@ pub struct Estimate {
     pub bytes_per_device_round: Option<u64>,
     /// Events of the time plane over all replications, to within a factor of two or so.
     pub events: f64,
+    /// What each device downloads once, before its first round; 0 where it has the model already.
+    pub download_once_bytes: u64,
     /// Local steps of the learning plane over all replications; 0 without training.
     pub local_steps: u64,
 }
@@ -66,7 +68,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         TechniqueKind::PromptEnsemble => (Some(adapters_up), 1, steps),
         // Over the sidelink, once a newcomer.
         TechniqueKind::PromptTransfer => (Some(0), 0, steps),
-        TechniqueKind::Federated => (Some(adapters_down + adapters_up), 2, steps),
+        TechniqueKind::Federated | TechniqueKind::OffsiteTuning => (Some(adapters_down + adapters_up), 2, steps),
         // Blocks are dealt out anew each round: at most the largest goes up, and all come down.
         TechniqueKind::BlockFederated => {
             let blocks = demand.trainable_blocks();
@@ -100,8 +102,15 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     };
     let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;
     let events_each = transfers as f64 * EVENTS_PER_TRANSFER + computations as f64 * EVENTS_PER_COMPUTATION;
+    let download_once_bytes = technique.emulator.as_ref().map_or(0, |_| demand.emulator_bytes());
     let local_steps = if scenario.training.is_some() { device_rounds as u64 * steps } else { 0 };
-    Ok(Estimate { memory, bytes_per_device_round: bytes, events: device_rounds * events_each, local_steps })
+    Ok(Estimate {
+        memory,
+        bytes_per_device_round: bytes,
+        events: device_rounds * events_each,
+        download_once_bytes,
+        local_steps,
+    })
 }
 
 fn need(who: &str, hardware: &str, needed_bytes: u64, available_bytes: u64) -> MemoryNeed {

@@ -2,7 +2,8 @@
 //!
 //! `architecture` and `presets` say what a model looks like, `parameters` counts it, `cost` says what a step of
 //! fine-tuning takes in operations, bytes and memory. [`ModelFiles`] opens what is published of a model: weights
-//! (`checkpoint` for safetensors, `gguf`), configuration (`config`) and `tokenizer`; [`RandomWeights`] makes one up.
+//! (`checkpoint` for safetensors, `gguf`), configuration (`config`) and `tokenizer`; [`RandomWeights`] makes one up,
+//! [`Emulator`] a smaller stand-in for one.
 //! Nothing here knows time, devices or tensors in motion. Start with [`Architecture`], then [`ModelCost`] or [`ModelFiles`].
 
 mod architecture;
@@ -10,9 +11,11 @@ mod bytes;
 pub mod checkpoint;
 mod config;
 pub mod cost;
+pub mod emulator;
 mod error;
 pub mod gguf;
 mod model_files;
+pub(crate) mod names;
 mod parameters;
 mod presets;
 mod projection;
@@ -28,6 +31,7 @@ pub use architecture::{
 pub use checkpoint::SafetensorsCheckpoint;
 pub use config::{ConfigError, architecture_from_config};
 pub use cost::{ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Segment, Task};
+pub use emulator::{Emulator, EmulatorSource, EmulatorSpec};
 pub use error::FomoError;
 pub use gguf::GgufCheckpoint;
 pub use model_files::{FileStamp, ModelFiles, Weights};

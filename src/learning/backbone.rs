@@ -4,7 +4,7 @@ use super::LearningError;
 use super::library::BackboneKey;
 use crate::backend::{Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
-use crate::fomo::TensorSource;
+use crate::fomo::{Architecture, TensorSource};
 use crate::nn::{
     Cached, ClassAnswer, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
     StepOutcome,
@@ -28,10 +28,14 @@ macro_rules! either {
 }
 
 impl Backbone {
-    pub fn load(key: &BackboneKey, source: &dyn TensorSource) -> Result<Self, LearningError> {
+    /// The model of `key`, or with a smaller `architecture` what stands in for it.
+    pub fn load(
+        key: &BackboneKey,
+        architecture: &Architecture,
+        source: &dyn TensorSource,
+    ) -> Result<Self, LearningError> {
         // Other objectives do not read the output matrix: any of them stands for all.
         let objective = if key.predicts_tokens { Objective::NextToken } else { Objective::Regression };
-        let architecture = &key.architecture;
         Ok(if key.half_precision {
             Self::Half(Model::load(HalfCpu::default(), architecture, objective, source)?)
         } else {

@@ -1,11 +1,11 @@
 //! How operations are computed: the bridge from operations to the arithmetic of `nn`.
 
 use super::LearningError;
-use super::backbone::Backbone;
 use super::connections;
 use super::evaluation_options::EvaluationOptions;
+use super::ground::Ground;
 use super::keys::KeyCache;
-use super::library::{BackboneKey, DatasetKey, Prefixes};
+use super::library::{BackboneKey, DatasetKey};
 use super::operation::{Client, Combination};
 use super::slopes::{self, SharedDirection, SlopeMean};
 use super::step_options::StepOptions;
@@ -13,6 +13,7 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
+use crate::fomo::Emulator;
 use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, SumChannel, TensorSpec, ZerothOrder};
 use crate::random::{CounterStream, Streams};
 use std::ops::Range;
@@ -34,8 +35,8 @@ pub(super) struct Engine {
     dataset_key: DatasetKey,
     rule: Rule,
     streams: Streams,
-    backbone: OnceLock<Arc<Backbone>>,
-    prefixes: OnceLock<Arc<Option<Prefixes>>>,
+    /// The full model, once it was asked for.
+    full: OnceLock<Ground>,
     pub(super) keys: KeyCache,
 }
 
@@ -62,32 +63,30 @@ impl Engine {
         rule: Rule,
         streams: Streams,
     ) -> Self {
-        let (backbone, prefixes) = (OnceLock::new(), OnceLock::new());
         let keys = KeyCache::default();
-        Self { store, backbone_key, dataset_key, rule, streams, backbone, prefixes, keys }
+        Self { store, backbone_key, dataset_key, rule, streams, full: OnceLock::new(), keys }
     }
 
     pub fn backbone_key(&self) -> &BackboneKey {
         &self.backbone_key
     }
 
-    pub(super) fn backbone(&self) -> Result<&Backbone, LearningError> {
-        if let Some(backbone) = self.backbone.get() {
-            return Ok(backbone);
+    /// The model that a step or a test runs on.
+    pub(super) fn ground(
+        &self,
+        layout: &ParameterLayout,
+        emulator: Option<&Emulator>,
+    ) -> Result<Ground, LearningError> {
+        if let (None, Some(full)) = (emulator, self.full.get()) {
+            return Ok(full.clone());
         }
-        let loaded = self.store.library.backbone(&self.backbone_key)?;
-        Ok(self.backbone.get_or_init(|| loaded))
+        let Store { library, .. } = &*self.store;
+        let ground = Ground::load(library, &self.backbone_key, &self.dataset_key, layout, emulator)?;
+        Ok(if emulator.is_none() { self.full.get_or_init(|| ground).clone() } else { ground })
     }
 
-    pub(super) fn prefixes(&self, layout: &ParameterLayout) -> Result<Option<&Prefixes>, LearningError> {
-        if let Some(prefixes) = self.prefixes.get() {
-            return Ok(prefixes.as_ref().as_ref());
-        }
-        let shared = self.store.library.prefixes(&self.backbone_key, &self.dataset_key, layout)?;
-        Ok(self.prefixes.get_or_init(|| shared).as_ref().as_ref())
-    }
-
-    /// All `steps` as one stacked pass over the shared frozen weights; each outcome is that of the step alone.
+    /// All `steps`, which run on one model, as one stacked pass over the shared frozen weights; each outcome is that of the
+    /// step alone.
     pub fn local_steps(&self, task: &Task, steps: &[StepRequest]) -> Result<Vec<State>, LearningError> {
         let batches: Vec<Batch> = steps
             .iter()
@@ -96,25 +95,25 @@ impl Engine {
                 Batch { packed: task.train_batch(&samples), samples }
             })
             .collect();
-        let backbone = self.backbone()?;
+        let emulator = steps.first().and_then(|s| s.options.emulator.as_deref());
+        let ground = self.ground(task.layout(), emulator)?;
         for batch in &batches {
-            backbone.check_batch(task.layout(), &batch.packed)?;
+            ground.backbone.check_batch(&ground.layout, &batch.packed)?;
         }
         match self.rule {
-            Rule::Gradient(optimizer) => self.gradient_steps(task, steps, &batches, &optimizer),
-            Rule::ZerothOrder(rule) => self.zeroth_order_steps(task, steps, &batches, rule),
+            Rule::Gradient(optimizer) => self.gradient_steps(&ground, steps, &batches, &optimizer),
+            Rule::ZerothOrder(rule) => self.zeroth_order_steps(&ground, steps, &batches, rule),
         }
     }
 
     fn gradient_steps(
         &self,
-        task: &Task,
+        ground: &Ground,
         steps: &[StepRequest],
         batches: &[Batch],
         optimizer: &Optimizer,
     ) -> Result<Vec<State>, LearningError> {
-        let (backbone, layout) = (self.backbone()?, task.layout());
-        let prefixes = self.prefixes(layout)?;
+        let (backbone, layout, prefixes) = (&ground.backbone, &*ground.layout, ground.prefixes());
         let mut all_moments: Vec<Moments> = steps.iter().map(StepRequest::moments).collect();
         let channels: Vec<Option<SumChannel>> = steps.iter().map(StepRequest::connections).collect();
         let stack: Vec<StackItem> = steps
@@ -155,13 +154,12 @@ impl Engine {
 
     fn zeroth_order_steps(
         &self,
-        task: &Task,
+        ground: &Ground,
         steps: &[StepRequest],
         batches: &[Batch],
         rule: ZerothOrder,
     ) -> Result<Vec<State>, LearningError> {
-        let (backbone, layout) = (self.backbone()?, task.layout());
-        let prefixes = self.prefixes(layout)?;
+        let (backbone, layout, prefixes) = (&ground.backbone, &*ground.layout, ground.prefixes());
         let channels: Vec<Option<SumChannel>> = steps.iter().map(StepRequest::connections).collect();
         let direction = |s: &StepRequest| match s.options.shared_direction {
             None => self.streams.counter(&s.client.name(), "perturbation").child(s.step),
@@ -221,7 +219,10 @@ impl Engine {
         // Evenly spread: neighbours in a data set often come from one text.
         let chosen: Vec<usize> = (0..samples).map(|i| among.start + i * among.len() / samples).collect();
         match &options.ensemble {
-            None => self.evaluate_alone(task, &states[0], &chosen, options.connections.as_ref()),
+            None => {
+                let ground = self.ground(task.layout(), options.emulator.as_deref())?;
+                self.evaluate_alone(task, &ground, &states[0], &chosen, options.connections.as_ref())
+            }
             Some(ensemble) => self.evaluate_ensemble(task, states, ensemble, &chosen),
         }
     }
@@ -230,14 +231,15 @@ impl Engine {
     pub(super) fn evaluate_alone(
         &self,
         task: &Task,
+        ground: &Ground,
         state: &State,
         chosen: &[usize],
         channel: Option<&SumChannel>,
     ) -> Result<Evaluation, LearningError> {
-        let (backbone, layout) = (self.backbone()?, task.layout());
+        let (backbone, layout) = (&ground.backbone, &*ground.layout);
         let batch = task.test_set().subset(chosen);
         backbone.check_batch(layout, &batch)?;
-        let prefix = self.prefixes(layout)?.map(|p| Cached { cache: &p.test, samples: chosen });
+        let prefix = ground.prefixes().map(|p| Cached { cache: &p.test, samples: chosen });
         let item = StackItem { prefix, channel, ..StackItem::new(&state.parameters, &batch) };
         let outcome = backbone.evaluate(layout, &item);
         let loss = outcome.loss_sum / outcome.targets as f64;

@@ -97,13 +97,14 @@ impl Engine {
         ensemble: &Ensemble,
         chosen: &[usize],
     ) -> Result<Evaluation, LearningError> {
+        let ground = self.ground(task.layout(), None)?;
         let Objective::Classification { classes } = task.layout().objective() else {
             // The reader of scenarios admits ensembles of classifiers only.
-            return self.evaluate_alone(task, &states[0], chosen, None);
+            return self.evaluate_alone(task, &ground, &states[0], chosen, None);
         };
-        let (backbone, layout, test) = (self.backbone()?, task.layout(), task.test_set());
+        let (backbone, layout, test) = (&ground.backbone, task.layout(), task.test_set());
         let weights = self.weights(task, states, ensemble, chosen)?;
-        let prefixes = self.prefixes(layout)?;
+        let prefixes = ground.prefixes();
         let mut blends: Vec<Blend> = chosen.iter().map(|_| Blend::default()).collect();
         for (member, state) in states.iter().enumerate() {
             // Who has no say in a sample is not asked.
@@ -175,7 +176,7 @@ impl Engine {
             return Ok(0.0);
         }
         let batch = task.train_batch(kept);
-        let backbone = self.backbone()?;
+        let backbone = self.ground(task.layout(), None)?.backbone;
         backbone.check_batch(task.layout(), &batch)?;
         let outcome = backbone.evaluate(task.layout(), &StackItem::new(&state.parameters, &batch));
         Ok(outcome.correct as f64 / outcome.targets as f64)

@@ -2,8 +2,11 @@
 
 use super::connections;
 use super::ensemble::Ensemble;
+use super::ground;
 use super::identity::IdentityBuilder;
+use crate::fomo::Emulator;
 use crate::nn::SumChannel;
+use std::sync::Arc;
 
 /// How a test differs from a plain one. Every field's default means "not".
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,18 +17,26 @@ pub struct EvaluationOptions {
     pub domain: Option<usize>,
     /// The state tested answers together with the companions.
     pub ensemble: Option<Ensemble>,
+    /// The test runs on this emulator of the model.
+    pub emulator: Option<Arc<Emulator>>,
 }
 
 impl EvaluationOptions {
+    /// The same on `emulator`, or on the model itself.
+    pub fn with_emulator(mut self, emulator: Option<Arc<Emulator>>) -> Self {
+        self.emulator = emulator;
+        self
+    }
+
     /// Adds to `b` whatever is not default.
     pub(super) fn identify(&self, mut b: IdentityBuilder) -> IdentityBuilder {
         b = connections::identify(b, self.connections.as_ref());
         if let Some(domain) = self.domain {
             b = b.text("domain").word(domain as u64);
         }
-        match &self.ensemble {
-            Some(ensemble) => ensemble.identify(b),
-            None => b,
+        if let Some(ensemble) = &self.ensemble {
+            b = ensemble.identify(b);
         }
+        ground::identify(b, self.emulator.as_deref())
     }
 }

@@ -12,7 +12,7 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, Metric, State, Value};
 use super::{LearningError, schedule};
-use crate::fomo::{Architecture, BatchShape};
+use crate::fomo::{Architecture, BatchShape, Emulator, EmulatorSpec};
 use crate::nn::ParameterLayout;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -130,6 +130,12 @@ impl Learning {
     /// The geometry of the model that is trained; `None` without training.
     pub fn architecture(&self) -> Option<&Architecture> {
         self.trains().then(|| &self.task.engine().backbone_key().architecture)
+    }
+
+    /// The emulator of the trained model that `spec` describes; `None` without training, and where it is the model itself.
+    pub fn emulator(&self, spec: &EmulatorSpec) -> Option<Arc<Emulator>> {
+        let emulator = Emulator::new(self.architecture()?, spec);
+        (!emulator.removes_nothing()).then(|| Arc::new(emulator))
     }
 
     /// What a local step of `client` has to process, known without computing it.

@@ -58,7 +58,7 @@ impl Engine {
         batch: &PackedBatch,
         layer: KeyLayer,
     ) -> Result<Vec<Vec<f64>>, LearningError> {
-        let (backbone, architecture) = (self.backbone()?, &self.backbone_key().architecture);
+        let (backbone, architecture) = (self.ground(task.layout(), None)?.backbone, &self.backbone_key().architecture);
         backbone.check_batch(task.layout(), batch)?;
         // The bare model: nothing but a head, which is not asked.
         let bare = ParameterLayout::new(architecture, &[], Objective::Classification { classes: 2 })?;

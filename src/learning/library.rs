@@ -3,7 +3,9 @@
 use super::LearningError;
 use super::backbone::Backbone;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
-use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
+use crate::fomo::{
+    Architecture, CheckpointError, Emulator, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource,
+};
 use crate::fomo::{Tokenizer, vendored};
 use crate::nn::{FrozenPrefix, Lowest, ParameterLayout, PrefixBudget};
 use crate::random::Streams;
@@ -15,6 +17,7 @@ const PREFIX_BYTES: usize = 1 << 30;
 
 pub(super) struct Library {
     backbones: Shelf<BackboneKey, Backbone>,
+    emulators: Shelf<(BackboneKey, Emulator), Backbone>,
     datasets: Shelf<DatasetKey, LoadedDataset>,
     prefixes: Shelf<PrefixKey, Option<Prefixes>>,
     prefix_budget: Arc<PrefixBudget>,
@@ -23,7 +26,13 @@ pub(super) struct Library {
 impl Default for Library {
     fn default() -> Self {
         let prefix_budget = Arc::new(PrefixBudget::new(PREFIX_BYTES));
-        Self { backbones: Shelf::default(), datasets: Shelf::default(), prefixes: Shelf::default(), prefix_budget }
+        Self {
+            backbones: Shelf::default(),
+            emulators: Shelf::default(),
+            datasets: Shelf::default(),
+            prefixes: Shelf::default(),
+            prefix_budget,
+        }
     }
 }
 
@@ -48,7 +57,7 @@ pub(super) struct DatasetKey {
     pub max_tokens: usize,
 }
 
-type PrefixKey = (BackboneKey, DatasetKey, Lowest);
+type PrefixKey = (BackboneKey, Option<Emulator>, DatasetKey, Lowest);
 
 /// Frozen hidden states of both halves of a data set.
 pub(super) struct Prefixes {
@@ -87,7 +96,23 @@ impl<K: PartialEq, V> Shelf<K, V> {
 
 impl Library {
     pub fn backbone(&self, key: &BackboneKey) -> Result<Arc<Backbone>, LearningError> {
-        self.backbones.get(key.clone(), || Backbone::load(key, &key.source()?))
+        self.backbones.get(key.clone(), || Backbone::load(key, &key.architecture, &key.source()?))
+    }
+
+    /// What stands in for the model of `key`.
+    pub fn emulator(&self, key: &BackboneKey, emulator: &Emulator) -> Result<Arc<Backbone>, LearningError> {
+        self.emulators.get((key.clone(), emulator.clone()), || {
+            let full = key.source()?;
+            Backbone::load(key, emulator.architecture(), &emulator.source(&full)?)
+        })
+    }
+
+    /// The model of `key`, or its emulator.
+    pub fn model(&self, key: &BackboneKey, emulator: Option<&Emulator>) -> Result<Arc<Backbone>, LearningError> {
+        match emulator {
+            Some(emulator) => self.emulator(key, emulator),
+            None => self.backbone(key),
+        }
     }
 
     pub fn dataset(&self, key: &DatasetKey) -> Result<Arc<LoadedDataset>, LearningError> {
@@ -128,11 +153,13 @@ impl Library {
     pub fn prefixes(
         &self,
         key: &BackboneKey,
+        emulator: Option<&Emulator>,
         dataset_key: &DatasetKey,
         layout: &ParameterLayout,
     ) -> Result<Arc<Option<Prefixes>>, LearningError> {
-        self.prefixes.get((key.clone(), dataset_key.clone(), layout.lowest_trainable()), || {
-            let (backbone, dataset) = (self.backbone(key)?, self.dataset(dataset_key)?);
+        let prefix_key = (key.clone(), emulator.cloned(), dataset_key.clone(), layout.lowest_trainable());
+        self.prefixes.get(prefix_key, || {
+            let (backbone, dataset) = (self.model(key, emulator)?, self.dataset(dataset_key)?);
             let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_budget.clone());
             let (train, test) = (new(dataset.tokens.train.sequences()), new(dataset.tokens.test.sequences()));
             Ok(train.zip(test).map(|(train, test)| Prefixes { train, test }))

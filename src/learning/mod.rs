@@ -15,6 +15,7 @@ mod engine;
 mod ensemble;
 mod evaluation_options;
 mod graph;
+mod ground;
 mod identity;
 mod keys;
 mod library;
@@ -62,6 +63,8 @@ pub enum LearningError {
     Nn(#[from] crate::nn::NnError),
     #[error("{path}: the cache cannot be used: {cause}; choose another folder with --cache, or --no-cache")]
     Cache { path: String, cause: String },
+    #[error("the emulator has other trainable parameters than the model: {cause}; train only blocks that it keeps")]
+    EmulatorLayout { cause: String },
     #[error("training diverged: the loss of {client} at its step {step} is not finite; lower the learning rates")]
     Diverged { client: String, step: u64 },
 }

@@ -97,7 +97,7 @@ fn run(graph: &mut Graph, task: &Task, store: &Store, targets: &[NodeId]) -> Res
         let (steps, others): (Vec<NodeId>, Vec<NodeId>) =
             ready.iter().partition(|&&n| matches!(graph.nodes[n].operation, Operation::LocalStep { .. }));
         // What is not a step goes first: it frees states and may make more steps ready for one stack.
-        let wave = if others.is_empty() { steps.into_iter().take(MAX_STACK).collect() } else { others };
+        let wave = if others.is_empty() { stack(graph, steps) } else { others };
         let values = execute(graph, task, &wave)?;
         graph.computed += wave.len() as u64;
         store.count(0, wave.len() as u64);
@@ -119,6 +119,16 @@ fn run(graph: &mut Graph, task: &Task, store: &Store, targets: &[NodeId]) -> Res
         }
     }
     Ok(())
+}
+
+/// As many of `steps` as run together: those on the model of the first.
+fn stack(graph: &Graph, steps: Vec<NodeId>) -> Vec<NodeId> {
+    let emulator = |n: &NodeId| match &graph.nodes[*n].operation {
+        Operation::LocalStep { options, .. } => options.emulator.as_ref(),
+        _ => None,
+    };
+    let first = steps.first().and_then(emulator);
+    steps.iter().copied().filter(|n| emulator(n) == first).take(MAX_STACK).collect()
 }
 
 /// Runs one wave: either local steps only (stacked) or anything else (one by one).

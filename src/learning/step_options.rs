@@ -5,10 +5,13 @@
 //! identity, so techniques share the numbers of the steps that they have in common.
 
 use super::connections;
+use super::ground;
 use super::identity::IdentityBuilder;
 use super::slopes::SharedDirection;
+use crate::fomo::Emulator;
 use crate::nn::{Cut, Distortion, SumChannel};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a local step differs from a plain one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +27,8 @@ pub struct StepOptions {
     pub projection_dimension: Option<usize>,
     /// A zeroth-order step along the direction that all clients share, not one of its own.
     pub shared_direction: Option<SharedDirection>,
+    /// The step runs on this emulator of the model, whose trainable parameters are the model's.
+    pub emulator: Option<Arc<Emulator>>,
 }
 
 impl StepOptions {
@@ -44,7 +49,7 @@ impl StepOptions {
         if let Some(direction) = self.shared_direction {
             b = direction.identify(b);
         }
-        b
+        ground::identify(b, self.emulator.as_deref())
     }
 
     /// Puts back what the step was not to change.

@@ -18,7 +18,6 @@ mod frozen_prefix;
 mod gradient_projection;
 mod layout;
 mod model;
-mod names;
 mod optimiser;
 mod pass;
 mod peft;
@@ -29,6 +28,8 @@ mod stack;
 mod sum_channel;
 mod workspace;
 mod zeroth_order;
+
+use crate::fomo::names;
 
 pub use answers::ClassAnswer;
 pub use cut::{AtCut, Cut, Distortion};

@@ -17,6 +17,26 @@ pub enum PeftMethod {
     Selective(SelectiveConfig),
 }
 
+impl PeftMethod {
+    /// The method on a model that has only the `kept` blocks of the one it was written for, in this order.
+    pub fn on_blocks(&self, kept: &[usize]) -> Self {
+        fn of<T: Clone>(entries: &[T], kept: &[usize]) -> Vec<T> {
+            kept.iter().map(|block| entries[*block].clone()).collect()
+        }
+        match self {
+            Self::Lora(c) => Self::Lora(LoraConfig { rank_per_block: of(&c.rank_per_block, kept), ..c.clone() }),
+            Self::Adapter(c) => {
+                let bottleneck_per_block = of(&c.bottleneck_per_block, kept);
+                Self::Adapter(AdapterConfig { bottleneck_per_block, ..c.clone() })
+            }
+            Self::Prefix(c) => Self::Prefix(PrefixConfig { tokens_per_block: of(&c.tokens_per_block, kept) }),
+            Self::Prompt(c) => Self::Prompt(*c),
+            Self::Ia3(c) => Self::Ia3(Ia3Config { blocks: of(&c.blocks, kept) }),
+            Self::Selective(c) => Self::Selective(SelectiveConfig { blocks: of(&c.blocks, kept), ..c.clone() }),
+        }
+    }
+}
+
 /// Low-rank adaptation (Hu et al. 2021): `y = W x + b + scale B A x`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraConfig {

@@ -33,6 +33,8 @@ pub enum Content {
     TaskKey,
     Query,
     Answer,
+    /// The frozen weights of an emulator.
+    Emulator,
 }
 
 impl Content {
@@ -58,6 +60,7 @@ impl Content {
             Content::TaskKey => "task_key",
             Content::Query => "query",
             Content::Answer => "answer",
+            Content::Emulator => "emulator",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
-use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, FomoError, ModelCost, Segment, Task};
+use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, Emulator, FomoError, ModelCost, Segment, Task};
 use crate::scenario::{
     ConnectionMethod, CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide, TechniqueKind,
 };
@@ -13,7 +13,8 @@ const SCALAR_BYTES: u64 = 4;
 /// Without training nothing depends on it.
 const USUAL_PERTURBATION: f64 = 1e-3;
 
-/// The cost of the scenario's model and PEFT methods, cut as its technique cuts it.
+/// The cost of the scenario's model and PEFT methods, cut as its technique cuts it; of the emulator, where devices tune
+/// against one.
 #[derive(Clone, Debug)]
 pub struct Demand {
     pub(super) cost: ModelCost,
@@ -62,7 +63,13 @@ impl Demand {
             peft = peft.frozen_below(split_point);
         }
         Ok(Self {
-            cost: ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
+            cost: match &technique.emulator {
+                Some(spec) => {
+                    let emulator = Emulator::new(architecture, spec);
+                    ModelCost::of_emulator(&emulator, task, model.precision, model.precision, &peft)?
+                }
+                None => ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
+            },
             precision: model.precision,
             kind: technique.kind,
             split_point,
@@ -136,6 +143,7 @@ impl Demand {
             TechniqueKind::Centralized => None,
             TechniqueKind::OnDevice
             | TechniqueKind::Federated
+            | TechniqueKind::OffsiteTuning
             | TechniqueKind::BlockFederated
             | TechniqueKind::ZerothOrderFederated => Some(self.cost.whole()),
             TechniqueKind::Split
@@ -155,6 +163,7 @@ impl Demand {
             TechniqueKind::Centralized => Some(self.cost.whole()),
             TechniqueKind::OnDevice
             | TechniqueKind::Federated
+            | TechniqueKind::OffsiteTuning
             | TechniqueKind::BlockFederated
             | TechniqueKind::ZerothOrderFederated => None,
             TechniqueKind::Split
@@ -251,6 +260,11 @@ impl Demand {
     /// Size of the slopes of `steps` zeroth-order steps.
     pub fn slope_bytes(&self, steps: u64) -> u64 {
         SCALAR_BYTES * steps
+    }
+
+    /// What a device downloads before it can tune adapters: the frozen weights of the emulator.
+    pub fn emulator_bytes(&self) -> u64 {
+        self.cost.frozen_bytes()
     }
 
     /// What a device hands in after a round, where it hands it in alone: its parameters; under a zeroth-order optimizer one

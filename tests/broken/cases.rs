@@ -293,4 +293,53 @@ pub const CASES: &[Case] = &[
             "technique.cut.labels: labels on the device make a second cut before the head, which `micro_batches` leaves out",
         ],
     ),
+    (
+        "adapters_in_the_middle",
+        (5, 25),
+        &[
+            "peft.blocks: `lora` trains block 1, which the emulator compresses: adapters are in the first and the last 1",
+            "use `blocks: [0, 5]`, or raise technique.emulator.tuned_blocks",
+        ],
+    ),
+    (
+        "emulator_beyond_every_device",
+        (3, 45),
+        &["technique.emulator: an emulator of 12405 MB is larger than what any device", "`keep_blocks: 14` would fit"],
+    ),
+    (
+        "emulator_of_federated",
+        (3, 40),
+        &["technique.emulator: `federated` uses the model itself: no device tunes", "use `kind: offsite_tuning`"],
+    ),
+    (
+        "emulator_of_full_tuning",
+        (5, 16),
+        &["peft.method: `full` trains block 1, which", "`method: selective` with `blocks: [0, 5]`"],
+    ),
+    (
+        "emulator_of_too_many_blocks",
+        (3, 59),
+        &["technique.emulator.keep_blocks: found 7, allowed 2..=6 (minilm-l6 has 6 blocks, and 1 at either end"],
+    ),
+    (
+        "emulator_without_its_ends",
+        (3, 76),
+        &["technique.emulator.keep_blocks: found 3, allowed 4..=6 (minilm-l6 has 6 blocks, and 2 at either end"],
+    ),
+    ("emulator_in_odd_bits", (3, 67), &["technique.emulator.quantisation.bits: found 5, allowed 4 or 8"]),
+    (
+        "emulator_of_shared_heads",
+        (3, 58),
+        &["technique.emulator.head_share: the heads of t5-base share a table of relative", "use ffn_share"],
+    ),
+    (
+        "emulator_of_too_high_rank",
+        (3, 52),
+        &["technique.emulator.rank: found 385, allowed 1..=384 (the smallest matrix"],
+    ),
+    (
+        "rounding_without_bits",
+        (3, 46),
+        &["technique.emulator.quantisation.bits: this key is missing", "for example: bits: 8"],
+    ),
 ];

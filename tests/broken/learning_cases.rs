@@ -280,7 +280,7 @@ pub const LEARNING_CASES: &[Case] = &[
         (5, 46),
         &[
             "training.optimizer.kind: `zeroth_order` compares losses of the whole model on a device, and",
-            "use `kind: adamw`, or one of the techniques on_device and federated",
+            "use `kind: adamw`, or one of the techniques on_device, federated and offsite_tuning",
         ],
     ),
     (

@@ -27,6 +27,8 @@ pub enum Base {
     Images,
     Momentum,
     ZerothOrder,
+    /// Tuning against an emulator.
+    Offsite,
     /// An emulation with this method of `peft_table`.
     Method(&'static str),
     /// The same with another method first, and this one combined with it.
@@ -54,8 +56,8 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Prompts, Searched, Slices,
-    TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Offsite, Prompts, Searched,
+    Slices, TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutChosen, CutFrozen, CutQuantised, CutSparse};
@@ -65,7 +67,7 @@ use Base::{Blocks, GradientDownload, Slopes};
 pub fn bases() -> Vec<Base> {
     let plain =
         [Emulated, Fixed, Walking, Air, Slices, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
-    let mut bases = [&plain[..], &[ZerothOrder, Searched, Blocks, GradientDownload, Slopes]].concat();
+    let mut bases = [&plain[..], &[ZerothOrder, Offsite, Searched, Blocks, GradientDownload, Slopes]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutFrozen, CutChosen]);
@@ -151,6 +153,16 @@ impl Base {
                 ("technique.aggregation", json!({"method": "air_comp", "average_power_dbm": -20})),
                 ("technique.zeroth_order", json!({"slope_limit": 5, "repetitions": 10})),
             ]),
+            Offsite => (
+                "keys.yaml",
+                vec![
+                    ("technique.kind", json!("offsite_tuning")),
+                    (
+                        "technique.emulator",
+                        json!({"keep_blocks": 5, "rank": 64, "quantisation": {"bits": 8, "scope": "middle"}}),
+                    ),
+                ],
+            ),
             Method(method) => ("keys.yaml", vec![("peft", peft_table::first(method))]),
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
             TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
@@ -312,6 +324,13 @@ fn technique() -> Vec<Row> {
         row("technique.gradients.projection_dimension", GradientDownload, json!(60)),
         row("technique.zeroth_order.slope_limit", Slopes, json!(0.001)),
         row("technique.zeroth_order.repetitions", Slopes, json!(1000)),
+        row("technique.emulator.tuned_blocks", Offsite, json!(2)),
+        row("technique.emulator.keep_blocks", Offsite, json!(3)),
+        row("technique.emulator.ffn_share", Offsite, json!(0.5)),
+        row("technique.emulator.head_share", Offsite, json!(0.5)),
+        row("technique.emulator.rank", Offsite, json!(32)),
+        row("technique.emulator.quantisation.bits", Offsite, json!(4)),
+        row("technique.emulator.quantisation.scope", Offsite, json!("everything")),
     ]
     .into_iter()
     .chain(aggregation())

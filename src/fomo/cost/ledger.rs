@@ -1,12 +1,15 @@
 //! The books of one part: what each operation costs forward and backward, and what it must keep.
 
 use crate::compute::{Precision, Work};
+use crate::fomo::emulator::low_rank;
 
 /// Running totals. FLOPs are those of products, 2 m n k each; everything else counts through the bytes that it moves,
 /// every operation reading its inputs and writing its output once.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
-    weight_bytes: u64,
+    weight_bits: u64,
+    /// Matrices are held as two factors of this rank where that is smaller.
+    rank: Option<u64>,
     activation_bytes: u64,
     pub forward: Work,
     /// Gradients that backward needs as soon as it enters the part.
@@ -35,7 +38,8 @@ pub(super) struct Linear {
 impl Ledger {
     pub fn new(weights: Precision, activations: Precision) -> Self {
         Self {
-            weight_bytes: weights.bytes(),
+            weight_bits: 8 * weights.bytes(),
+            rank: None,
             activation_bytes: activations.bytes(),
             forward: Work::default(),
             inner_gradient: Work::default(),
@@ -47,14 +51,32 @@ impl Ledger {
         }
     }
 
+    /// For weights in two factors or in fewer bits than the model's.
+    pub fn stored_in(mut self, rank: Option<u64>, bits: Option<u32>) -> Self {
+        self.rank = rank;
+        self.weight_bits = bits.map_or(self.weight_bits, u64::from);
+        self
+    }
+
     fn work(&mut self, flops: u64, elements: u64, other_bytes: u64, kernels: u32) -> Work {
         self.peak_elements = self.peak_elements.max(elements);
         Work { flops: flops as f64, bytes: (elements * self.activation_bytes + other_bytes) as f64, kernels }
     }
 
-    fn linear_work(&mut self, Linear { rows, inputs, outputs }: Linear) -> Work {
+    fn linear_work(&mut self, linear: Linear) -> Work {
+        let Linear { rows, inputs, outputs } = linear;
+        match self.rank.filter(|rank| low_rank::saves(outputs, inputs, *rank)) {
+            Some(rank) => {
+                let inner = self.dense_work(Linear { rows, inputs, outputs: rank });
+                inner + self.dense_work(Linear { rows, inputs: rank, outputs })
+            }
+            None => self.dense_work(linear),
+        }
+    }
+
+    fn dense_work(&mut self, Linear { rows, inputs, outputs }: Linear) -> Work {
         let gradient_bytes = inputs * outputs * Precision::Fp32.bytes();
-        let weights = inputs * outputs * self.weight_bytes;
+        let weights = inputs * outputs * self.weight_bits / 8;
         let (flops, elements) = (2 * rows * inputs * outputs, rows * (inputs + outputs));
         let product = self.work(flops, elements, weights, 1);
         self.forward += product;
@@ -73,6 +95,20 @@ impl Ledger {
     pub fn linear_from_input(&mut self, linear: Linear) {
         let product = self.linear_work(linear);
         self.input_gradient += product;
+    }
+
+    /// Products with several matrices that read the part's own input: one, unless each has factors of its own.
+    pub fn linears_from_input(&mut self, rows: u64, inputs: u64, outputs: &[u64]) {
+        let (together, each) = ([outputs.iter().sum()], outputs);
+        let products: &[u64] = if self.rank.is_some() { each } else { &together };
+        products.iter().for_each(|outputs| self.linear_from_input(Linear { rows, inputs, outputs: *outputs }));
+    }
+
+    /// The same of an input that was computed inside the part.
+    pub fn linears(&mut self, rows: u64, inputs: u64, outputs: &[u64]) {
+        let (together, each) = ([outputs.iter().sum()], outputs);
+        let products: &[u64] = if self.rank.is_some() { each } else { &together };
+        products.iter().for_each(|outputs| self.linear(Linear { rows, inputs, outputs: *outputs }));
     }
 
     /// A product of two activations of `left` and `right` elements into `output` elements; both operands are kept, and

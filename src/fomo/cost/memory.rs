@@ -11,10 +11,10 @@ pub const MOMENTUM_BYTES_PER_PARAMETER: u64 = 4;
 impl ModelCost {
     /// Memory of the segment's parameters; a tied output matrix counts once where both of its users are.
     pub fn segment_weight_bytes(&self, segment: &Segment) -> u64 {
-        let a = &self.architecture;
         let bytes: u64 = segment.parts().map(|part| self.weight_bytes(part)).sum();
-        let shares_matrix = segment.embedding && segment.head && a.tied_output && self.task == Task::LanguageModel;
-        if shares_matrix { bytes - a.vocabulary_size() * a.hidden_size() * self.weights.bytes() } else { bytes }
+        let shares_matrix =
+            segment.embedding && segment.head && self.architecture.tied_output && self.task == Task::LanguageModel;
+        if shares_matrix { bytes - self.table_bytes() } else { bytes }
     }
 
     /// Memory of one training step: parameters; for each trainable one a gradient in 32 bits and

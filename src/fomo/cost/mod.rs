@@ -5,6 +5,7 @@
 //! `peft_shape`. Start with [`ModelCost`].
 
 mod batch_shape;
+mod emulated;
 mod kept;
 mod ledger;
 mod low_rank;
@@ -25,6 +26,7 @@ pub use segment::Segment;
 use super::FomoError;
 use super::architecture::{Architecture, Family};
 use crate::compute::{Precision, Work};
+use emulated::Emulated;
 use ledger::Ledger;
 
 /// Size of a label or of a token number on the air and in memory.
@@ -71,6 +73,8 @@ pub struct ModelCost {
     weights: Precision,
     activations: Precision,
     peft: PeftShape,
+    /// How an emulator holds its matrices; `None` for a model that is held as it is.
+    emulated: Option<Emulated>,
 }
 
 impl ModelCost {
@@ -93,7 +97,7 @@ impl ModelCost {
             Task::Classification { classes: 0 } => Err(FomoError::NoClasses { classes: 0 }),
             _ => {
                 let (architecture, peft) = (architecture.clone(), peft.clone());
-                Ok(Self { architecture, task, weights, activations, peft })
+                Ok(Self { architecture, task, weights, activations, peft, emulated: None })
             }
         }
     }
@@ -199,12 +203,13 @@ impl ModelCost {
             Part::Block(i) => self.architecture.block_parameters(i),
             Part::Head => self.head_parameters(),
         };
+        let own = self.stored_bytes(part).unwrap_or(own * self.weights.bytes());
         let added = match part {
             Part::Embedding => self.prompt_parameters(),
             Part::Block(i) => self.peft.blocks[i].added,
             Part::Head => 0,
         };
-        own * self.weights.bytes() + added * Precision::Fp32.bytes()
+        own + added * Precision::Fp32.bytes()
     }
 
     /// Memory of what `part` keeps from forward for backward: nothing below the lowest trainable part.
@@ -270,6 +275,10 @@ impl ModelCost {
     fn ledger(&self, part: Part, batch: &BatchShape) -> Ledger {
         let ledger = Ledger::new(self.weights, self.activations);
         let (a, seen) = (&self.architecture, self.seen(batch));
+        if let (Part::Block(i), Some(storage)) = (part, self.storage(part)) {
+            let ledger = ledger.stored_in(storage.rank, storage.bits);
+            return operations::block(&storage.architecture, i, &seen, self.peft.blocks[i].prefix_tokens, ledger);
+        }
         match part {
             Part::Embedding => operations::embedding(a, &seen, self.peft.prompt_tokens, ledger),
             Part::Block(i) => operations::block(a, i, &seen, self.peft.blocks[i].prefix_tokens, ledger),

@@ -47,7 +47,7 @@ pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, prefix: 
         l.pointwise(tokens * h, tokens * h, 0);
     }
 
-    l.linear_from_input(Linear { rows: tokens, inputs: h, outputs: a.query_size() + 2 * a.key_size() });
+    l.linears_from_input(tokens, h, &[a.query_size(), a.key_size(), a.key_size()]);
     if a.family == Family::Llama {
         let rotated = tokens * (a.query_size() + a.key_size());
         l.pointwise(rotated, rotated, 0);
@@ -57,7 +57,7 @@ pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, prefix: 
     attention(a, l, &Attention { queries: tokens, keys: tokens, pairs }, a.family == Family::T5);
     if in_decoder {
         l.linear(Linear { rows: tokens, inputs: h, outputs: a.query_size() });
-        l.linear_from_input(Linear { rows: batch.tokens, inputs: h, outputs: 2 * a.key_size() });
+        l.linears_from_input(batch.tokens, h, &[a.key_size(); 2]);
         attention(a, l, &Attention { queries: tokens, keys: batch.tokens, pairs: batch.cross_tokens }, false);
     }
     feed_forward(a, l, tokens);
@@ -86,7 +86,7 @@ fn attention(a: &Architecture, l: &mut Ledger, size: &Attention, position_bias: 
 fn feed_forward(a: &Architecture, l: &mut Ledger, tokens: u64) {
     let (h, f) = (a.hidden_size(), a.ffn_size());
     let up = if a.gated_ffn { 2 * f } else { f };
-    l.linear(Linear { rows: tokens, inputs: h, outputs: up });
+    l.linears(tokens, h, &vec![f; if a.gated_ffn { 2 } else { 1 }]);
     l.pointwise(tokens * up, tokens * f, tokens * up);
     l.linear(Linear { rows: tokens, inputs: f, outputs: h });
     residual_and_norm(l, tokens * h);

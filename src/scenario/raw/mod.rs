@@ -28,6 +28,7 @@ pub(crate) use technique::{
 pub(crate) use technique::{
     CombineKind, CountOrAuto, Cut, CutCompression, CutCompressionMethod, Ensemble, Sidelink, SplitObjective, Transfer,
 };
+pub(crate) use technique::{Emulator, Quantisation};
 
 use serde::Deserialize;
 

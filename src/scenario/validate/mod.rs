@@ -67,6 +67,9 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         training: training.as_ref(),
     };
     let peft = peft::peft(c, raw.peft.unwrap_or_default(), &setting);
+    technique::emulator::adapters_fit(c, technique.as_ref(), architecture.as_ref(), &peft);
+    let precision = model.precision;
+    technique::emulator::fits_some_device(c, technique.as_ref(), architecture.as_ref(), precision, &devices);
     let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);

@@ -2,10 +2,11 @@
 
 use super::check::{Check, above_to, from_to};
 use super::peft_sizes::{Chosen, all_zero, block_choice, sizes};
+use super::technique::emulator::ends;
 use crate::fomo::Architecture;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
-use crate::scenario::raw::{self, PeftKind};
+use crate::scenario::raw::{self, PeftKind, PlainOrMap, WrittenBlocks};
 use crate::scenario::schema::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockSizes, LoraScaling, LoraSpec, Optimizer,
     PeftMethod, PeftSpec, Projection, SelectiveSpec, TechniqueSpec, TrainingSpec,
@@ -19,6 +20,19 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
+    /// Where a method works if nothing is said: with an emulator, in the blocks that carry adapters.
+    fn default_blocks(
+        &self,
+        kind: PeftKind,
+        raw: &raw::PeftMethod,
+    ) -> Option<PlainOrMap<WrittenBlocks, raw::BlockRange>> {
+        let (emulator, a) = self.technique?.emulator.as_ref().zip(self.architecture)?;
+        let one_size = [&raw.rank, &raw.bottleneck, &raw.tokens].iter().all(|s| !matches!(s, Some(PlainOrMap::Map(_))));
+        let ends = ends(emulator, a.blocks()).into_iter().map(|block| block as u64).collect();
+        let applies = one_size && keys_of(kind).1.contains(&"blocks");
+        applies.then_some(PlainOrMap::Plain(WrittenBlocks::Listed(ends)))
+    }
+
     /// Gradient steps of a device in the whole run.
     fn steps(&self) -> usize {
         self.technique.map_or(1, |t| t.rounds.saturating_mul(t.local_steps))
@@ -91,7 +105,8 @@ fn method(c: &mut Check, at: &KeyPath, raw: raw::PeftMethod, setting: &Setting) 
     let kind = raw.method.unwrap_or(PeftKind::Lora);
     unused(c, at, kind, &raw);
     let Setting { architecture, .. } = *setting;
-    let chosen = block_choice(c, &at.key("blocks"), raw.blocks.clone(), architecture);
+    let written = raw.blocks.clone().or_else(|| setting.default_blocks(kind, &raw));
+    let chosen = block_choice(c, &at.key("blocks"), written, architecture);
     match kind {
         PeftKind::Lora => PeftMethod::Lora(lora(c, at, raw, chosen, setting, kind)),
         PeftKind::Dora => PeftMethod::Dora(lora(c, at, raw, chosen, setting, kind)),

@@ -261,12 +261,15 @@ pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: 
     if technique.kind == TechniqueKind::BlockFederated {
         let message = "`zeroth_order` has no backward pass that would end at the block of a device";
         c.conflict(at, message, "use `kind: adamw`, or `technique: {kind: federated}`");
-    } else if !matches!(technique.kind, TechniqueKind::OnDevice | TechniqueKind::Federated) {
+    } else if !matches!(
+        technique.kind,
+        TechniqueKind::OnDevice | TechniqueKind::Federated | TechniqueKind::OffsiteTuning
+    ) {
         let message = format!(
             "`zeroth_order` compares losses of the whole model on a device, and `{}` has none there",
             technique.kind.name()
         );
-        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device and federated");
+        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device, federated and offsite_tuning");
     } else if technique.aggregation.is_over_the_air() {
         let method = technique.aggregation.name();
         let message = format!("under `zeroth_order` devices send a few scalars, and `{method}` adds up whole updates");

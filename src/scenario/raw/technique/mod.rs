@@ -4,6 +4,7 @@ mod aggregation;
 mod blocks;
 mod connections;
 mod cut;
+mod emulator;
 mod gradients;
 mod prompts;
 mod zeroth_order;
@@ -15,6 +16,7 @@ pub(crate) use aggregation::{
 pub(crate) use blocks::Blocks;
 pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
+pub(crate) use emulator::{Emulator, Quantisation};
 pub(crate) use gradients::Gradients;
 pub(crate) use prompts::{CombineKind, Ensemble, Sidelink, Transfer};
 pub(crate) use zeroth_order::ZerothOrderRounds;
@@ -41,4 +43,5 @@ pub(crate) struct Technique {
     pub zeroth_order: Option<ZerothOrderRounds>,
     pub ensemble: Option<Ensemble>,
     pub transfer: Option<Transfer>,
+    pub emulator: Option<Emulator>,
 }

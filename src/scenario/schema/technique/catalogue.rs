@@ -65,6 +65,11 @@ pub const TECHNIQUES: &[Listed] = &[
         "Wu et al. 2023, arXiv 2310.18602; Vu et al. 2022, arXiv 2110.07904",
     ),
     row(
+        "kind: offsite_tuning",
+        "devices tune adapters against a downloaded emulator of the model",
+        "Xiao, Lin, Han 2023, arXiv 2302.04870",
+    ),
+    row(
         "aggregation: {method: digital}",
         "each device sends its parameters, the edge averages",
         "McMahan et al. 2017, arXiv 1602.05629",

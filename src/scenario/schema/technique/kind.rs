@@ -27,6 +27,8 @@ pub enum TechniqueKind {
     PromptEnsemble,
     /// Devices that start late start from a neighbour's prompt.
     PromptTransfer,
+    /// Devices tune adapters against an emulator of the model (Xiao, Lin, Han 2023).
+    OffsiteTuning,
 }
 
 impl TechniqueKind {
@@ -42,6 +44,7 @@ impl TechniqueKind {
         Self::ZerothOrderFederated,
         Self::PromptEnsemble,
         Self::PromptTransfer,
+        Self::OffsiteTuning,
     ];
 
     /// As scenarios write it.
@@ -58,6 +61,7 @@ impl TechniqueKind {
             Self::ZerothOrderFederated => "zeroth_order_federated",
             Self::PromptEnsemble => "prompt_ensemble",
             Self::PromptTransfer => "prompt_transfer",
+            Self::OffsiteTuning => "offsite_tuning",
         }
     }
 
@@ -76,7 +80,7 @@ impl TechniqueKind {
         match self {
             Self::Centralized | Self::OnDevice | Self::Split | Self::TensorParallel => false,
             Self::PromptEnsemble | Self::PromptTransfer => false,
-            Self::Federated | Self::SplitFederated => true,
+            Self::Federated | Self::SplitFederated | Self::OffsiteTuning => true,
             Self::BlockFederated | Self::GradientDownload | Self::ZerothOrderFederated => true,
         }
     }

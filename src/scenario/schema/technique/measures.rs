@@ -29,4 +29,10 @@ pub const MEASURES: &[(&str, &str)] = &[
     ("saved_rounds", "Rounds saved"),
     ("saved_seconds", "Time saved"),
     ("saved_joules", "Energy saved"),
+    ("emulator_bytes", "Size of the emulator"),
+    ("download_seconds", "Download of the emulator"),
+    ("zero_shot_accuracy", "Accuracy without tuning"),
+    ("emulator_accuracy", "Accuracy of the emulator"),
+    ("plug_in_accuracy", "Plug-in accuracy"),
+    ("full_fine_tuning_accuracy", "Accuracy of full-model tuning"),
 ];

@@ -29,6 +29,7 @@ pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 pub use transfer::{Carried, DonorChoice, SidelinkEnvironment, SidelinkSpec, TransferSpec};
 pub use zeroth_order::ZerothOrderSpec;
 
+pub use crate::fomo::EmulatorSpec;
 use serde::Serialize;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -68,6 +69,9 @@ pub struct TechniqueSpec {
     /// Only under `prompt_transfer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferSpec>,
+    /// What devices tune against; only under `offsite_tuning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<EmulatorSpec>,
 }
 
 impl TechniqueSpec {

@@ -5,6 +5,7 @@ mod cut;
 pub(super) use cut::{Beside, cut_fits};
 mod blocks;
 mod connections;
+pub(super) mod emulator;
 mod gradients;
 mod prompts;
 mod zeroth_order;
@@ -15,6 +16,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{PeftSpec, TechniqueKind, TechniqueSpec};
 use aggregation::{aggregation, without_aggregation};
+use emulator::emulator;
 pub(super) use prompts::{Around, prompts_fit};
 
 /// `None` only after an issue was noted.
@@ -49,6 +51,7 @@ pub(super) fn technique(
 
     let kind = kind?;
     let cut = cut::cut(c, &at.key("cut"), raw.cut, kind);
+    let emulator = emulator(c, &at, raw.emulator, kind, architecture);
     if !kind.aggregates() {
         without_aggregation(c, &at, kind, &aggregation);
         if round_deadline_s.is_some() {
@@ -81,6 +84,7 @@ pub(super) fn technique(
         zeroth_order: None,
         ensemble,
         transfer,
+        emulator,
     };
     own_sections(c, &at, own, (architecture, cells), &mut spec);
     Some(spec)

@@ -1,9 +1,10 @@
 //! What Hugging Face checkpoints call the tensors of each family: the one place with these strings.
 
-use crate::fomo::{Architecture, Family, Projection};
+use super::architecture::{Architecture, Family};
+use super::projection::Projection;
 
 /// Modules of one block; a parameter's name is a module's with `.weight` or `.bias`.
-pub(super) struct BlockNames {
+pub(crate) struct BlockNames {
     prefix: String,
     family: Family,
     /// Of an encoder-decoder's decoder.
@@ -109,7 +110,7 @@ impl BlockNames {
 }
 
 /// The token embedding, `[vocabulary, hidden]`.
-pub(super) fn words(family: Family) -> &'static str {
+pub(crate) fn words(family: Family) -> &'static str {
     match family {
         Family::Bert | Family::Roberta => "embeddings.word_embeddings.weight",
         Family::Gpt2 => "wte.weight",
@@ -120,7 +121,7 @@ pub(super) fn words(family: Family) -> &'static str {
 }
 
 /// The learned positions; `None` where positions are rotary or relative.
-pub(super) fn positions(family: Family) -> Option<&'static str> {
+pub(crate) fn positions(family: Family) -> Option<&'static str> {
     match family {
         Family::Bert | Family::Roberta => Some("embeddings.position_embeddings.weight"),
         Family::Gpt2 => Some("wpe.weight"),
@@ -129,17 +130,17 @@ pub(super) fn positions(family: Family) -> Option<&'static str> {
     }
 }
 
-pub(super) const TOKEN_TYPES: &str = "embeddings.token_type_embeddings.weight";
-pub(super) const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
-pub(super) const CLASS_TOKEN: &str = "embeddings.cls_token";
+pub(crate) const TOKEN_TYPES: &str = "embeddings.token_type_embeddings.weight";
+pub(crate) const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
+pub(crate) const CLASS_TOKEN: &str = "embeddings.cls_token";
 /// Module of ViT's patch projection, a convolution `[hidden, channels, patch, patch]`.
-pub(super) const PATCHES: &str = "embeddings.patch_embeddings.projection";
+pub(crate) const PATCHES: &str = "embeddings.patch_embeddings.projection";
 /// The output matrix of a language model that does not share it with the embedding.
-pub(super) const OUTPUT: &str = "lm_head.weight";
-pub(super) const ENCODER_NORM: &str = "encoder.final_layer_norm";
+pub(crate) const OUTPUT: &str = "lm_head.weight";
+pub(crate) const ENCODER_NORM: &str = "encoder.final_layer_norm";
 
 /// The norm behind the last block; `None` for post-norm families.
-pub(super) fn final_norm(family: Family) -> Option<&'static str> {
+pub(crate) fn final_norm(family: Family) -> Option<&'static str> {
     match family {
         Family::Bert | Family::Roberta => None,
         Family::Gpt2 => Some("ln_f"),
@@ -150,7 +151,7 @@ pub(super) fn final_norm(family: Family) -> Option<&'static str> {
 }
 
 /// T5's relative position bias of one stack, `[buckets, heads]`: the first block's, used by all.
-pub(super) fn relative_bias(in_decoder: bool) -> String {
+pub(crate) fn relative_bias(in_decoder: bool) -> String {
     let stack = if in_decoder { "decoder" } else { "encoder" };
     format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight")
 }
