@@ -8,33 +8,44 @@
 //! Every element is summed in the order of the inner index, so no row depends on how many rows there are: hidden states
 //! below the lowest trainable block may come from any batch.
 
+use super::dispatch::LANES;
 use super::scalar::Scalar;
-use super::tile::{MOST_ROWS, WIDE as PANEL};
+use super::tile::{MOST_VALUES, WIDEST as PANEL};
 
 /// A `[k, n]` factor in panels of `PANEL` columns, each `[k, PANEL]` row-major, the last one padded with zeros.
 pub(super) struct Panels<T> {
+    /// The panels start at `start`, where a cache line does: a row of a panel is whole lines, and no load touches two.
     values: Vec<T>,
+    start: usize,
     k: usize,
     n: usize,
 }
 
+/// Bytes of a cache line, and of the widest register.
+const LINE: usize = 64;
+
 impl<T: Scalar> Panels<T> {
     /// `value(p, j)` is element (p, j) of the factor.
     pub(super) fn new(k: usize, n: usize, value: impl Fn(usize, usize) -> T) -> Self {
-        let mut values = vec![T::ZERO; n.div_ceil(PANEL) * k * PANEL];
-        for (i, row) in values.chunks_exact_mut(PANEL).enumerate() {
+        let mut values = vec![T::ZERO; n.div_ceil(PANEL) * k * PANEL + LINE / size_of::<T>()];
+        let start = values.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
+        for (i, row) in values[start..].chunks_exact_mut(PANEL).take(n.div_ceil(PANEL) * k).enumerate() {
             let (panel, p) = (i / k, i % k);
             for (j, v) in (panel * PANEL..n).zip(row) {
                 *v = value(p, j);
             }
         }
-        Self { values, k, n }
+        Self { values, start, k, n }
+    }
+
+    fn panels(&self) -> &[T] {
+        &self.values[self.start..][..self.n.div_ceil(PANEL) * self.k * PANEL]
     }
 
     /// The factor, `[k, n]` row-major.
     pub(super) fn row_major(&self) -> Vec<T> {
         let mut out = vec![T::ZERO; self.k * self.n];
-        for (i, row) in self.values.chunks_exact(PANEL).enumerate() {
+        for (i, row) in self.panels().chunks_exact(PANEL).enumerate() {
             let (panel, p) = (i / self.k, i % self.k);
             for (o, &v) in out[p * self.n..][..self.n].iter_mut().skip(panel * PANEL).zip(row) {
                 *o = v;
@@ -45,35 +56,41 @@ impl<T: Scalar> Panels<T> {
 
     /// `out = [out +] scale * a b` for `a` `[rows, k]` and `b` this factor.
     pub(super) fn product(&self, rows: usize, a: &[T], scale: T, accumulate: bool, out: &mut [T]) {
-        let Self { k, n, ref values } = *self;
-        let (a, out) = (&a[..rows * k], &mut out[..rows * n]);
-        let tile_rows = T::tile_rows();
+        let (&Self { k, n, .. }, panels) = (self, self.panels());
+        let (a, out, how) = (&a[..rows * k], &mut out[..rows * n], (scale, accumulate));
         for (i, panel) in (0..n).step_by(PANEL).enumerate() {
-            let (columns, b) = (PANEL.min(n - panel), &values[i * k * PANEL..][..k * PANEL]);
-            for row in (0..rows).step_by(tile_rows) {
-                let count = tile_rows.min(rows - row);
-                let (a, out) = ((&a[row * k..], k, 1), &mut out[row * n + panel..]);
-                if columns == PANEL {
-                    T::tile((count, PANEL, k), a, (b, PANEL), (scale, accumulate), (out, n));
-                } else {
-                    edge_tile((count, columns, k), a, b, (scale, accumulate), (out, n));
+            let (columns, b) = (PANEL.min(n - panel), &panels[i * k * PANEL..][..k * PANEL]);
+            let mut first = 0;
+            while first < columns {
+                let (tile_rows, wide) = T::tile_shape(columns.next_multiple_of(LANES) - first);
+                let (b, whole) = ((&b[first.min(b.len())..], PANEL), first + wide <= columns);
+                for row in (0..rows).step_by(tile_rows) {
+                    let count = tile_rows.min(rows - row);
+                    let (a, out) = ((&a[row * k..], k, 1), (&mut out[row * n + panel + first..], n));
+                    if whole {
+                        T::tile((count, wide, k), a, b, how, out);
+                    } else {
+                        edge_tile((count, wide, k), columns - first, a, b, how, out);
+                    }
                 }
+                first += wide;
             }
         }
     }
 }
 
-/// A tile of fewer columns than a panel has.
+/// A tile of which only the first `columns` belong to the result.
 fn edge_tile<T: Scalar>(
-    (count, columns, k): (usize, usize, usize),
+    shape: (usize, usize, usize),
+    columns: usize,
     a: (&[T], usize, usize),
-    panel: &[T],
+    b: (&[T], usize),
     (scale, accumulate): (T, bool),
     (out, out_row): (&mut [T], usize),
 ) {
-    let mut tile = [T::ZERO; MOST_ROWS * PANEL];
-    T::tile((count, PANEL, k), a, (panel, PANEL), (scale, false), (&mut tile, PANEL));
-    for (r, tile) in tile.chunks_exact(PANEL).take(count).enumerate() {
+    let ((count, wide, _), mut tile) = (shape, [T::ZERO; MOST_VALUES]);
+    T::tile(shape, a, b, (scale, false), (&mut tile, wide));
+    for (r, tile) in tile.chunks_exact(wide).take(count).enumerate() {
         for (o, &t) in out[r * out_row..][..columns].iter_mut().zip(tile) {
             *o = if accumulate { *o + t } else { t };
         }

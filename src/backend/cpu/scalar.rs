@@ -1,6 +1,6 @@
 //! The number type of the CPU backend: `f32` for work, `f64` where a test wants exact derivatives.
 
-use super::tile::{PORTABLE_ROWS, portable_tile};
+use super::tile::{PORTABLE_ROWS, WIDEST, portable_tile};
 #[cfg(target_arch = "x86_64")]
 use super::tile_x86::{self, Width};
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
@@ -36,14 +36,14 @@ pub trait Scalar:
     /// The standard normal distribution function and density at `self`: `(Phi, phi)`.
     fn gaussian(self) -> (Self, Self);
 
-    /// Rows of the tiles that [`Scalar::tile`] computes, at most.
-    fn tile_rows() -> usize {
-        PORTABLE_ROWS
+    /// Rows, at most, and columns of the next tile where so many columns are left: whole `LANES`, less the tiles before.
+    fn tile_shape(columns: usize) -> (usize, usize) {
+        (PORTABLE_ROWS, columns.min(WIDEST))
     }
 
-    /// `out = [out +] scale * a b` for a tile of `(rows, columns, k)`, 16 or 32 columns: element (i, p) of `a` is
-    /// `a.0[i * a.1 + p * a.2]`, rows of `b` and `out` are contiguous and that far apart, `how` is the scale and whether to
-    /// add. Every element is summed over `k` in order.
+    /// `out = [out +] scale * a b` for a tile of `(rows, columns, k)` as [`Scalar::tile_shape`] says: element (i, p) of `a`
+    /// is `a.0[i * a.1 + p * a.2]`, rows of `b` and `out` are contiguous and that far apart, `how` is the scale and whether
+    /// to add. Every element is summed over `k` in order.
     fn tile(
         shape: (usize, usize, usize),
         a: (&[Self], usize, usize),
@@ -99,8 +99,8 @@ impl Scalar for f32 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn tile_rows() -> usize {
-        Width::detect().tile_rows()
+    fn tile_shape(columns: usize) -> (usize, usize) {
+        Width::detect().tile_shape(columns)
     }
 
     #[cfg(target_arch = "x86_64")]

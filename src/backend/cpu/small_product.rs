@@ -2,7 +2,6 @@
 
 use super::dispatch::LANES;
 use super::scalar::Scalar;
-use super::tile::WIDE;
 
 /// A matrix whose element (i, j) is `data[i * row + j * column]`.
 #[derive(Clone, Copy)]
@@ -23,10 +22,10 @@ pub(super) fn small_product<T: Scalar, const ACCUMULATE: bool>(
     (b, b_row): (&[T], usize),
     (c, c_row): (&mut [T], usize),
 ) {
-    let (tile_rows, full) = (T::tile_rows(), n - n % LANES);
+    let full = n - n % LANES;
     let mut j = 0;
     while j < full {
-        let columns = WIDE.min(full - j);
+        let (tile_rows, columns) = T::tile_shape(full - j);
         for i in (0..m).step_by(tile_rows) {
             let shape = (tile_rows.min(m - i), columns, k);
             let (a, c) = ((&a.data[i * a.row..], a.row, a.column), (&mut c[i * c_row + j..], c_row));

@@ -1,13 +1,13 @@
-//! The innermost piece of every product written here: a few rows by one or two wide registers of columns, for any CPU.
+//! The innermost piece of every product written here: a few rows by one to three wide registers of columns, for any CPU.
 
 use super::dispatch::{LANES, vectorised};
 use super::scalar::Scalar;
 
-/// Columns of the wider kind of tile; the narrower has `LANES`.
-pub(super) const WIDE: usize = 2 * LANES;
+/// The most columns that a tile has.
+pub(super) const WIDEST: usize = 3 * LANES;
 
-/// The most rows that a tile has on any CPU.
-pub(super) const MOST_ROWS: usize = 12;
+/// The most values of a tile on any CPU.
+pub(super) const MOST_VALUES: usize = 9 * WIDEST;
 
 /// Rows of a portable tile.
 pub(super) const PORTABLE_ROWS: usize = 4;
