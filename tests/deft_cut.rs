@@ -3,7 +3,10 @@
 mod support;
 
 use deft::experiment::{ReplicationRecord, RoundRecord};
-use deft::learning::Store;
+use deft::learning::{Distortion, Store};
+use deft::random::CounterStream;
+use deft::scenario::CutCompression;
+use deft::world::expected_error;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -225,6 +228,62 @@ fn the_chosen_cut_is_the_best_of_all_cuts_played() {
             let thriftiest = at(json!("auto"), vec![objective("energy")]);
             assert_eq!(joules(&thriftiest), least(&joules), "{bandwidth_mhz} MHz, {hardware}, {shape}");
         }
+    }
+}
+
+/// What SFT chooses together, against every pair of a cut and a form within the bound, played.
+#[test]
+fn the_chosen_cut_and_form_are_the_best_of_all_pairs_played() {
+    let width = 384;
+    for (bandwidth_mhz, hardware, largest_error) in [(5, "raspberry_pi_5", 0.05), (100, "snapdragon_8_gen_3", 0.3)] {
+        let play = |split_point: Value, compression: Value| {
+            emulate(alone(vec![
+                ("radio.bandwidth_mhz", json!(bandwidth_mhz)),
+                ("devices", json!([{"name": "device", "hardware": hardware}])),
+                cut(json!({ "compression": compression })),
+                ("technique.split_point", split_point),
+            ]))
+        };
+        let mut forms = vec![json!({"method": "none"})];
+        for bits in 2..=8 {
+            for kept in (4..=width).step_by(20) {
+                let kept_fraction = f64::from(kept) / f64::from(width);
+                let form = CutCompression::SparseQuantised { kept_fraction, bits };
+                if expected_error(form, width as u64) <= largest_error {
+                    forms.push(json!({"method": "sparse_quantised", "kept_fraction": kept_fraction, "bits": bits}));
+                }
+            }
+        }
+        assert!(forms.len() > 30, "{forms:?}");
+        let mut least = f64::INFINITY;
+        for form in &forms {
+            for split_point in [0, 3, 6] {
+                least = least.min(play(json!(split_point), form.clone()).simulated_seconds);
+            }
+        }
+        let auto = play(json!("auto"), json!({"method": "auto", "largest_error": largest_error}));
+        assert!(auto.simulated_seconds <= least, "{} against {least}", auto.simulated_seconds);
+        let measure = |name: &str| auto.measures.iter().find(|m| m.measure == name).expect("measured").value;
+        assert!(measure("cut_error") <= largest_error && measure("cut_error") > 0.5 * largest_error);
+        assert!(measure("cut_kept_share") < 1.0 && measure("cut_bits") <= 8.0);
+    }
+}
+
+#[test]
+fn the_expected_error_is_that_of_normal_values() {
+    let stream = CounterStream::new(11, 3);
+    let (width, tokens) = (384, 300);
+    let values: Vec<f32> = (0..width * tokens).map(|i| stream.normal(i as u64) as f32).collect();
+    let squares = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    for (kept_fraction, bits) in [(1.0, 8), (1.0, 3), (0.5, 4), (0.25, 2), (0.1, 6)] {
+        let mut sent = values.clone();
+        Distortion::SparseQuantise { kept_fraction, bits }.apply(&mut sent, width, &stream.child(1));
+        let apart: Vec<f32> = values.iter().zip(&sent).map(|(a, b)| a - b).collect();
+        let (found, expected) = (
+            squares(&apart) / squares(&values),
+            expected_error(CutCompression::SparseQuantised { kept_fraction, bits }, width as u64),
+        );
+        assert!((found / expected - 1.0).abs() < 0.08, "{kept_fraction} in {bits} bits: {found} for {expected}");
     }
 }
 

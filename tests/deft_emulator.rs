@@ -6,9 +6,9 @@ mod support;
 use deft::experiment::{FlowRecord, ReplicationRecord};
 use deft::fomo::emulator::{Quantisation, QuantisationScope};
 use deft::fomo::{Architecture, Emulator, EmulatorSpec, TensorSource, preset, vendored};
-use deft::learning::{Client, EvaluationOptions, Learning, State, StateHandle, StepOptions, Store, Task};
+use deft::learning::{Client, Emulated, EvaluationOptions, Learning, State, StateHandle, StepOptions, Store, Task};
 use deft::random::Streams;
-use deft::scenario::Scenario;
+use deft::scenario::{EmulatorPlan, Scenario};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ fn plane(scenario: &Scenario) -> (Learning, Architecture) {
 }
 
 /// The state after `steps` local steps of the first device.
-fn tuned(learn: &Learning, emulator: Option<&Arc<Emulator>>, steps: u64) -> StateHandle {
+fn tuned(learn: &Learning, emulator: Option<&Arc<Emulated>>, steps: u64) -> StateHandle {
     let options = StepOptions { emulator: emulator.cloned(), ..StepOptions::default() };
     (0..steps).fold(learn.initial(), |state, step| {
         learn.local_step_with(state, Client::Device(0), step, step == 0, options.clone())
@@ -68,7 +68,7 @@ fn state(learn: &Learning, handle: StateHandle) -> Arc<State> {
     learn.state(handle).expect("it trains").expect("there is training")
 }
 
-fn accuracy(learn: &Learning, handle: StateHandle, emulator: Option<&Arc<Emulator>>) -> (f64, f64) {
+fn accuracy(learn: &Learning, handle: StateHandle, emulator: Option<&Arc<Emulated>>) -> (f64, f64) {
     let options = EvaluationOptions::default().with_emulator(emulator.cloned());
     let evaluation = learn.evaluate_with(handle, 12, false, options, &[]);
     let numbers = learn.evaluation(evaluation).expect("a test").expect("there is training");
@@ -78,17 +78,24 @@ fn accuracy(learn: &Learning, handle: StateHandle, emulator: Option<&Arc<Emulato
 #[test]
 fn with_nothing_removed_a_run_is_a_federated_one() {
     let store = store();
-    let (plain, whole) = (play(&tiny("federated", &[]), &store), play(&offsite(json!({"keep_blocks": 6})), &store));
+    let plain = play(&tiny("federated", &[]), &store);
+    for emulator in [json!({"keep_blocks": 6}), json!({"distillation": {"dataset": "amazon", "steps": 2}})] {
+        is_federated(&plain, &play(&offsite(emulator), &store));
+    }
+}
+
+fn is_federated(plain: &ReplicationRecord, whole: &ReplicationRecord) {
     for (a, b) in plain.rounds.iter().zip(&whole.rounds) {
         assert_eq!((a.train_loss, a.test_loss, a.accuracy), (b.train_loss, b.test_loss, b.accuracy));
     }
     let last = plain.final_accuracy.expect("training");
     for name in ["emulator_accuracy", "plug_in_accuracy", "full_fine_tuning_accuracy"] {
-        assert_eq!(measure(&whole, name), last, "{name}");
+        assert_eq!(measure(whole, name), last, "{name}");
     }
     // After the download devices do the same, at another moment.
     let seconds = |r: &ReplicationRecord| r.rounds.iter().map(|x| x.device_compute_s).collect::<Vec<_>>();
-    assert_eq!(seconds(&plain), seconds(&whole));
+    assert_eq!(seconds(plain), seconds(whole));
+    assert_eq!(measure(whole, "emulator_distance"), 0.0);
 }
 
 #[test]
@@ -97,7 +104,7 @@ fn an_emulator_that_keeps_all_computes_what_the_model_computes_bit_for_bit() {
     let whole = EmulatorSpec::whole(6);
     // Two factors of full rank are larger than the matrix, which therefore stays.
     for spec in [whole.clone(), EmulatorSpec { rank: Some(384), ..whole }] {
-        let emulator = Arc::new(Emulator::new(&minilm, &spec));
+        let emulator: Arc<Emulated> = Arc::new(Emulator::new(&minilm, &spec).into());
         let (full, against) = (tuned(&learn, None, 3), tuned(&learn, Some(&emulator), 3));
         assert_ne!(full, against, "the two are different operations");
         assert_eq!(state(&learn, full).parameters, state(&learn, against).parameters);
@@ -109,8 +116,9 @@ fn an_emulator_that_keeps_all_computes_what_the_model_computes_bit_for_bit() {
 fn adapters_tuned_against_a_smaller_model_plug_into_the_full_one() {
     let (learn, minilm) = plane(&offsite(json!({"keep_blocks": 3})));
     let spec = EmulatorSpec { keep_blocks: 3, ..EmulatorSpec::whole(6) };
-    let emulator = Arc::new(Emulator::new(&minilm, &spec));
-    assert_eq!(learn.emulator(&spec).as_ref(), Some(&emulator));
+    let emulator: Arc<Emulated> = Arc::new(Emulator::new(&minilm, &spec).into());
+    let plan = EmulatorPlan { spec, distillation: None };
+    assert_eq!(learn.emulator(&plan).expect("nothing is read").as_ref(), Some(&emulator));
     let (start, full, against) = (learn.initial(), tuned(&learn, None, 2), tuned(&learn, Some(&emulator), 2));
     let (full, plugged) = (state(&learn, full).parameters.clone(), state(&learn, against).parameters.clone());
     assert_eq!(plugged.len(), full.len());
@@ -219,8 +227,9 @@ fn the_more_is_removed_the_further_the_emulator_is_from_the_model() {
     let (learn, minilm) = plane(&offsite(json!({})));
     let state = tuned(&learn, None, 3);
     let full = accuracy(&learn, state, None).0;
-    let distance =
-        |spec: EmulatorSpec| (accuracy(&learn, state, Some(&Arc::new(Emulator::new(&minilm, &spec)))).0 - full).abs();
+    let distance = |spec: EmulatorSpec| {
+        (accuracy(&learn, state, Some(&Arc::new(Emulator::new(&minilm, &spec).into()))).0 - full).abs()
+    };
     let spec = || EmulatorSpec::whole(6);
     let bits = |bits| Some(Quantisation { bits, scope: QuantisationScope::Everything });
     // The vendored weights are 8-bit numbers themselves.
@@ -293,4 +302,65 @@ fn offsite_tuning_over_the_air_downloads_and_superposes() {
     assert_eq!(downloads(&record).len(), 3);
     assert!(record.flows.iter().any(|f| f.content == "analog_update"));
     assert!(measure(&record, "plug_in_accuracy") > 0.0);
+}
+
+/// The scenario's emulator, and how far it and its undistilled form are from the model.
+fn distances(emulator: &Value) -> [f64; 2] {
+    let scenario = offsite(emulator.clone());
+    let (learn, _) = plane(&scenario);
+    let plan = scenario.technique.emulator.as_ref().expect("there is one");
+    let fitted = learn.emulator(plan).expect("its data are part of the program").expect("something is removed");
+    let distance = |emulated: &Arc<Emulated>| {
+        let handle = learn.emulator_distance(emulated, 12);
+        learn.resolve(&[], &[handle]).expect("both models are there");
+        learn.loss(handle).expect("both models are there").expect("there is training")
+    };
+    [distance(&Arc::new(fitted.undistilled())), distance(&fitted)]
+}
+
+#[test]
+fn distilling_brings_every_kind_nearer_to_the_model_and_changes_no_byte() {
+    for kind in [
+        json!({"keep_blocks": 3}),
+        json!({"ffn_share": 0.5, "head_share": 0.5}),
+        json!({"rank": 32}),
+        json!({"quantisation": {"bits": 4, "scope": "middle"}}),
+        json!({"ffn_share": 0.5, "rank": 48, "quantisation": {"bits": 8, "scope": "everything"}}),
+    ] {
+        let mut distilled = kind.clone();
+        distilled["distillation"] = json!({"dataset": "amazon", "steps": 4, "batch_size": 8});
+        let [before, after] = distances(&distilled);
+        assert!(after > 0.0 && after < 0.97 * before, "{kind}: {before} became {after}");
+        assert_eq!(spec(&kind), spec(&distilled), "bytes follow from what is left");
+    }
+}
+
+fn spec(emulator: &Value) -> EmulatorSpec {
+    offsite(emulator.clone()).technique.emulator.expect("there is one").spec
+}
+
+#[test]
+fn distilling_is_part_of_what_was_learnt_and_the_same_every_time() {
+    let losses = |distillation: Value| {
+        let record = play(&offsite(json!({"keep_blocks": 3, "distillation": distillation})), &store());
+        record.rounds.iter().map(|r| r.train_loss.map(f64::to_bits)).collect::<Vec<_>>()
+    };
+    let usual = losses(json!({"dataset": "amazon", "steps": 2}));
+    assert_eq!(usual, losses(json!({"dataset": "amazon", "steps": 2})));
+    for other in [
+        json!({"dataset": "nyt", "steps": 2}),
+        json!({"dataset": "amazon", "steps": 1}),
+        json!({"dataset": "amazon", "steps": 2, "learning_rate": 1e-3}),
+        json!({"dataset": "amazon", "steps": 2, "batch_size": 3}),
+    ] {
+        assert_ne!(usual, losses(other.clone()), "{other}");
+    }
+}
+
+#[test]
+fn the_full_model_learns_the_same_beside_any_emulator() {
+    let store = store();
+    let full = |emulator: Value| measure(&play(&offsite(emulator), &store), "full_fine_tuning_accuracy");
+    let distilled = json!({"keep_blocks": 3, "distillation": {"dataset": "amazon", "steps": 1}});
+    assert_eq!(full(json!({"keep_blocks": 3})), full(distilled));
 }

@@ -35,30 +35,31 @@ pub enum CutObjective {
 /// The best cut, and the best speed of the edge for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CutChoice {
-    pub split_point: usize,
+    /// Among the costs that were compared.
+    pub number: usize,
     pub edge_speed: f64,
     /// The objective's value.
     pub cost: f64,
 }
 
-/// The cheapest of `costs`, which stand for the split points from 0 on; the lowest of equals. `None` if none fits.
+/// The cheapest of `costs`, the first of equals. `None` if none fits.
 pub fn best_cut(costs: &[CutCost], objective: CutObjective) -> Option<CutChoice> {
     let fitting = || costs.iter().enumerate().filter(|(_, c)| c.fits);
     let smallest = |of: &dyn Fn(&CutCost) -> f64| fitting().map(|(_, c)| of(c)).fold(f64::INFINITY, f64::min);
     let scale = |smallest: f64| if smallest > 0.0 { smallest } else { 1.0 };
     let seconds = scale(smallest(&|c| c.other_seconds + c.edge_seconds));
-    let choice = |(split_point, c): (usize, &CutCost)| match objective {
+    let choice = |(number, c): (usize, &CutCost)| match objective {
         CutObjective::DeviceEnergy { latency_weight: w } => {
             let joules = scale(smallest(&|c| c.device_joules));
             let cost = w * (c.other_seconds + c.edge_seconds) / seconds + (1.0 - w) * c.device_joules / joules;
-            CutChoice { split_point, edge_speed: 1.0, cost }
+            CutChoice { number, edge_speed: 1.0, cost }
         }
         CutObjective::EdgeEnergy { latency_weight: w, lowest_speed } => {
             let joules = scale(smallest(&|c| c.edge_joules));
             let edge_speed = best_speed(c, w, seconds, joules).clamp(lowest_speed, 1.0);
             let cost = w * (c.other_seconds + c.edge_seconds / edge_speed) / seconds
                 + (1.0 - w) * c.edge_joules * edge_speed.powi(2) / joules;
-            CutChoice { split_point, edge_speed, cost }
+            CutChoice { number, edge_speed, cost }
         }
     };
     fitting().map(choice).reduce(|best, next| if next.cost < best.cost { next } else { best })
@@ -114,8 +115,8 @@ mod tests {
                     assert!(all.iter().all(|c| !c.fits));
                     continue;
                 };
-                assert!((own.cost - price(&all, own.split_point, 1.0, w, false)).abs() < 1e-12);
-                assert!((card.cost - price(&all, card.split_point, card.edge_speed, w, true)).abs() < 1e-12);
+                assert!((own.cost - price(&all, own.number, 1.0, w, false)).abs() < 1e-12);
+                assert!((card.cost - price(&all, card.number, card.edge_speed, w, true)).abs() < 1e-12);
                 for s in (0..all.len()).filter(|&s| all[s].fits) {
                     assert!(own.cost <= price(&all, s, 1.0, w, false) + 1e-12);
                     for step in 0..=700 {
@@ -134,6 +135,6 @@ mod tests {
         assert_eq!(best_cut(&all, CutObjective::DeviceEnergy { latency_weight: 1.0 }), None);
         all[3].fits = true;
         let only = best_cut(&all, CutObjective::DeviceEnergy { latency_weight: 1.0 });
-        assert_eq!(only.map(|c| c.split_point), Some(3));
+        assert_eq!(only.map(|c| c.number), Some(3));
     }
 }

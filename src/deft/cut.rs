@@ -33,6 +33,14 @@ impl CutLayer {
                 run.measure("edge_speed", Measured::Number(device.edge_speed.get()));
             }
         }
+        if matches!(run.plan.cut, Some(CutSpec { compression: CutCompression::Auto { .. }, .. })) {
+            for device in run.world.devices() {
+                let form = run.world.demand_of(device.id).cut_form();
+                run.measure("cut_kept_share", Measured::Number(form.kept_share));
+                run.measure("cut_bits", Measured::Number(form.bits as f64));
+                run.measure("cut_error", Measured::Number(form.expected_error));
+            }
+        }
         Self { spec: run.plan.cut.clone().unwrap_or_default(), kept: RefCell::default() }
     }
 
@@ -72,7 +80,7 @@ impl CutLayer {
     /// What the way through the cut does to the numbers; `snr` of an analog channel, up and down.
     pub fn options(&self, run: &Run<'_>, device: DeviceId, snr: Option<[f64; 2]>) -> StepOptions {
         let block = run.world.demand_of(device).split_point();
-        let packed = match self.spec.compression {
+        let packed = match run.world.demand_of(device).cut_compression() {
             CutCompression::None => Distortion::None,
             CutCompression::Fp16 => Distortion::Half,
             CutCompression::Quantise { bits, scale } => {
@@ -80,6 +88,10 @@ impl CutLayer {
             }
             CutCompression::TopK { kept_fraction } => Distortion::TopK { kept_fraction },
             CutCompression::MergeTokens { kept_fraction } => Distortion::MergeTokens { kept_fraction },
+            CutCompression::SparseQuantised { kept_fraction, bits } => {
+                Distortion::SparseQuantise { kept_fraction, bits }
+            }
+            CutCompression::Auto { .. } => unreachable!("every device was given a form when the world was built"),
         };
         let [up, down] = snr.map_or([packed; 2], |both| both.map(|snr| Distortion::Noise { snr }));
         let plain = up == Distortion::None && down == Distortion::None;

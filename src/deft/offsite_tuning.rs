@@ -7,8 +7,7 @@
 use super::Run;
 use super::run::Measured;
 use crate::aggregation::{self, Delivery, client_of};
-use crate::fomo::Emulator;
-use crate::learning::{EvaluationOptions, LearningError, StateHandle, StepOptions};
+use crate::learning::{Emulated, EvaluationOptions, LearningError, StateHandle, StepOptions};
 use crate::world::{Content, DeviceId, Lost};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -17,12 +16,15 @@ use std::sync::Arc;
 /// What devices tune against, and which of them have it.
 struct Offsite {
     /// `None` where no numbers are asked for, or where nothing was removed of the model.
-    emulator: Option<Arc<Emulator>>,
+    emulator: Option<Arc<Emulated>>,
     holders: RefCell<BTreeSet<DeviceId>>,
 }
 
 pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
-    let emulator = run.plan.emulator.as_ref().and_then(|spec| run.learn.emulator(spec));
+    let emulator = match &run.plan.emulator {
+        Some(plan) => run.learn.emulator(plan)?,
+        None => None,
+    };
     let offsite = Offsite { emulator, holders: RefCell::default() };
     let mut global = run.learn.initial();
     // The paper's upper bound: the same devices, rounds and data with the full model on the devices.
@@ -83,6 +85,11 @@ fn measure(run: &Run<'_>, global: StateHandle, full: StateHandle, offsite: &Offs
     let plain = |state| Measured::Accuracy(run.learn.evaluate(state, samples, false));
     let options = EvaluationOptions::default().with_emulator(offsite.emulator.clone());
     let emulated = run.learn.evaluate_with(global, samples, false, options, &[]);
+    let distance = match &offsite.emulator {
+        Some(emulator) => Measured::Loss(run.learn.emulator_distance(emulator, samples)),
+        None => Measured::Number(0.0),
+    };
+    run.measure("emulator_distance", distance);
     run.measure("zero_shot_accuracy", plain(run.learn.initial()));
     run.measure("emulator_accuracy", Measured::Accuracy(emulated));
     run.measure("plug_in_accuracy", plain(global));

@@ -44,6 +44,8 @@ pub enum Measured {
     Accuracy(EvaluationHandle),
     /// The accuracy of a test; of several the highest counts, not the mean.
     BestAccuracy(EvaluationHandle),
+    /// A loss that is no accuracy's.
+    Loss(LossHandle),
 }
 
 /// All rounds, and why there were no more.

@@ -15,11 +15,15 @@ pub(super) fn replication(
     // All at once: what trials and rounds share is computed once, and what can be stacked is stacked.
     let measured = played.measures.iter().filter_map(|(_, m)| match m {
         Measured::Accuracy(handle) | Measured::BestAccuracy(handle) => Some(*handle),
-        Measured::Number(_) => None,
+        Measured::Number(_) | Measured::Loss(_) => None,
+    });
+    let measured_losses = played.measures.iter().filter_map(|(_, m)| match m {
+        Measured::Loss(handle) => Some(*handle),
+        _ => None,
     });
     let of_rounds = played.rounds.iter().flat_map(|r| r.evaluations.iter().copied());
     let evaluations: Vec<EvaluationHandle> = played.initial.into_iter().chain(of_rounds).chain(measured).collect();
-    let losses: Vec<_> = played.rounds.iter().filter_map(|r| r.loss).collect();
+    let losses: Vec<_> = played.rounds.iter().filter_map(|r| r.loss).chain(measured_losses).collect();
     learn.resolve(&evaluations, &losses)?;
     let rounds: Vec<RoundRecord> =
         played.rounds.iter().map(|r| round(replication, learn, r)).collect::<Result<_, _>>()?;
@@ -58,6 +62,7 @@ fn measures(replication: u64, learn: &Learning, played: &Played) -> Result<Vec<M
             Measured::Accuracy(handle) | Measured::BestAccuracy(handle) => {
                 learn.evaluation(*handle)?.map(|e| e.accuracy)
             }
+            Measured::Loss(handle) => learn.loss(*handle)?,
         };
         if matches!(measured, Measured::BestAccuracy(_)) {
             best.insert(*name);

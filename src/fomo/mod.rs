@@ -31,7 +31,7 @@ pub use architecture::{
 pub use checkpoint::SafetensorsCheckpoint;
 pub use config::{ConfigError, architecture_from_config};
 pub use cost::{ADAMW_BYTES_PER_PARAMETER, BatchShape, BlockPeft, ModelCost, Part, PeftShape, Segment, Task};
-pub use emulator::{Emulator, EmulatorSource, EmulatorSpec};
+pub use emulator::{Emulator, EmulatorSource, EmulatorSpec, Remainder};
 pub use error::FomoError;
 pub use gguf::GgufCheckpoint;
 pub use model_files::{FileStamp, ModelFiles, Weights};

@@ -2,11 +2,11 @@
 
 use super::LearningError;
 use super::library::BackboneKey;
-use crate::backend::{Cpu, HalfCpu};
+use crate::backend::{Backend, Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::{Architecture, TensorSource};
 use crate::nn::{
-    Cached, ClassAnswer, Evaluation, FrozenPrefix, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
+    Cached, ClassAnswer, Evaluation, FrozenPrefix, Learner, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
     StepOutcome,
 };
 use std::sync::Arc;
@@ -82,6 +82,25 @@ impl Backbone {
         blocks: usize,
     ) -> Vec<Vec<f64>> {
         either!(self, model => model.mean_rows(layout, parameters, batch, blocks))
+    }
+
+    /// How far the hidden states of this model, an emulator, are from those of `full`; each has a layout and its values.
+    pub fn hidden_distance(
+        &self,
+        own: (&ParameterLayout, &[f32]),
+        full: &Self,
+        of_full: (&ParameterLayout, &[f32]),
+        batch: &PackedBatch,
+        places: &[(usize, usize)],
+    ) -> f64 {
+        fn learner<'a, B: Backend>(model: &'a Model<B>, of: (&'a ParameterLayout, &'a [f32])) -> Learner<'a, B> {
+            Learner { model, layout: of.0, parameters: of.1 }
+        }
+        match (self, full) {
+            (Self::Single(a), Self::Single(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
+            (Self::Half(a), Self::Half(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
+            _ => unreachable!("a model and its emulator are loaded in one precision"),
+        }
     }
 
     pub fn frozen_prefix(

@@ -2,6 +2,8 @@
 
 use super::LearningError;
 use super::connections;
+use super::distillation;
+use super::emulated::Emulated;
 use super::evaluation_options::EvaluationOptions;
 use super::ground::Ground;
 use super::keys::KeyCache;
@@ -13,7 +15,6 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
-use crate::fomo::Emulator;
 use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, SumChannel, TensorSpec, ZerothOrder};
 use crate::random::{CounterStream, Streams};
 use std::ops::Range;
@@ -71,18 +72,22 @@ impl Engine {
         &self.backbone_key
     }
 
+    pub fn dataset_key(&self) -> &DatasetKey {
+        &self.dataset_key
+    }
+
     /// The model that a step or a test runs on.
     pub(super) fn ground(
         &self,
         layout: &ParameterLayout,
-        emulator: Option<&Emulator>,
+        emulated: Option<&Emulated>,
     ) -> Result<Ground, LearningError> {
-        if let (None, Some(full)) = (emulator, self.full.get()) {
+        if let (None, Some(full)) = (emulated, self.full.get()) {
             return Ok(full.clone());
         }
         let Store { library, .. } = &*self.store;
-        let ground = Ground::load(library, &self.backbone_key, &self.dataset_key, layout, emulator)?;
-        Ok(if emulator.is_none() { self.full.get_or_init(|| ground).clone() } else { ground })
+        let ground = Ground::load(library, &self.backbone_key, &self.dataset_key, layout, emulated)?;
+        Ok(if emulated.is_none() { self.full.get_or_init(|| ground).clone() } else { ground })
     }
 
     /// All `steps`, which run on one model, as one stacked pass over the shared frozen weights; each outcome is that of the
@@ -225,6 +230,28 @@ impl Engine {
             }
             Some(ensemble) => self.evaluate_ensemble(task, states, ensemble, &chosen),
         }
+    }
+
+    /// How far the hidden states of an emulator are from the model's: the mean squared distance that distilling lowers, over
+    /// `samples` test samples, evenly spread.
+    pub fn emulator_distance(&self, task: &Task, samples: usize, emulated: &Emulated) -> Result<f64, LearningError> {
+        let emulator = emulated.emulator();
+        let all = task.test_samples();
+        let chosen: Vec<usize> = (0..samples).map(|i| i * all / samples).collect();
+        let batch = task.test_set().subset(&chosen);
+        let bare = |architecture| -> Result<ParameterLayout, LearningError> {
+            let method = distillation::only_norms(architecture);
+            Ok(ParameterLayout::new(architecture, &[method], task.layout().objective())?)
+        };
+        let (own, full) = (bare(emulator.architecture())?, bare(emulator.full())?);
+        let Store { library, .. } = &*self.store;
+        let backbone = library.emulator(&self.backbone_key, emulated)?;
+        let source = self.backbone_key.source()?;
+        let parameters = own.initial(&self.streams, &emulator.source(&source)?)?;
+        let of_full = full.initial(&self.streams, &source)?;
+        let model = self.ground(task.layout(), None)?.backbone;
+        model.check_batch(&full, &batch)?;
+        Ok(backbone.hidden_distance((&own, &parameters), &model, (&full, &of_full), &batch, &emulator.boundaries()))
     }
 
     /// Tests one state on the test samples `chosen`.

@@ -1,10 +1,9 @@
 //! What sets a test apart from a plain one, as data of the operation; see [`super::StepOptions`].
 
 use super::connections;
+use super::emulated::{self, Emulated};
 use super::ensemble::Ensemble;
-use super::ground;
 use super::identity::IdentityBuilder;
-use crate::fomo::Emulator;
 use crate::nn::SumChannel;
 use std::sync::Arc;
 
@@ -18,12 +17,12 @@ pub struct EvaluationOptions {
     /// The state tested answers together with the companions.
     pub ensemble: Option<Ensemble>,
     /// The test runs on this emulator of the model.
-    pub emulator: Option<Arc<Emulator>>,
+    pub emulator: Option<Arc<Emulated>>,
 }
 
 impl EvaluationOptions {
     /// The same on `emulator`, or on the model itself.
-    pub fn with_emulator(mut self, emulator: Option<Arc<Emulator>>) -> Self {
+    pub fn with_emulator(mut self, emulator: Option<Arc<Emulated>>) -> Self {
         self.emulator = emulator;
         self
     }
@@ -37,6 +36,6 @@ impl EvaluationOptions {
         if let Some(ensemble) = &self.ensemble {
             b = ensemble.identify(b);
         }
-        ground::identify(b, self.emulator.as_deref())
+        emulated::identify(b, self.emulator.as_deref())
     }
 }

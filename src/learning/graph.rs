@@ -1,5 +1,6 @@
 //! What protocols see of the learning plane: operations in, handles out, numbers only when asked for.
 
+use super::emulated::Emulated;
 use super::evaluation_options::EvaluationOptions;
 use super::identity::Identity;
 use super::keys::KeySource;
@@ -12,8 +13,9 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, Metric, State, Value};
 use super::{LearningError, schedule};
-use crate::fomo::{Architecture, BatchShape, Emulator, EmulatorSpec};
+use crate::fomo::{Architecture, BatchShape, Emulator};
 use crate::nn::ParameterLayout;
+use crate::scenario::EmulatorPlan;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -132,10 +134,24 @@ impl Learning {
         self.trains().then(|| &self.task.engine().backbone_key().architecture)
     }
 
-    /// The emulator of the trained model that `spec` describes; `None` without training, and where it is the model itself.
-    pub fn emulator(&self, spec: &EmulatorSpec) -> Option<Arc<Emulator>> {
-        let emulator = Emulator::new(self.architecture()?, spec);
-        (!emulator.removes_nothing()).then(|| Arc::new(emulator))
+    /// The emulator of the trained model that `plan` describes; `None` without training, and where it is the model itself.
+    ///
+    /// # Errors
+    /// If the data that it is to be distilled on cannot be read.
+    pub fn emulator(&self, plan: &EmulatorPlan) -> Result<Option<Arc<Emulated>>, LearningError> {
+        let Some(architecture) = self.architecture() else { return Ok(None) };
+        let emulator = Emulator::new(architecture, &plan.spec);
+        if emulator.removes_nothing() {
+            return Ok(None);
+        }
+        let distillation = plan.distillation.as_ref().map(|d| self.task.distillation(&self.store, d)).transpose()?;
+        Ok(Some(Arc::new(Emulated { emulator, distillation })))
+    }
+
+    /// How far the hidden states of `emulated` are from the model's, on `samples` test samples.
+    pub fn emulator_distance(&self, emulated: &Arc<Emulated>, samples: usize) -> LossHandle {
+        let samples = samples.min(self.task.test_samples());
+        LossHandle(self.add(Operation::EmulatorDistance { samples, emulated: emulated.clone() }, vec![]))
     }
 
     /// What a local step of `client` has to process, known without computing it.

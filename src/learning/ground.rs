@@ -5,7 +5,7 @@
 
 use super::LearningError;
 use super::backbone::Backbone;
-use super::identity::IdentityBuilder;
+use super::emulated::Emulated;
 use super::library::{BackboneKey, DatasetKey, Library, Prefixes};
 use crate::fomo::Emulator;
 use crate::nn::{Owner, ParameterLayout, PeftMethod, TensorSpec};
@@ -26,28 +26,20 @@ impl Ground {
         key: &BackboneKey,
         dataset: &DatasetKey,
         full: &ParameterLayout,
-        emulator: Option<&Emulator>,
+        emulated: Option<&Emulated>,
     ) -> Result<Self, LearningError> {
-        let layout = match emulator {
-            Some(emulator) => emulated_layout(full, emulator)?,
+        let layout = match emulated {
+            Some(emulated) => emulated_layout(full, emulated.emulator())?,
             None => full.clone(),
         };
-        let backbone = library.model(key, emulator)?;
-        let prefixes = library.prefixes(key, emulator, dataset, &layout)?;
+        let backbone = library.model(key, emulated)?;
+        let prefixes = library.prefixes(key, emulated, dataset, &layout)?;
         Ok(Self { backbone, layout: Arc::new(layout), prefixes })
     }
 
     /// Hidden states below the lowest trainable block, where any are kept.
     pub fn prefixes(&self) -> Option<&Prefixes> {
         self.prefixes.as_ref().as_ref()
-    }
-}
-
-/// Adds to `b` which emulator an operation runs on; the model itself leaves no mark.
-pub(super) fn identify(b: IdentityBuilder, emulator: Option<&Emulator>) -> IdentityBuilder {
-    match emulator {
-        Some(emulator) => b.text("emulator").text(&format!("{:?}", emulator.spec())),
-        None => b,
     }
 }
 

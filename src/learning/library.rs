@@ -2,12 +2,12 @@
 
 use super::LearningError;
 use super::backbone::Backbone;
+use super::distillation::Distilled;
+use super::emulated::Emulated;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
-use crate::fomo::{
-    Architecture, CheckpointError, Emulator, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource,
-};
+use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
-use crate::nn::{FrozenPrefix, Lowest, ParameterLayout, PrefixBudget};
+use crate::nn::{FrozenPrefix, Lowest, Overlaid, ParameterLayout, PrefixBudget};
 use crate::random::Streams;
 use crate::scenario::{Checkpoint, DatasetChoice, LearningTask};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ const PREFIX_BYTES: usize = 1 << 30;
 
 pub(super) struct Library {
     backbones: Shelf<BackboneKey, Backbone>,
-    emulators: Shelf<(BackboneKey, Emulator), Backbone>,
+    emulators: Shelf<(BackboneKey, Emulated), Backbone>,
     datasets: Shelf<DatasetKey, LoadedDataset>,
     prefixes: Shelf<PrefixKey, Option<Prefixes>>,
     prefix_budget: Arc<PrefixBudget>,
@@ -57,7 +57,7 @@ pub(super) struct DatasetKey {
     pub max_tokens: usize,
 }
 
-type PrefixKey = (BackboneKey, Option<Emulator>, DatasetKey, Lowest);
+type PrefixKey = (BackboneKey, Option<Emulated>, DatasetKey, Lowest);
 
 /// Frozen hidden states of both halves of a data set.
 pub(super) struct Prefixes {
@@ -100,17 +100,24 @@ impl Library {
     }
 
     /// What stands in for the model of `key`.
-    pub fn emulator(&self, key: &BackboneKey, emulator: &Emulator) -> Result<Arc<Backbone>, LearningError> {
-        self.emulators.get((key.clone(), emulator.clone()), || {
-            let full = key.source()?;
-            Backbone::load(key, emulator.architecture(), &emulator.source(&full)?)
+    pub fn emulator(&self, key: &BackboneKey, emulated: &Emulated) -> Result<Arc<Backbone>, LearningError> {
+        self.emulators.get((key.clone(), emulated.clone()), || {
+            let (emulator, full) = (emulated.emulator(), key.source()?);
+            let architecture = emulator.architecture();
+            let Some(distillation) = &emulated.distillation else {
+                return Backbone::load(key, architecture, &emulator.source(&full)?);
+            };
+            let Distilled { layout, parameters } = distillation.run(self, key, emulator)?;
+            let without_factors = emulator.without_factors();
+            let checkpoint = &without_factors.source(&full)?;
+            Backbone::load(key, architecture, &Overlaid { checkpoint, layout: &layout, parameters: &parameters })
         })
     }
 
     /// The model of `key`, or its emulator.
-    pub fn model(&self, key: &BackboneKey, emulator: Option<&Emulator>) -> Result<Arc<Backbone>, LearningError> {
-        match emulator {
-            Some(emulator) => self.emulator(key, emulator),
+    pub fn model(&self, key: &BackboneKey, emulated: Option<&Emulated>) -> Result<Arc<Backbone>, LearningError> {
+        match emulated {
+            Some(emulated) => self.emulator(key, emulated),
             None => self.backbone(key),
         }
     }
@@ -153,13 +160,13 @@ impl Library {
     pub fn prefixes(
         &self,
         key: &BackboneKey,
-        emulator: Option<&Emulator>,
+        emulated: Option<&Emulated>,
         dataset_key: &DatasetKey,
         layout: &ParameterLayout,
     ) -> Result<Arc<Option<Prefixes>>, LearningError> {
-        let prefix_key = (key.clone(), emulator.cloned(), dataset_key.clone(), layout.lowest_trainable());
+        let prefix_key = (key.clone(), emulated.cloned(), dataset_key.clone(), layout.lowest_trainable());
         self.prefixes.get(prefix_key, || {
-            let (backbone, dataset) = (self.model(key, emulator)?, self.dataset(dataset_key)?);
+            let (backbone, dataset) = (self.model(key, emulated)?, self.dataset(dataset_key)?);
             let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_budget.clone());
             let (train, test) = (new(dataset.tokens.train.sequences()), new(dataset.tokens.test.sequences()));
             Ok(train.zip(test).map(|(train, test)| Prefixes { train, test }))

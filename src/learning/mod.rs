@@ -11,6 +11,8 @@ mod backbone;
 pub mod compression;
 mod connections;
 mod disk;
+mod distillation;
+mod emulated;
 mod engine;
 mod ensemble;
 mod evaluation_options;
@@ -33,6 +35,7 @@ mod value;
 
 pub use crate::nn::{Cut, Distortion};
 pub use compression::Compression;
+pub use emulated::Emulated;
 pub use ensemble::{Ensemble, Weighing};
 pub use evaluation_options::EvaluationOptions;
 pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};

@@ -1,5 +1,6 @@
 //! The operations of the learning plane, as data.
 
+use super::emulated::{self, Emulated};
 use super::evaluation_options::EvaluationOptions;
 use super::identity::{Identity, IdentityBuilder};
 use super::shaping::Shaping;
@@ -7,6 +8,7 @@ use super::slopes::SlopeMean;
 use super::step_options::StepOptions;
 use super::superposition::{Normalisation, Superposition};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Whose data a step uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,12 +82,14 @@ pub enum Operation {
     Evaluate { samples: usize, options: EvaluationOptions },
     /// Mean training loss of the steps that led to the inputs.
     MeanLoss,
+    /// How far an emulator's hidden states are from the model's on `samples` test samples, evenly spread. No input.
+    EmulatorDistance { samples: usize, emulated: Arc<Emulated> },
 }
 
 impl Operation {
     /// Whether the result is a number to report rather than a state to go on from.
     pub fn is_metric(&self) -> bool {
-        matches!(self, Operation::Evaluate { .. } | Operation::MeanLoss)
+        matches!(self, Operation::Evaluate { .. } | Operation::MeanLoss | Operation::EmulatorDistance { .. })
     }
 
     pub fn identity(&self, task: Identity, inputs: impl Iterator<Item = Identity>) -> Identity {
@@ -121,6 +125,10 @@ impl Operation {
                 options.identify(IdentityBuilder::new("evaluate").word(*samples as u64))
             }
             Operation::MeanLoss => IdentityBuilder::new("mean_loss"),
+            Operation::EmulatorDistance { samples, emulated } => {
+                let b = IdentityBuilder::new("emulator_distance").identity(task).word(*samples as u64);
+                emulated::identify(b, Some(emulated))
+            }
         };
         inputs.fold(b, |b, i| b.identity(i)).finish()
     }

@@ -172,6 +172,9 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::Evaluate { samples, options } => {
                 Value::Metric(Metric::Evaluation(task.engine().evaluate(task, &inputs, *samples, options)?))
             }
+            Operation::EmulatorDistance { samples, emulated } => {
+                Value::Metric(Metric::MeanLoss(task.engine().emulator_distance(task, *samples, emulated)?))
+            }
             Operation::MeanLoss => {
                 let sum: f64 = inputs.iter().filter_map(|s| s.loss).sum();
                 Value::Metric(Metric::MeanLoss(sum / inputs.len() as f64))

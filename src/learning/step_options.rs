@@ -5,10 +5,9 @@
 //! identity, so techniques share the numbers of the steps that they have in common.
 
 use super::connections;
-use super::ground;
+use super::emulated::{self, Emulated};
 use super::identity::IdentityBuilder;
 use super::slopes::SharedDirection;
-use crate::fomo::Emulator;
 use crate::nn::{Cut, Distortion, SumChannel};
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ pub struct StepOptions {
     /// A zeroth-order step along the direction that all clients share, not one of its own.
     pub shared_direction: Option<SharedDirection>,
     /// The step runs on this emulator of the model, whose trainable parameters are the model's.
-    pub emulator: Option<Arc<Emulator>>,
+    pub emulator: Option<Arc<Emulated>>,
 }
 
 impl StepOptions {
@@ -49,7 +48,7 @@ impl StepOptions {
         if let Some(direction) = self.shared_direction {
             b = direction.identify(b);
         }
-        ground::identify(b, self.emulator.as_deref())
+        emulated::identify(b, self.emulator.as_deref())
     }
 
     /// Puts back what the step was not to change.
@@ -69,6 +68,9 @@ fn identify_distortion(distortion: &Distortion, b: IdentityBuilder) -> IdentityB
         Distortion::Half => b.text("half"),
         Distortion::Quantise { bits, per_token } => b.text("quantise").word(u64::from(bits)).word(u64::from(per_token)),
         Distortion::TopK { kept_fraction } => b.text("top_k").real(kept_fraction),
+        Distortion::SparseQuantise { kept_fraction, bits } => {
+            b.text("sparse_quantise").real(kept_fraction).word(u64::from(bits))
+        }
         Distortion::MergeTokens { kept_fraction } => b.text("merge_tokens").real(kept_fraction),
         Distortion::Noise { snr } => b.text("noise").real(snr),
     }

@@ -1,6 +1,7 @@
 //! The learning task of one replication: model, trainable parameters, data and who holds which of it.
 
 use super::LearningError;
+use super::distillation::Distillation;
 use super::engine::{Engine, Rule};
 use super::identity::{Identity, IdentityBuilder};
 use super::library::{BackboneKey, DatasetKey, LoadedDataset};
@@ -13,7 +14,8 @@ use crate::data::{BatchStream, PackedBatch, Partition};
 use crate::fomo::{Architecture, BatchShape, ModelFiles};
 use crate::nn::{AdamW, Optimizer, ParameterLayout, Sgd, ZerothOrder};
 use crate::random::Streams;
-use crate::scenario::{self, Checkpoint, Scenario, TrainingSpec};
+use crate::scenario::{self, Checkpoint, DistillationSpec, Scenario, TrainingSpec};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +100,14 @@ impl Task {
             &weights,
             &mut streams.stream("data", "partition"),
         )?;
+        let shares: Vec<Vec<usize>> = match spec.samples_per_device {
+            Some(most) => shares.into_iter().map(|share| evenly(share, most)).collect(),
+            None => shares,
+        };
+        let pooled_samples = match spec.samples_per_device {
+            Some(_) => shares.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+            None => (0..dataset.tokens.train.sequences()).collect(),
+        };
         let kept = scenario.technique.ensemble.as_ref().map_or(0, |e| e.combine.validation_samples());
         let (shares, held_out) = shares.into_iter().map(|share| hold_out(share, kept)).unzip::<_, _, Vec<_>, Vec<_>>();
         let rule = rule(spec);
@@ -109,7 +119,7 @@ impl Task {
         let batches = |examples: Vec<usize>, client: Client, size: usize| {
             BatchStream::new(examples, size, &streams, &client.name())
         };
-        let pool = batches((0..dataset.tokens.train.sequences()).collect(), Client::Pool, pooled)?;
+        let pool = batches(pooled_samples, Client::Pool, pooled)?;
         let engine = Engine::new(store.clone(), backbone_key, dataset_key, rule, streams);
         Ok(Self {
             identity,
@@ -185,7 +195,7 @@ impl Task {
         match (client, &self.training) {
             (Client::Device(n), Some(t)) => t.shares[n as usize] as f64,
             (Client::Device(n), None) => self.weights[n as usize],
-            (Client::Pool, Some(t)) => t.dataset.tokens.train.sequences() as f64,
+            (Client::Pool, Some(t)) => t.pool.examples().len() as f64,
             (Client::Pool, None) => self.weights.iter().sum(),
         }
     }
@@ -203,6 +213,23 @@ impl Task {
     /// Number of trainable parameters; 0 without training.
     pub fn parameters(&self) -> usize {
         self.training.as_ref().map_or(0, |t| t.layout.len())
+    }
+
+    /// How an emulator of the trained model is fitted to it, as `spec` says.
+    pub(super) fn distillation(&self, store: &Store, spec: &DistillationSpec) -> Result<Distillation, LearningError> {
+        let t = self.trained();
+        let data = DatasetKey { choice: spec.dataset.clone(), ..t.engine.dataset_key().clone() };
+        let Store { library, .. } = store;
+        let digest = library.dataset(&data)?.tokens.digest();
+        Ok(Distillation {
+            data,
+            digest,
+            steps: spec.steps as u64,
+            learning_rate: spec.learning_rate,
+            batch_size: spec.batch_size,
+            objective: t.layout.objective(),
+            streams: t.streams,
+        })
     }
 
     /// Entries of the flat parameters that belong to blocks below `split_point`, and the rest.
@@ -306,6 +333,12 @@ fn start_from(path: &Path, layout: &ParameterLayout) -> Result<Vec<f32>, Learnin
     Ok(start)
 }
 
+/// At most `most` of a device's samples, evenly spread over what it was dealt.
+fn evenly(share: Vec<usize>, most: usize) -> Vec<usize> {
+    let n = most.min(share.len());
+    (0..n).map(|i| share[i * share.len() / n]).collect()
+}
+
 /// A device's samples without `kept` of them, evenly spread, and those; at most half are kept.
 fn hold_out(share: Vec<usize>, kept: usize) -> (Vec<usize>, Vec<usize>) {
     let kept = kept.min(share.len() / 2);
@@ -384,7 +417,13 @@ fn instruction_set() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::hold_out;
+    use super::{evenly, hold_out};
+
+    #[test]
+    fn few_samples_are_spread_over_the_share() {
+        assert_eq!(evenly((10..20).collect(), 3), [10, 13, 16]);
+        assert_eq!(evenly((10..13).collect(), 9), [10, 11, 12]);
+    }
 
     #[test]
     fn held_out_samples_are_spread_and_never_more_than_half() {

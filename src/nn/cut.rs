@@ -39,6 +39,11 @@ pub enum Distortion {
     TopK {
         kept_fraction: f64,
     },
+    /// `TopK`, and what stays is rounded as `Quantise` rounds it, by the token's largest magnitude.
+    SparseQuantise {
+        kept_fraction: f64,
+        bits: u32,
+    },
     /// Neighbouring tokens that are most alike (cosine) become their mean until `ceil(kept_fraction tokens)` are left.
     /// The map is symmetric, so the gradient's own way back through it is the same mean over the same groups.
     MergeTokens {
@@ -133,6 +138,11 @@ impl Distortion {
             Self::TopK { kept_fraction } => {
                 let k = kept(kept_fraction, width as u64) as usize;
                 tensor.chunks_mut(width).for_each(|row| keep_largest(row, k));
+            }
+            Self::SparseQuantise { kept_fraction, bits } => {
+                Self::TopK { kept_fraction }.apply(tensor, width, stream);
+                // A zero lies on a level: it stays.
+                Self::Quantise { bits, per_token: true }.apply(tensor, width, stream);
             }
             Self::MergeTokens { kept_fraction } => {
                 let groups = alike_neighbours(tensor, width, kept_fraction);
@@ -254,6 +264,24 @@ mod tests {
         let mut same = all.clone();
         Distortion::TopK { kept_fraction: 1.0 }.apply(&mut same, 8, &STREAM(0));
         assert_eq!(same, all);
+    }
+
+    #[test]
+    fn what_sparse_rounding_drops_is_zero_and_what_it_keeps_is_rounded() {
+        let (x, mut y) = (sample(40), sample(40));
+        Distortion::SparseQuantise { kept_fraction: 0.3, bits: 3 }.apply(&mut y, 10, &STREAM(4));
+        for (row, before) in y.chunks(10).zip(x.chunks(10)) {
+            let largest = before.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            assert!(row.iter().filter(|v| **v != 0.0).count() <= 3);
+            let levels = row.iter().map(|v| f64::from(*v) / f64::from(largest) * 3.0);
+            assert!(levels.into_iter().all(|l| (l - l.round()).abs() < 1e-5), "{row:?}");
+            assert!(row.iter().any(|v| v.abs() == largest), "the largest is a level itself");
+        }
+        let mut dense = x.clone();
+        let mut all = x;
+        Distortion::Quantise { bits: 5, per_token: true }.apply(&mut dense, 10, &STREAM(5));
+        Distortion::SparseQuantise { kept_fraction: 1.0, bits: 5 }.apply(&mut all, 10, &STREAM(5));
+        assert_eq!(dense, all);
     }
 
     #[test]

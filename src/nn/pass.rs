@@ -393,6 +393,12 @@ impl<B: Backend> Pass<'_, B> {
         values
     }
 
+    /// The current hidden states alone, without an encoder's output.
+    pub(super) fn own_hidden(&self) -> Vec<f32> {
+        let (rows, _) = self.crossing_rows(self.position);
+        self.model.backend.read(&self.workspace().hidden, rows * self.width())
+    }
+
     /// Continues before block `split` from hidden states that another pass computed.
     ///
     /// # Panics

@@ -1,4 +1,5 @@
-//! Where to cut the model for each device: an estimate of its round for every split point, and the best of them.
+//! Where to cut the model for each device, and where that is open in what form activations cross: an estimate of its round
+//! for every pair of a split point and a form, and the best of them.
 //!
 //! The estimate follows a round step by step with the nominal mini-batch, links that do not fade and wires that nobody else
 //! uses. Devices that work at once each have an equal part of their cell's band; nobody waits for the edge's queue.
@@ -6,18 +7,17 @@
 use super::{Demand, DeviceId, World, WorldError};
 use crate::compute::{CutChoice, CutCost, CutObjective, best_cut};
 use crate::radio::{Allocation, Direction};
-use crate::scenario::{LabelPlace, SplitObjective, TechniqueSpec};
+use crate::scenario::{CutCompression, LabelPlace, SplitObjective, TechniqueSpec};
 
 impl World {
     /// Gives every device its own cut. Who has memory for none of them gets the one that takes least, and no part in
     /// rounds.
-    pub(super) fn choose_cuts(
-        &mut self,
-        objective: SplitObjective,
-        technique: &TechniqueSpec,
-    ) -> Result<(), WorldError> {
-        self.demands = (0..=self.blocks()).map(|split_point| self.demand.with_split_point(split_point)).collect();
-        let objective = match objective {
+    pub(super) fn choose_cuts(&mut self, technique: &TechniqueSpec) -> Result<(), WorldError> {
+        let places = technique.split_point.fixed().map_or(0..=self.blocks(), |s| s..=s);
+        let forms = self.demand.admitted_compressions();
+        let at = |form: &CutCompression| places.clone().map(|s| self.demand.with_cut(s, *form)).collect::<Vec<_>>();
+        self.demands = forms.iter().flat_map(at).collect();
+        let objective = match technique.split_objective.unwrap_or(SplitObjective::Latency) {
             SplitObjective::Latency => CutObjective::DeviceEnergy { latency_weight: 1.0 },
             SplitObjective::Energy => CutObjective::DeviceEnergy { latency_weight: 0.0 },
             SplitObjective::Weighted { latency_weight } => CutObjective::DeviceEnergy { latency_weight },
@@ -27,17 +27,18 @@ impl World {
         };
         let least = |d: &Demand| d.device_memory_bytes(d.nominal_batch());
         let smallest = (0..self.demands.len()).min_by_key(|&s| least(&self.demands[s])).unwrap_or(0);
-        let nowhere = CutChoice { split_point: smallest, edge_speed: 1.0, cost: f64::INFINITY };
+        let nowhere = CutChoice { number: smallest, edge_speed: 1.0, cost: f64::INFINITY };
         for device in &self.devices {
             let costs = self.cut_costs(device.id, technique.local_steps)?;
             let choice = best_cut(&costs, objective).unwrap_or(nowhere);
-            device.split_point.set(choice.split_point);
+            device.cut_plan.set(choice.number);
+            device.split_point.set(self.demands[choice.number].split_point());
             device.edge_speed.set(choice.edge_speed);
         }
         Ok(())
     }
 
-    /// What a round of the device would take, by split point.
+    /// What a round of the device would take, by cut and form.
     fn cut_costs(&self, id: DeviceId, local_steps: usize) -> Result<Vec<CutCost>, WorldError> {
         let device = self.device(id);
         let (cell, steps) = (device.cell(), local_steps as f64);

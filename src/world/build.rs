@@ -68,8 +68,8 @@ impl World {
             let account = world.account.take().with_overlaps();
             world.account.replace(account);
         }
-        if let Some(objective) = scenario.technique.split_objective {
-            world.choose_cuts(objective, &scenario.technique)?;
+        if scenario.technique.split_objective.is_some() || world.demand.largest_cut_error.is_some() {
+            world.choose_cuts(&scenario.technique)?;
         }
         Ok(world)
     }
@@ -104,6 +104,7 @@ impl World {
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
             server: self.nearest_server(cell)?,
             split_point: Cell::new(self.demand.split_point()),
+            cut_plan: Cell::new(0),
             edge_speed: Cell::new(1.0),
             battery: RefCell::new(hardware.battery(group.battery_percent)),
             radio: UeRadio { power_dbm: group.tx_power_dbm, ..UeRadio::from_preset(preset) },

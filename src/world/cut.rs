@@ -3,6 +3,7 @@
 //! A sample is packed on its own: bytes of a mini-batch are the sum over its samples.
 
 use super::Demand;
+use super::cut_error::{expected_error, within};
 use crate::compute::Work;
 use crate::fomo::cost::kept;
 use crate::fomo::{BatchShape, Segment};
@@ -17,7 +18,44 @@ const SCALE_BYTES: u64 = 4;
 /// Up to this width the place of a value in its token takes two bytes, beyond it four.
 const NARROW_WIDTH: u64 = 1 << 16;
 
+/// In what form a token's values cross the cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CutForm {
+    /// Share of the values that cross.
+    pub kept_share: f64,
+    /// Of each that does.
+    pub bits: u64,
+    /// Expected squared error over the values' squares; 0 where nothing is lost.
+    pub expected_error: f64,
+}
+
 impl Demand {
+    /// How what crosses the cut is made smaller.
+    pub fn cut_compression(&self) -> CutCompression {
+        self.cut.compression
+    }
+
+    /// In what form it crosses, where that was chosen by an error bound.
+    pub fn cut_form(&self) -> CutForm {
+        let width = self.cost.architecture().hidden as u64;
+        let (kept_share, bits) = match self.cut.compression {
+            CutCompression::Fp16 => (1.0, 16),
+            CutCompression::SparseQuantised { kept_fraction, bits } => {
+                (kept(kept_fraction, width) as f64 / width as f64, u64::from(bits))
+            }
+            _ => (1.0, 8 * self.precision().bytes()),
+        };
+        CutForm { kept_share, bits, expected_error: expected_error(self.cut.compression, width) }
+    }
+
+    /// Every way to make what crosses smaller that the scenario admits: the one it names, or all within its bound.
+    pub(super) fn admitted_compressions(&self) -> Vec<CutCompression> {
+        match self.largest_cut_error {
+            Some(error) => within(error, self.cost.architecture().hidden as u64, 8 * self.precision().bytes()),
+            None => vec![self.cut.compression],
+        }
+    }
+
     /// The samples by which memory and traffic are planned.
     pub fn nominal_samples(&self) -> Vec<Lengths> {
         let batch = self.nominal_batch();
@@ -122,6 +160,14 @@ impl Demand {
                 vectors * kept(kept_fraction, width) * (number + place)
             }
             CutCompression::MergeTokens { kept_fraction } => kept(kept_fraction, vectors) * width * number,
+            CutCompression::SparseQuantised { kept_fraction, bits } => {
+                let kept = kept(kept_fraction, width);
+                let place = if width <= NARROW_WIDTH { 2 } else { 4 };
+                // Places as a list or as one bit a value, whichever is shorter.
+                let places = if kept == width { 0 } else { (kept * place).min(width.div_ceil(8)) };
+                vectors * ((kept * u64::from(bits)).div_ceil(8) + places + SCALE_BYTES)
+            }
+            CutCompression::Auto { .. } => unreachable!("a form within the bound was put in its place"),
         }
     }
 }

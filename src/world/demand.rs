@@ -5,7 +5,8 @@ use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, Emulator, FomoError, ModelCost, Segment, Task};
 use crate::scenario::{
-    ConnectionMethod, CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide, TechniqueKind,
+    ConnectionMethod, CutCompression, CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide,
+    TechniqueKind,
 };
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
@@ -22,6 +23,8 @@ pub struct Demand {
     kind: TechniqueKind,
     pub(super) split_point: usize,
     pub(super) cut: CutSpec,
+    /// What the forms in which activations cross may lose, where the scenario leaves the form open.
+    pub(super) largest_cut_error: Option<f64>,
     /// Blocks beyond the cut that devices hold in slices, and how many these are; none and 1 where all are whole.
     pub(super) sliced_blocks: Vec<usize>,
     pub(super) slices: u64,
@@ -58,14 +61,22 @@ impl Demand {
         // Where every device has its own, this one stands for all until they are chosen.
         let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
         let split_point = technique.gradients.map_or(split_point, |g| g.device_blocks);
-        let cut = technique.cut.clone().unwrap_or_default();
+        let mut cut = technique.cut.clone().unwrap_or_default();
+        let largest_cut_error = match cut.compression {
+            CutCompression::Auto { largest_error } => Some(largest_error),
+            _ => None,
+        };
+        if largest_cut_error.is_some() {
+            // It stands for the chosen form until the world is built.
+            cut.compression = CutCompression::None;
+        }
         if cut.device_side == DeviceSide::Frozen {
             peft = peft.frozen_below(split_point);
         }
         Ok(Self {
             cost: match &technique.emulator {
-                Some(spec) => {
-                    let emulator = Emulator::new(architecture, spec);
+                Some(plan) => {
+                    let emulator = Emulator::new(architecture, &plan.spec);
                     ModelCost::of_emulator(&emulator, task, model.precision, model.precision, &peft)?
                 }
                 None => ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
@@ -74,6 +85,7 @@ impl Demand {
             kind: technique.kind,
             split_point,
             cut,
+            largest_cut_error,
             sliced_blocks: technique.connections.as_ref().map_or(vec![], |c| c.blocks.clone()),
             slices: technique.connections.as_ref().map_or(1, |c| c.slices as u64),
             sums_in_the_air: technique
@@ -97,9 +109,9 @@ impl Demand {
         })
     }
 
-    /// The same technique with its model cut elsewhere.
-    pub fn with_split_point(&self, split_point: usize) -> Self {
-        Self { split_point, ..self.clone() }
+    /// The same technique with its model cut at `split_point` and what crosses made smaller in this way.
+    pub(super) fn with_cut(&self, split_point: usize, compression: CutCompression) -> Self {
+        Self { split_point, cut: CutSpec { compression, ..self.cut.clone() }, ..self.clone() }
     }
 
     /// Who has the labels, under a split technique.

@@ -31,6 +31,8 @@ pub struct Device {
     pub server: usize,
     /// Where the model is cut for this device, under a split technique.
     pub split_point: Cell<usize>,
+    /// Number of the device's demand among those of all cuts and forms, where these were chosen.
+    pub(super) cut_plan: Cell<usize>,
     /// Speed of the edge server for this device, as a share of its profile's.
     pub edge_speed: Cell<f64>,
     pub(super) battery: RefCell<Option<Battery>>,

@@ -14,6 +14,7 @@ mod blocks;
 mod build;
 mod computing;
 mod cut;
+mod cut_error;
 mod demand;
 mod device;
 mod gradients;
@@ -31,7 +32,8 @@ mod transferring;
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
 pub use air::{Arrival, Heard, Transmission};
 pub use computing::EdgePasses;
-pub use cut::Lengths;
+pub use cut::{CutForm, Lengths};
+pub use cut_error::expected_error;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
 pub use sidelink::Neighbour;
@@ -139,7 +141,7 @@ impl World {
 
     /// What the model asks of this device and of the edge for it.
     pub fn demand_of(&self, device: DeviceId) -> &Demand {
-        self.demands.get(self.device(device).split_point.get()).unwrap_or(&self.demand)
+        self.demands.get(self.device(device).cut_plan.get()).unwrap_or(&self.demand)
     }
 
     pub fn trace(&self) -> &Trace {

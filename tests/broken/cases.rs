@@ -302,6 +302,26 @@ pub const CASES: &[Case] = &[
         ],
     ),
     (
+        "distilling_without_training",
+        (3, 58),
+        &["technique.emulator.distillation: without training there are no numbers", "add a `training` section"],
+    ),
+    (
+        "distilling_on_the_devices_data",
+        (4, 73),
+        &["distillation.dataset: these are the samples of the devices", "name another data set"],
+    ),
+    (
+        "distilling_the_ends",
+        (4, 73),
+        &["technique.emulator.distillation: the emulator is the two ends of the model", "raise keep_blocks above 2"],
+    ),
+    (
+        "error_of_a_given_form",
+        (3, 88),
+        &["technique.cut.compression.largest_error: `top_k` has no such key", "its keys: method, kept_fraction"],
+    ),
+    (
         "emulator_beyond_every_device",
         (3, 45),
         &["technique.emulator: an emulator of 12405 MB is larger than what any device", "`keep_blocks: 14` would fit"],

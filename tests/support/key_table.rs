@@ -29,6 +29,8 @@ pub enum Base {
     ZerothOrder,
     /// Tuning against an emulator.
     Offsite,
+    /// Against one that was distilled.
+    Distilled,
     /// An emulation with this method of `peft_table`.
     Method(&'static str),
     /// The same with another method first, and this one combined with it.
@@ -46,6 +48,8 @@ pub enum Base {
     /// Other ways through the cut.
     CutQuantised,
     CutSparse,
+    CutSparseBits,
+    CutAuto,
     CutFrozen,
     CutChosen,
     Blocks,
@@ -56,21 +60,22 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Offsite, Prompts, Searched,
-    Slices, TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Distilled, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Offsite, Prompts,
+    Searched, Slices, TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
-use Base::{CutChosen, CutFrozen, CutQuantised, CutSparse};
+use Base::{CutAuto, CutChosen, CutFrozen, CutQuantised, CutSparse, CutSparseBits};
 
 use Base::{Blocks, GradientDownload, Slopes};
 
 pub fn bases() -> Vec<Base> {
     let plain =
         [Emulated, Fixed, Walking, Air, Slices, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
-    let mut bases = [&plain[..], &[ZerothOrder, Offsite, Searched, Blocks, GradientDownload, Slopes]].concat();
+    let mut bases =
+        [&plain[..], &[ZerothOrder, Offsite, Distilled, Searched, Blocks, GradientDownload, Slopes]].concat();
     bases.extend(peft_table::bases());
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
-    bases.extend([CutQuantised, CutSparse, CutFrozen, CutChosen]);
+    bases.extend([CutQuantised, CutSparse, CutSparseBits, CutAuto, CutFrozen, CutChosen]);
     bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
@@ -112,6 +117,14 @@ impl Base {
                 ("keys.yaml", vec![("technique.cut", json!({"compression": {"method": "quantise", "bits": 8}}))])
             }
             CutSparse => ("keys.yaml", vec![("technique.cut", json!({"compression": {"method": "top_k"}}))]),
+            CutSparseBits => {
+                let compression = json!({"method": "sparse_quantised", "kept_fraction": 0.3, "bits": 4});
+                ("keys.yaml", vec![("technique.cut", json!({"compression": compression}))])
+            }
+            CutAuto => {
+                let compression = json!({"method": "auto", "largest_error": 0.1});
+                ("keys.yaml", vec![("technique.cut", json!({"compression": compression}))])
+            }
             CutFrozen => ("keys.yaml", vec![("technique.cut", json!({"device_side": "frozen"}))]),
             CutChosen => {
                 let card = json!({"minimise": "card", "latency_weight": 0.02, "lowest_edge_speed": 0.1});
@@ -163,6 +176,12 @@ impl Base {
                     ),
                 ],
             ),
+            Distilled => {
+                let distillation = json!({"dataset": "amazon", "steps": 2, "learning_rate": 1e-3, "batch_size": 2});
+                let emulator = json!({"keep_blocks": 3, "distillation": distillation});
+                let ends = ("peft.blocks", json!([0, 5]));
+                tiny(vec![ends, ("technique.kind", json!("offsite_tuning")), ("technique.emulator", emulator)])
+            }
             Method(method) => ("keys.yaml", vec![("peft", peft_table::first(method))]),
             Beside(method) => ("keys.yaml", vec![("peft", peft_table::combined(method))]),
             TrainedMethod(method) => tiny(vec![("peft", peft_table::first(method))]),
@@ -285,6 +304,7 @@ fn learning() -> Vec<Row> {
         row("training.optimizer.momentum", Momentum, json!(0.9)),
         row("training.optimizer.perturbation", ZerothOrder, json!(0.1)),
         together("training.partition.kind", Training, &[("training.partition", json!({"kind": "iid"}))]),
+        row("training.samples_per_device", Training, json!(3)),
         row("training.partition.alpha", Training, json!(100)),
         row("training.learning_rate", Training, json!(0.01)),
         row("training.head_learning_rate", Training, json!(0.1)),
@@ -329,6 +349,10 @@ fn technique() -> Vec<Row> {
         row("technique.emulator.ffn_share", Offsite, json!(0.5)),
         row("technique.emulator.head_share", Offsite, json!(0.5)),
         row("technique.emulator.rank", Offsite, json!(32)),
+        row("technique.emulator.distillation.dataset", Distilled, json!("nyt")),
+        row("technique.emulator.distillation.steps", Distilled, json!(1)),
+        row("technique.emulator.distillation.learning_rate", Distilled, json!(3e-3)),
+        row("technique.emulator.distillation.batch_size", Distilled, json!(3)),
         row("technique.emulator.quantisation.bits", Offsite, json!(4)),
         row("technique.emulator.quantisation.scope", Offsite, json!("everything")),
     ]
@@ -349,6 +373,7 @@ fn cut() -> Vec<Row> {
         row("technique.cut.compression.bits", CutQuantised, json!(4)),
         row("technique.cut.compression.scale", CutQuantised, json!("sample")),
         row("technique.cut.compression.kept_fraction", CutSparse, json!(0.3)),
+        row("technique.cut.compression.largest_error", CutAuto, json!(0.01)),
         row("technique.cut.channel", Emulated, json!("analog")),
         row("technique.cut.labels", Emulated, json!("device")),
         row("technique.cut.device_side", Emulated, json!("frozen")),

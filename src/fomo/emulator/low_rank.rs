@@ -20,7 +20,7 @@ pub struct Factors {
 /// If there are not `outputs * inputs` values, or `rank` is above the smaller side.
 pub fn truncated_svd(values: &[f32], outputs: usize, inputs: usize, rank: usize) -> Factors {
     assert!(values.len() == outputs * inputs && rank <= outputs.min(inputs));
-    let w = DMatrix::from_row_iterator(outputs, inputs, values.iter().map(|v| f64::from(*v)));
+    let w = from_rows(outputs, inputs, values);
     let (left, right) = if outputs <= inputs {
         let u = leading_eigenvectors(&w * w.transpose(), rank);
         let right = u.transpose() * &w;
@@ -38,8 +38,7 @@ pub fn truncated_svd(values: &[f32], outputs: usize, inputs: usize, rank: usize)
         }
         (left, right)
     };
-    let rows = |m: &DMatrix<f64>| m.transpose().iter().map(|v| *v as f32).collect();
-    Factors { left: rows(&left), right: rows(&right), rank }
+    Factors { left: row_major(&left), right: row_major(&right), rank }
 }
 
 /// The eigenvectors of the `rank` largest eigenvalues of a symmetric matrix, as columns, largest first.
@@ -53,17 +52,30 @@ fn leading_eigenvectors(symmetric: DMatrix<f64>, rank: usize) -> DMatrix<f64> {
 impl Factors {
     /// The matrix that the factors stand for, row-major.
     pub fn product(&self) -> Vec<f32> {
-        let inputs = self.right.len() / self.rank.max(1);
-        let mut product = Vec::with_capacity(self.left.len() / self.rank.max(1) * inputs);
-        for row in self.left.chunks_exact(self.rank.max(1)) {
-            let mut sum = vec![0.0f64; inputs];
-            for (l, right) in row.iter().zip(self.right.chunks_exact(inputs.max(1))) {
-                sum.iter_mut().zip(right).for_each(|(s, r)| *s += f64::from(*l) * f64::from(*r));
-            }
-            product.extend(sum.iter().map(|s| *s as f32));
-        }
-        product
+        let (left, right) = self.matrices();
+        row_major(&(left * right))
     }
+
+    /// The gradients of `left` and `right` from that of their product.
+    pub fn gradients(&self, of_product: &[f32]) -> [Vec<f32>; 2] {
+        let (left, right) = self.matrices();
+        let of_product = from_rows(left.nrows(), right.ncols(), of_product);
+        [row_major(&(&of_product * right.transpose())), row_major(&(left.transpose() * &of_product))]
+    }
+
+    fn matrices(&self) -> (DMatrix<f64>, DMatrix<f64>) {
+        let side = |factor: &[f32]| factor.len() / self.rank.max(1);
+        let (outputs, inputs) = (side(&self.left), side(&self.right));
+        (from_rows(outputs, self.rank, &self.left), from_rows(self.rank, inputs, &self.right))
+    }
+}
+
+fn from_rows(rows: usize, columns: usize, values: &[f32]) -> DMatrix<f64> {
+    DMatrix::from_row_iterator(rows, columns, values.iter().map(|v| f64::from(*v)))
+}
+
+fn row_major(m: &DMatrix<f64>) -> Vec<f32> {
+    m.transpose().iter().map(|v| *v as f32).collect()
 }
 
 /// Whether two factors are smaller than the matrix.

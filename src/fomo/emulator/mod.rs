@@ -11,12 +11,14 @@ mod blocks;
 pub mod low_rank;
 mod matrix;
 pub mod quantise;
+mod remainder;
 mod source;
 mod spec;
 mod storage;
 mod width;
 
 pub use blocks::kept_blocks;
+pub use remainder::Remainder;
 pub use source::EmulatorSource;
 pub use spec::{EmulatorSpec, Quantisation, QuantisationScope};
 pub(crate) use storage::{Storage, table_bytes};
@@ -66,6 +68,31 @@ impl Emulator {
         self.kept.len() == self.full.blocks()
             && self.table_bits().is_none()
             && !(0..self.kept.len()).any(|b| self.alters(b))
+    }
+
+    /// Where its hidden states should be those of the model: blocks of the emulator, each right behind a compressed one, and
+    /// the blocks of the model before which the same states are. One behind the last is behind all.
+    pub fn boundaries(&self) -> Vec<(usize, usize)> {
+        let (own_blocks, tuned) = (self.kept.len(), self.spec.tuned_blocks);
+        let in_full = |own: usize| match self.kept.get(own) {
+            // An encoder's output, whatever is left of the decoder.
+            _ if own == self.architecture.encoder_layers => self.full.encoder_layers,
+            Some(block) => *block,
+            None => self.full.blocks(),
+        };
+        (tuned + 1..=own_blocks - tuned).map(|own| (own, in_full(own))).collect()
+    }
+
+    /// The same blocks of the model, nothing compressed.
+    pub fn uncompressed(&self) -> Self {
+        let EmulatorSpec { tuned_blocks, keep_blocks, .. } = self.spec;
+        let whole = EmulatorSpec::whole(self.full.blocks());
+        Self { spec: EmulatorSpec { tuned_blocks, keep_blocks, ..whole }, ..self.clone() }
+    }
+
+    /// The same with matrices in place of factors.
+    pub fn without_factors(&self) -> Self {
+        Self { spec: EmulatorSpec { rank: None, ..self.spec.clone() }, ..self.clone() }
     }
 
     /// Whether block `own` of the emulator lies between the tuned ones.

@@ -1,8 +1,9 @@
 //! The tensors of an emulator.
 
-use super::matrix::{Matrix, transposed};
+use super::matrix::transposed;
+use super::remainder::Remainder;
 use super::width::Widths;
-use super::{Emulator, low_rank, quantise};
+use super::{Emulator, quantise};
 use crate::fomo::architecture::{Architecture, Family};
 use crate::fomo::names::{self, BlockNames};
 use crate::fomo::projection::Projection;
@@ -122,31 +123,39 @@ impl<'a> EmulatorSource<'a> {
 
     /// Narrower, in two factors, rounded: as far as the emulator's block is.
     fn of_matrix(&self, own: usize, projection: Projection, values: &[f32]) -> Vec<f32> {
+        let remainder = self.of_projection(own, projection);
+        remainder.tensor(&remainder.of(values))
+    }
+
+    /// What is left of a projection's matrix.
+    fn of_projection(&self, own: usize, projection: Projection) -> Remainder {
         let (a, spec): (&Architecture, _) = (&self.emulator.full, &self.emulator.spec);
         let (inputs, outputs) = projection.shape(a);
-        let left = match &self.blocks[own].widths {
+        let (rows, columns) = match &self.blocks[own].widths {
             Some(widths) => (widths.rows(a, projection), widths.columns(a, projection)),
             None => (vec![true; outputs], vec![true; inputs]),
         };
-        let mut small = Matrix::selected(values, &left.0, &left.1);
-        let bits = self.emulator.bits(own);
         let rank = spec.rank.filter(|_| self.emulator.is_compressed(own));
-        match rank.filter(|r| low_rank::saves(small.rows as u64, small.columns as u64, *r as u64)) {
-            Some(rank) => {
-                let mut factors = low_rank::truncated_svd(&small.values, small.rows, small.columns, rank);
-                if let Some(bits) = bits {
-                    quantise::round_to_nearest(&mut factors.left, rank, bits);
-                    quantise::round_to_nearest(&mut factors.right, small.columns, bits);
-                }
-                small.values = factors.product();
-            }
-            None => {
-                if let Some(bits) = bits {
-                    quantise::round_to_nearest(&mut small.values, small.columns, bits);
+        Remainder::new(rows, columns, rank, self.emulator.bits(own))
+    }
+
+    /// What is left of the tensor `name` of block `own`, `[rows, columns]`, as the emulator's model is laid out: a matrix a
+    /// projection, `[outputs, inputs]`, in every family.
+    pub fn remainder(&self, own: usize, name: &str, [rows, columns]: [usize; 2]) -> Remainder {
+        let (a, names) = (&self.emulator.full, BlockNames::new(&self.emulator.architecture, own));
+        for projection in Projection::of(a) {
+            for module in [names.projection(projection), names.cross_projection(projection)] {
+                match name.strip_prefix(module.as_str()) {
+                    Some(".weight") => return self.of_projection(own, projection),
+                    Some(".bias") => {
+                        let left = self.blocks[own].widths.as_ref().map(|widths| widths.rows(a, projection));
+                        return Remainder::new(vec![true], left.unwrap_or(vec![true; columns]), None, None);
+                    }
+                    _ => {}
                 }
             }
         }
-        small.scattered(&left.0, &left.1)
+        Remainder::whole(rows, columns)
     }
 }
 
@@ -182,6 +191,7 @@ impl TensorSource for EmulatorSource<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fomo::emulator::low_rank;
     use crate::fomo::emulator::{EmulatorSpec, Quantisation, QuantisationScope};
     use crate::fomo::{RandomWeights, preset};
     use crate::random::Streams;

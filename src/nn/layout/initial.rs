@@ -2,7 +2,7 @@
 
 use super::super::NnError;
 use super::ParameterLayout;
-use crate::fomo::TensorSource;
+use crate::fomo::{CheckpointError, TensorSource};
 use crate::random::Streams;
 use std::ops::Range;
 
@@ -70,6 +70,22 @@ impl Origin {
         Self { tensor: tensor.to_owned(), shape: shape.to_vec(), view: View::Columns(columns) }
     }
 
+    /// Puts `values` back to where [`Origin::read`] takes them from.
+    fn write(&self, values: &[f32], tensor: &mut [f32]) {
+        match &self.view {
+            View::Rows(rows) => {
+                let row = tensor.len() / self.shape[0];
+                tensor[rows.start * row..rows.end * row].copy_from_slice(values);
+            }
+            View::Columns(columns) => {
+                let row = self.shape[1];
+                for (column, values) in columns.clone().zip(values.chunks_exact(self.shape[0])) {
+                    tensor.iter_mut().skip(column).step_by(row).zip(values).for_each(|(entry, value)| *entry = *value);
+                }
+            }
+        }
+    }
+
     fn read(&self, source: &dyn TensorSource) -> Result<Vec<f32>, NnError> {
         let mut values = source.tensor(&self.tensor, &self.shape)?;
         match &self.view {
@@ -131,5 +147,30 @@ impl ParameterLayout {
             }
         }
         Ok(values)
+    }
+}
+
+/// A checkpoint in which the model's own parameters that a layout trains have other values.
+pub struct Overlaid<'a> {
+    pub checkpoint: &'a dyn TensorSource,
+    pub layout: &'a ParameterLayout,
+    pub parameters: &'a [f32],
+}
+
+impl TensorSource for Overlaid<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        let mut values = self.checkpoint.tensor(name, shape)?;
+        for tensor in &self.layout.tensors {
+            if let Initial::Own(origin) = &tensor.initial
+                && origin.tensor == name
+            {
+                origin.write(&self.parameters[tensor.range()], &mut values);
+            }
+        }
+        Ok(values)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.checkpoint.has(name)
     }
 }

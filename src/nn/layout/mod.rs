@@ -20,6 +20,7 @@ use crate::backend::LoraSlot;
 use crate::data::Objective;
 use crate::fomo::Architecture;
 pub use builder::{Group, Owner, TensorSpec};
+pub use initial::Overlaid;
 use std::ops::Range;
 
 /// The lowest part of the model with trainable parameters; nothing below it needs a backward pass.

@@ -49,6 +49,7 @@ pub(crate) struct Training {
     pub task: Option<LearningTask>,
     pub dataset: Option<PlainOrMap<String, Dataset>>,
     pub partition: Option<Partition>,
+    pub samples_per_device: Option<u64>,
     pub optimizer: Option<Optimizer>,
     pub learning_rate: Option<f64>,
     pub head_learning_rate: Option<f64>,

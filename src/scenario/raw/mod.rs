@@ -28,7 +28,7 @@ pub(crate) use technique::{
 pub(crate) use technique::{
     CombineKind, CountOrAuto, Cut, CutCompression, CutCompressionMethod, Ensemble, Sidelink, SplitObjective, Transfer,
 };
-pub(crate) use technique::{Emulator, Quantisation};
+pub(crate) use technique::{Distillation, Emulator, Quantisation};
 
 use serde::Deserialize;
 

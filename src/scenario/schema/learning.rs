@@ -69,6 +69,9 @@ pub struct TrainingSpec {
     pub task: LearningTask,
     pub dataset: DatasetChoice,
     pub partition: Partition,
+    /// Most samples that a device holds of what it was dealt: few-shot learning. `None` leaves it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_per_device: Option<usize>,
     pub optimizer: Optimizer,
     pub learning_rate: f64,
     /// The task head starts from random numbers and wants a rate of its own.

@@ -22,7 +22,7 @@ pub use peft::{
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,
 };
 pub use search::{NUMBERS, Objective, PlotSpec, Sampler, SearchSpec, Space, Variant};
-pub use technique::{AggregationSpec, EmulatorSpec, Listed, MEASURES, TECHNIQUES, TechniqueKind, TechniqueSpec};
+pub use technique::{AggregationSpec, DistillationSpec, EmulatorPlan, Listed, MEASURES};
 pub use technique::{
     AirCompSpec, AirImperfections, AirPowerControl, AirScheduling, Beamforming, Carried, DigitalSpec, DonorChoice,
     EnsembleCombine, EnsembleSpec, KeyLayer, OneBitSpec, QueryForm, SidelinkEnvironment, SidelinkSpec, TransferSpec,
@@ -33,6 +33,7 @@ pub use technique::{
     CutSpec, DeviceSide, GradientsSpec, LabelPlace, MinimisedBy, QuantiserScale, ReceiveCombining, ServerSide,
     SplitObjective, SplitPoint, ZerothOrderSpec,
 };
+pub use technique::{TECHNIQUES, TechniqueKind, TechniqueSpec};
 
 use serde::Serialize;
 

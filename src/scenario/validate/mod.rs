@@ -60,7 +60,10 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let kind = raw.technique.as_ref().and_then(|t| t.kind);
     let (training, facts) = training::training(c, raw.training, architecture.as_ref(), kind, around);
     let model = model::model(c, shape, training.as_ref(), facts.as_ref());
-    let technique = technique::technique(c, raw.technique, architecture.as_ref(), device_count, cell_count);
+    let mut raw_technique = raw.technique;
+    let raw_emulator = raw_technique.as_mut().and_then(|t| t.emulator.as_mut());
+    let raw_distillation = raw_emulator.and_then(|e| e.distillation.take());
+    let mut technique = technique::technique(c, raw_technique, architecture.as_ref(), device_count, cell_count);
     let setting = peft::Setting {
         architecture: architecture.as_ref(),
         technique: technique.as_ref(),
@@ -71,6 +74,11 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let precision = model.precision;
     technique::emulator::fits_some_device(c, technique.as_ref(), architecture.as_ref(), precision, &devices);
     let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
+    if let Some((plan, a)) = technique.as_mut().and_then(|t| t.emulator.as_mut()).zip(architecture.as_ref()) {
+        let (training, batch_size) = (training.as_ref(), workload.batch_size);
+        plan.distillation =
+            technique::emulator::distillation(c, raw_distillation, plan, training, batch_size, (a, around));
+    }
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);
     }

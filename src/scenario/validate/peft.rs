@@ -28,7 +28,7 @@ impl Setting<'_> {
     ) -> Option<PlainOrMap<WrittenBlocks, raw::BlockRange>> {
         let (emulator, a) = self.technique?.emulator.as_ref().zip(self.architecture)?;
         let one_size = [&raw.rank, &raw.bottleneck, &raw.tokens].iter().all(|s| !matches!(s, Some(PlainOrMap::Map(_))));
-        let ends = ends(emulator, a.blocks()).into_iter().map(|block| block as u64).collect();
+        let ends = ends(&emulator.spec, a.blocks()).into_iter().map(|block| block as u64).collect();
         let applies = one_size && keys_of(kind).1.contains(&"blocks");
         applies.then_some(PlainOrMap::Plain(WrittenBlocks::Listed(ends)))
     }

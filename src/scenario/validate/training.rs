@@ -51,6 +51,9 @@ pub(super) fn training(
         task,
         dataset,
         partition,
+        samples_per_device: raw
+            .samples_per_device
+            .map(|written| c.count(&at, "samples_per_device", Some(written), 1, 1..=1_000_000_000)),
         optimizer: optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default(), technique),
         learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 2e-3, rate),
         head_learning_rate: c.number(&at, "head_learning_rate", raw.head_learning_rate, 1e-2, rate),
@@ -126,6 +129,23 @@ fn dataset(
             (nothing, None)
         }
     }
+}
+
+/// The data of the section at `at`, read for the task of `training`, whose samples they are not.
+pub(super) fn public_dataset(
+    c: &mut Check,
+    at: &KeyPath,
+    raw: Option<PlainOrMap<String, raw::Dataset>>,
+    training: &TrainingSpec,
+    (architecture, around): (&Architecture, &Surroundings),
+) -> DatasetChoice {
+    let reading = Reading { task: Some(training.task), images: architecture.image.is_some(), around };
+    let (choice, _) = dataset(c, at, raw, &reading);
+    if choice == training.dataset {
+        let message = "these are the samples of the devices, and distilling is done on data that are nobody's";
+        c.conflict(at.key("dataset"), message, "name another data set: `deft list datasets` shows them");
+    }
+    choice
 }
 
 /// What is known of the vendored set `name`, read for the task.

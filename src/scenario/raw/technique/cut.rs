@@ -24,6 +24,7 @@ pub(crate) struct CutCompression {
     pub bits: Option<u64>,
     pub scale: Option<QuantiserScale>,
     pub kept_fraction: Option<f64>,
+    pub largest_error: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) enum CutCompressionMethod {
     Quantise,
     TopK,
     MergeTokens,
+    SparseQuantised,
+    Auto,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -16,7 +16,7 @@ pub(crate) use aggregation::{
 pub(crate) use blocks::Blocks;
 pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
-pub(crate) use emulator::{Emulator, Quantisation};
+pub(crate) use emulator::{Distillation, Emulator, Quantisation};
 pub(crate) use gradients::Gradients;
 pub(crate) use prompts::{CombineKind, Ensemble, Sidelink, Transfer};
 pub(crate) use zeroth_order::ZerothOrderRounds;

@@ -47,6 +47,16 @@ pub enum CutCompression {
     TopK {
         kept_fraction: f64,
     },
+    /// This share of each token's values, the largest in magnitude, stochastically rounded to `bits` bits, sign included,
+    /// between plus and minus the largest; the rest become 0.
+    SparseQuantised {
+        kept_fraction: f64,
+        bits: u32,
+    },
+    /// The smallest form for each device whose expected squared error, over the values' squares, is at most this.
+    Auto {
+        largest_error: f64,
+    },
     /// Neighbouring tokens that are alike become their mean, until this share of a sample's tokens is left.
     MergeTokens {
         kept_fraction: f64,

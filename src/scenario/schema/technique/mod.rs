@@ -5,6 +5,7 @@ mod blocks;
 mod catalogue;
 mod connections;
 mod cut;
+mod emulator;
 mod ensemble;
 mod gradients;
 mod kind;
@@ -29,7 +30,7 @@ pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 pub use transfer::{Carried, DonorChoice, SidelinkEnvironment, SidelinkSpec, TransferSpec};
 pub use zeroth_order::ZerothOrderSpec;
 
-pub use crate::fomo::EmulatorSpec;
+pub use emulator::{DistillationSpec, EmulatorPlan};
 use serde::Serialize;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,7 +72,7 @@ pub struct TechniqueSpec {
     pub transfer: Option<TransferSpec>,
     /// What devices tune against; only under `offsite_tuning`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub emulator: Option<EmulatorSpec>,
+    pub emulator: Option<EmulatorPlan>,
 }
 
 impl TechniqueSpec {

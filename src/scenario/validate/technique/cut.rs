@@ -33,31 +33,38 @@ pub(super) fn cut(c: &mut Check, at: &KeyPath, raw: Option<raw::Cut>, kind: Tech
 fn compression(c: &mut Check, at: &KeyPath, raw: raw::CutCompression) -> CutCompression {
     let (bits, scale) = (("bits", raw.bits.is_some()), ("scale", raw.scale.is_some()));
     let kept = ("kept_fraction", raw.kept_fraction.is_some());
+    let error = ("largest_error", raw.largest_error.is_some());
+    let share = |c: &mut Check, usual| c.number(at, "kept_fraction", raw.kept_fraction, usual, above_to(0.0, 1.0));
+    let width = |c: &mut Check, usual| c.count(at, "bits", raw.bits, usual, 2..=8) as u32;
     match raw.method.unwrap_or(CutCompressionMethod::None) {
         CutCompressionMethod::None => {
-            c.unused(at, &[bits, scale, kept], "none", "method");
+            c.unused(at, &[bits, scale, kept, error], "none", "method");
             CutCompression::None
         }
         CutCompressionMethod::Fp16 => {
-            c.unused(at, &[bits, scale, kept], "fp16", "method");
+            c.unused(at, &[bits, scale, kept, error], "fp16", "method");
             CutCompression::Fp16
         }
         CutCompressionMethod::Quantise => {
-            c.unused(at, &[kept], "quantise", "method, bits, scale");
-            CutCompression::Quantise {
-                bits: c.count(at, "bits", raw.bits, 8, 2..=8) as u32,
-                scale: raw.scale.unwrap_or(QuantiserScale::Token),
-            }
+            c.unused(at, &[kept, error], "quantise", "method, bits, scale");
+            CutCompression::Quantise { bits: width(c, 8), scale: raw.scale.unwrap_or(QuantiserScale::Token) }
         }
         CutCompressionMethod::TopK => {
-            c.unused(at, &[bits, scale], "top_k", "method, kept_fraction");
-            let kept_fraction = c.number(at, "kept_fraction", raw.kept_fraction, 0.1, above_to(0.0, 1.0));
-            CutCompression::TopK { kept_fraction }
+            c.unused(at, &[bits, scale, error], "top_k", "method, kept_fraction");
+            CutCompression::TopK { kept_fraction: share(c, 0.1) }
         }
         CutCompressionMethod::MergeTokens => {
-            c.unused(at, &[bits, scale], "merge_tokens", "method, kept_fraction");
-            let kept_fraction = c.number(at, "kept_fraction", raw.kept_fraction, 0.5, above_to(0.0, 1.0));
-            CutCompression::MergeTokens { kept_fraction }
+            c.unused(at, &[bits, scale, error], "merge_tokens", "method, kept_fraction");
+            CutCompression::MergeTokens { kept_fraction: share(c, 0.5) }
+        }
+        CutCompressionMethod::SparseQuantised => {
+            c.unused(at, &[scale, error], "sparse_quantised", "method, kept_fraction, bits");
+            CutCompression::SparseQuantised { kept_fraction: share(c, 0.3), bits: width(c, 4) }
+        }
+        CutCompressionMethod::Auto => {
+            c.unused(at, &[bits, scale, kept], "auto", "method, largest_error");
+            let largest_error = c.number(at, "largest_error", raw.largest_error, 0.1, above_to(0.0, 1.0));
+            CutCompression::Auto { largest_error }
         }
     }
 }
@@ -196,7 +203,7 @@ pub(in super::super) fn cut_fits(c: &mut Check, technique: &TechniqueSpec, besid
 fn compression_fits(c: &mut Check, at: &KeyPath, cut: &CutSpec, beside: &Beside) {
     let bits = match cut.compression {
         CutCompression::Fp16 => 16,
-        CutCompression::Quantise { bits, .. } => u64::from(bits),
+        CutCompression::Quantise { bits, .. } | CutCompression::SparseQuantised { bits, .. } => u64::from(bits),
         CutCompression::MergeTokens { .. } => {
             let two_stacks = beside.architecture.is_some_and(|a| a.family == Family::T5);
             if two_stacks {
@@ -205,7 +212,7 @@ fn compression_fits(c: &mut Check, at: &KeyPath, cut: &CutSpec, beside: &Beside)
             }
             return;
         }
-        CutCompression::None | CutCompression::TopK { .. } => return,
+        CutCompression::None | CutCompression::TopK { .. } | CutCompression::Auto { .. } => return,
     };
     if bits >= beside.bits {
         let message = format!("values have {} bits as it is (`model.precision`)", beside.bits);

@@ -2,14 +2,17 @@
 
 use crate::compute::{self, Precision};
 use crate::fomo::emulator::{Quantisation, QuantisationScope};
-use crate::fomo::{Architecture, Emulator};
+use crate::fomo::{Architecture, Emulator, EmulatorSpec};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw;
 use crate::scenario::schema::{
-    AdaLoraSpec, BlockChoice, DeviceGroup, EmulatorSpec, PeftMethod, PeftSpec, TechniqueKind, TechniqueSpec,
+    AdaLoraSpec, BlockChoice, DeviceGroup, DistillationSpec, EmulatorPlan, PeftMethod, PeftSpec, TechniqueKind,
+    TechniqueSpec, TrainingSpec,
 };
+use crate::scenario::validate::Surroundings;
 use crate::scenario::validate::check::{Check, above_to};
+use crate::scenario::validate::training::public_dataset;
 
 /// `None` for techniques without one, and where the model is not known.
 pub(super) fn emulator(
@@ -18,7 +21,7 @@ pub(super) fn emulator(
     raw: Option<raw::Emulator>,
     kind: TechniqueKind,
     architecture: Option<&Architecture>,
-) -> Option<EmulatorSpec> {
+) -> Option<EmulatorPlan> {
     let at = technique.key("emulator");
     if kind != TechniqueKind::OffsiteTuning {
         if raw.is_some() {
@@ -45,7 +48,9 @@ pub(super) fn emulator(
     let reason = format!("the smallest matrix of a block of {} is {most} wide", a.name);
     let rank = raw.rank.map(|rank| c.count_because(&at, "rank", Some(rank), most, 1..=most, &reason));
     let quantisation = raw.quantisation.and_then(|raw| quantisation(c, &at.key("quantisation"), &raw));
-    Some(EmulatorSpec { tuned_blocks, keep_blocks, ffn_share, head_share, rank, quantisation })
+    let spec = EmulatorSpec { tuned_blocks, keep_blocks, ffn_share, head_share, rank, quantisation };
+    // Its data are read when the task is known.
+    Some(EmulatorPlan { spec, distillation: None })
 }
 
 fn quantisation(c: &mut Check, at: &KeyPath, raw: &raw::Quantisation) -> Option<Quantisation> {
@@ -61,6 +66,34 @@ fn quantisation(c: &mut Check, at: &KeyPath, raw: &raw::Quantisation) -> Option<
     Some(Quantisation { bits, scope: raw.scope.unwrap_or(QuantisationScope::Middle) })
 }
 
+/// How the emulator is fitted to the model, where the scenario says so; it goes with `training`, which has the task.
+pub(in crate::scenario::validate) fn distillation(
+    c: &mut Check,
+    raw: Option<raw::Distillation>,
+    plan: &EmulatorPlan,
+    training: Option<&TrainingSpec>,
+    batch_size: usize,
+    (architecture, around): (&Architecture, &Surroundings),
+) -> Option<DistillationSpec> {
+    let (raw, top) = (raw?, KeyPath::default().key("technique").key("emulator"));
+    let at = top.key("distillation");
+    let Some(training) = training else {
+        let message = "without training there are no numbers, and distilling an emulator changes nothing else";
+        c.conflict(at, message, "drop the key, or add a `training` section");
+        return None;
+    };
+    if plan.spec.keep_blocks == 2 * plan.spec.tuned_blocks {
+        let message = "the emulator is the two ends of the model, and distilling fits what is left between them";
+        c.conflict(at.clone(), message, &format!("raise keep_blocks above {}", plan.spec.keep_blocks));
+    }
+    Some(DistillationSpec {
+        dataset: public_dataset(c, &at, raw.dataset, training, (architecture, around)),
+        steps: c.count(&at, "steps", raw.steps, 100, 1..=1_000_000),
+        learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 3e-4, above_to(0.0, 1.0)),
+        batch_size: c.count(&at, "batch_size", raw.batch_size, batch_size, 1..=4096),
+    })
+}
+
 /// Blocks at either end of a model with `blocks` of them, in which adapters can be.
 pub(in crate::scenario::validate) fn ends(spec: &EmulatorSpec, blocks: usize) -> Vec<usize> {
     (0..blocks).filter(|b| *b < spec.tuned_blocks || *b + spec.tuned_blocks >= blocks).collect()
@@ -73,7 +106,10 @@ pub(in crate::scenario::validate) fn adapters_fit(
     architecture: Option<&Architecture>,
     peft: &PeftSpec,
 ) {
-    let (Some(spec), Some(a)) = (technique.and_then(|t| t.emulator.as_ref()), architecture) else { return };
+    let (Some(spec), Some(a)) = (technique.and_then(|t| t.emulator.as_ref()).map(|plan| &plan.spec), architecture)
+    else {
+        return;
+    };
     let ends = ends(spec, a.blocks());
     let at = KeyPath::default().key("peft");
     for (i, method) in peft.methods().enumerate() {
@@ -123,7 +159,10 @@ pub(in crate::scenario::validate) fn fits_some_device(
     precision: Precision,
     devices: &[DeviceGroup],
 ) {
-    let (Some(spec), Some(a)) = (technique.and_then(|t| t.emulator.as_ref()), architecture) else { return };
+    let (Some(spec), Some(a)) = (technique.and_then(|t| t.emulator.as_ref()).map(|plan| &plan.spec), architecture)
+    else {
+        return;
+    };
     let memories = devices.iter().filter_map(|g| {
         compute::profile(&g.hardware).map(|hardware| (hardware.available_bytes(g.memory_share), &g.name))
     });
