@@ -5,7 +5,6 @@ use super::frozen_prefix::Cached;
 use super::{Model, ParameterLayout, Share};
 use crate::backend::{Backend, SequenceOutcome};
 use crate::data::PackedBatch;
-use rayon::prelude::*;
 
 /// The answer to one sequence of a classification.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,27 +31,22 @@ impl<B: Backend> Model<B> {
         classes: usize,
         prefix: Option<Cached<'_>>,
     ) -> Vec<ClassAnswer> {
-        let parts: Vec<Vec<ClassAnswer>> = self
-            .chunks(batch)
-            .into_par_iter()
-            .map(|sequences| {
-                let share = Share { sequences, ..Share::whole(parameters, batch) };
-                let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
-                self.forward(&mut pass, &share, prefix, 0..self.blocks.len());
-                let outcomes = pass.classify();
-                let mut answers: Vec<ClassAnswer> = outcomes
-                    .into_iter()
-                    .map(|outcome| ClassAnswer { outcome, log_probabilities: Vec::with_capacity(classes) })
-                    .collect();
-                for class in 0..classes as u32 {
-                    for (answer, outcome) in answers.iter_mut().zip(pass.classify_as(class)) {
-                        answer.log_probabilities.push(-outcome.loss);
-                    }
+        self.over_chunks(batch, |sequences| {
+            let share = Share { sequences, ..Share::whole(parameters, batch) };
+            let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
+            self.forward(&mut pass, &share, prefix, 0..self.blocks.len());
+            let outcomes = pass.classify();
+            let mut answers: Vec<ClassAnswer> = outcomes
+                .into_iter()
+                .map(|outcome| ClassAnswer { outcome, log_probabilities: Vec::with_capacity(classes) })
+                .collect();
+            for class in 0..classes as u32 {
+                for (answer, outcome) in answers.iter_mut().zip(pass.classify_as(class)) {
+                    answer.log_probabilities.push(-outcome.loss);
                 }
-                answers
-            })
-            .collect();
-        parts.into_iter().flatten().collect()
+            }
+            answers
+        })
     }
 
     /// The mean of each sequence's rows before block `blocks`, `[sequences][hidden]`: before all blocks if it is 0,
@@ -67,28 +61,23 @@ impl<B: Backend> Model<B> {
         batch: &PackedBatch,
         blocks: usize,
     ) -> Vec<Vec<f64>> {
-        let parts: Vec<Vec<Vec<f64>>> = self
-            .chunks(batch)
-            .into_par_iter()
-            .map(|sequences| {
-                let share = Share { sequences, ..Share::whole(parameters, batch) };
-                let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
-                pass.embed();
-                pass.forward_blocks(0..blocks);
-                let hidden = pass.hidden();
-                let width = hidden.len() / pass.rows();
-                pass.sequence_rows()
-                    .map(|rows| {
-                        let mut mean = vec![0.0; width];
-                        for row in hidden[rows.start * width..rows.end * width].chunks_exact(width) {
-                            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-                        }
-                        mean.iter_mut().for_each(|sum| *sum /= rows.len() as f64);
-                        mean
-                    })
-                    .collect()
-            })
-            .collect();
-        parts.into_iter().flatten().collect()
+        self.over_chunks(batch, |sequences| {
+            let share = Share { sequences, ..Share::whole(parameters, batch) };
+            let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
+            pass.embed();
+            pass.forward_blocks(0..blocks);
+            let hidden = pass.hidden();
+            let width = hidden.len() / pass.rows();
+            pass.sequence_rows()
+                .map(|rows| {
+                    let mut mean = vec![0.0; width];
+                    for row in hidden[rows.start * width..rows.end * width].chunks_exact(width) {
+                        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+                    }
+                    mean.iter_mut().for_each(|sum| *sum /= rows.len() as f64);
+                    mean
+                })
+                .collect()
+        })
     }
 }

@@ -8,7 +8,6 @@ use super::rows::Rows;
 use super::{Model, ParameterLayout, Pass, Share, StepOutcome};
 use crate::backend::Backend;
 use crate::data::PackedBatch;
-use rayon::prelude::*;
 
 /// A model and the values of what its layout trains.
 #[derive(Clone, Copy)]
@@ -48,23 +47,17 @@ impl<B: Backend> Learner<'_, B> {
         places: &[(usize, usize)],
         training: bool,
     ) -> StepOutcome {
-        let shares: Vec<Share<'_>> = self.model.chunks(batch).into_iter().map(|s| self.share(batch, s)).collect();
         let entries = self.entries(batch, places);
-        let one = |share: &Share<'_>| self.chunk(teacher, share, places, &entries, training);
-        let parts: Vec<StepOutcome> = shares.par_iter().map(one).collect();
+        let parts: Vec<StepOutcome> = self.model.over_chunks(batch, |sequences| {
+            let share = Share { sequences, ..Share::whole(self.parameters, batch) };
+            vec![self.chunk(teacher, &share, places, &entries, training)]
+        });
         let nothing = StepOutcome { loss: 0.0, gradient: vec![0.0; if training { self.layout.len() } else { 0 }] };
         parts.into_iter().fold(nothing, |mut sum, part| {
             sum.loss += part.loss;
             sum.gradient.iter_mut().zip(part.gradient).for_each(|(sum, g)| *sum += g);
             sum
         })
-    }
-
-    fn share<'a>(&self, batch: &'a PackedBatch, sequences: std::ops::Range<usize>) -> Share<'a>
-    where
-        Self: 'a,
-    {
-        Share { sequences, ..Share::whole(self.parameters, batch) }
     }
 
     /// By how many entries the squares of each place are to be divided.

@@ -71,6 +71,16 @@ impl<B: Backend> Model<B> {
         chunks(&batch.offsets, self.backend.chunk_tokens())
     }
 
+    /// What `work` makes of each chunk of `batch`, in parallel; the outcomes come in the batch's order.
+    pub(super) fn over_chunks<T: Send>(
+        &self,
+        batch: &PackedBatch,
+        work: impl Fn(Range<usize>) -> Vec<T> + Sync + Send,
+    ) -> Vec<T> {
+        let parts: Vec<Vec<T>> = self.chunks(batch).into_par_iter().map(work).collect();
+        parts.into_iter().flatten().collect()
+    }
+
     /// One forward and backward pass over every item of a stack, in parallel.
     ///
     /// An item's outcome does not depend on the rest of the stack or on the number of threads, bit for bit. Batches
@@ -129,18 +139,14 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// As [`Model::loss_and_gradients`].
     pub fn evaluate_item(&self, layout: &ParameterLayout, item: &StackItem<'_>) -> Evaluation {
-        let parts: Vec<Vec<SequenceOutcome>> = self
-            .chunks(item.batch)
-            .into_par_iter()
-            .map(|sequences| {
-                let share = item.share(sequences);
-                let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
-                self.forward(&mut pass, &share, item.prefix, 0..self.blocks.len());
-                pass.classify()
-            })
-            .collect();
+        let outcomes: Vec<SequenceOutcome> = self.over_chunks(item.batch, |sequences| {
+            let share = item.share(sequences);
+            let mut pass = self.pass(layout, std::slice::from_ref(&share), false);
+            self.forward(&mut pass, &share, item.prefix, 0..self.blocks.len());
+            pass.classify()
+        });
         let mut evaluation = Evaluation::default();
-        for outcome in parts.into_iter().flatten() {
+        for outcome in outcomes {
             evaluation.loss_sum += outcome.loss;
             evaluation.targets += outcome.targets as usize;
             evaluation.correct += outcome.correct as usize;

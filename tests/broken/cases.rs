@@ -302,23 +302,18 @@ pub const CASES: &[Case] = &[
         ],
     ),
     (
-        "distilling_without_training",
-        (3, 58),
-        &["technique.emulator.distillation: without training there are no numbers", "add a `training` section"],
-    ),
-    (
         "distilling_on_the_devices_data",
-        (4, 73),
+        (4, 86),
         &["distillation.dataset: these are the samples of the devices", "name another data set"],
     ),
     (
         "distilling_the_ends",
-        (4, 73),
+        (4, 76),
         &["technique.emulator.distillation: the emulator is the two ends of the model", "raise keep_blocks above 2"],
     ),
     (
         "error_of_a_given_form",
-        (3, 88),
+        (3, 81),
         &["technique.cut.compression.largest_error: `top_k` has no such key", "its keys: method, kept_fraction"],
     ),
     (

@@ -141,11 +141,21 @@ pub(super) fn public_dataset(
 ) -> DatasetChoice {
     let reading = Reading { task: Some(training.task), images: architecture.image.is_some(), around };
     let (choice, _) = dataset(c, at, raw, &reading);
-    if choice == training.dataset {
+    if share_samples(&choice, &training.dataset) {
         let message = "these are the samples of the devices, and distilling is done on data that are nobody's";
         c.conflict(at.key("dataset"), message, "name another data set: `deft list datasets` shows them");
     }
     choice
+}
+
+/// Whether two choices have a data set in common.
+fn share_samples(a: &DatasetChoice, b: &DatasetChoice) -> bool {
+    let names = |choice: &DatasetChoice| match choice {
+        DatasetChoice::Vendored(name) => vec![name.clone()],
+        DatasetChoice::Domains { domains } => domains.clone(),
+        DatasetChoice::File { .. } => vec![],
+    };
+    a == b || names(a).iter().any(|name| names(b).contains(name))
 }
 
 /// What is known of the vendored set `name`, read for the task.

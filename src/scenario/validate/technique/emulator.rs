@@ -66,7 +66,7 @@ fn quantisation(c: &mut Check, at: &KeyPath, raw: &raw::Quantisation) -> Option<
     Some(Quantisation { bits, scope: raw.scope.unwrap_or(QuantisationScope::Middle) })
 }
 
-/// How the emulator is fitted to the model, where the scenario says so; it goes with `training`, which has the task.
+/// How the emulator is fitted to the model, where the scenario says so and trains.
 pub(in crate::scenario::validate) fn distillation(
     c: &mut Check,
     raw: Option<raw::Distillation>,
@@ -77,11 +77,8 @@ pub(in crate::scenario::validate) fn distillation(
 ) -> Option<DistillationSpec> {
     let (raw, top) = (raw?, KeyPath::default().key("technique").key("emulator"));
     let at = top.key("distillation");
-    let Some(training) = training else {
-        let message = "without training there are no numbers, and distilling an emulator changes nothing else";
-        c.conflict(at, message, "drop the key, or add a `training` section");
-        return None;
-    };
+    // Who asks for time alone asks for no numbers, and distilling changes nothing else.
+    let training = training?;
     if plan.spec.keep_blocks == 2 * plan.spec.tuned_blocks {
         let message = "the emulator is the two ends of the model, and distilling fits what is left between them";
         c.conflict(at.clone(), message, &format!("raise keep_blocks above {}", plan.spec.keep_blocks));
@@ -89,7 +86,7 @@ pub(in crate::scenario::validate) fn distillation(
     Some(DistillationSpec {
         dataset: public_dataset(c, &at, raw.dataset, training, (architecture, around)),
         steps: c.count(&at, "steps", raw.steps, 100, 1..=1_000_000),
-        learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 3e-4, above_to(0.0, 1.0)),
+        learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 1e-4, above_to(0.0, 1.0)),
         batch_size: c.count(&at, "batch_size", raw.batch_size, batch_size, 1..=4096),
     })
 }
