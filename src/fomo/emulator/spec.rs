@@ -15,8 +15,10 @@ pub struct EmulatorSpec {
     /// Share of the heads of each attention that is left, in (0, 1]; heads that share keys and values count as one.
     pub head_share: f64,
     /// Rank of the two factors that take the place of each matrix where they are smaller; `None` leaves matrices whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
     /// Bits in place of the model's precision; `None` rounds nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
 }
 
