@@ -5,6 +5,8 @@ use super::units::{db_to_linear, linear_to_db};
 
 /// Block error rate at which schemes are chosen (TS 38.214 clause 5.2.2.1).
 pub const TARGET_BLER: f64 = 0.1;
+/// Code blocks for which thresholds hold: the largest that were simulated.
+const LARGE_BLOCK_BITS: u32 = 2000;
 
 /// A table of schemes with the SNR that each needs for [`TARGET_BLER`].
 #[derive(Clone, Debug, PartialEq)]
@@ -117,11 +119,12 @@ fn measured_gaps(table: ModulationTable) -> Vec<(f64, f64)> {
         let scheme = table.schemes().iter().find(|s| s.index == index).expect("measured schemes are in their table");
         (f64::from(index), snr_db - shannon_snr_db(scheme.spectral_efficiency()))
     };
-    measured_thresholds().iter().filter(|m| m.table == table).map(|m| gap(m.index, m.snr_db)).collect()
+    let large = measured_thresholds().iter().filter(|m| m.table == table && m.bits == LARGE_BLOCK_BITS);
+    large.map(|m| gap(m.index, m.snr10_db)).collect()
 }
 
 /// Where `scheme` stands among `reference`, as an index: the scheme equal to it, else the last one below it.
-fn position_in(reference: &[Scheme], scheme: &Scheme) -> f64 {
+pub(super) fn position_in(reference: &[Scheme], scheme: &Scheme) -> f64 {
     let equal =
         reference.iter().find(|r| r.modulation_order == scheme.modulation_order && r.rate_x1024 == scheme.rate_x1024);
     let below = || reference.iter().rfind(|r| r.spectral_efficiency() <= scheme.spectral_efficiency());
@@ -129,7 +132,7 @@ fn position_in(reference: &[Scheme], scheme: &Scheme) -> f64 {
 }
 
 /// Linear between points sorted by x, constant outside.
-fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
+pub(super) fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
     let after = points.partition_point(|p| p.0 <= x);
     match (after.checked_sub(1).map(|i| points[i]), points.get(after)) {
         (Some(a), Some(b)) => a.1 + (b.1 - a.1) * (x - a.0) / (b.0 - a.0),

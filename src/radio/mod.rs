@@ -2,8 +2,8 @@
 //!
 //! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
 //! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`] and [`shadowing`] (large-scale loss), [`fading`]
-//! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`numerology`]
-//! (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
+//! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`error_model`]
+//! (how often blocks fail), [`numerology`] (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
 //! [`aircomp`] stands apart and knows channel gains only, as does its digital rival [`uplink_access`].
 //!
 //! This module knows virtual time but no process, no model and no tensor. All randomness comes from named
@@ -13,6 +13,7 @@
 pub mod aircomp;
 pub mod cell;
 mod error;
+pub mod error_model;
 pub mod fading;
 pub mod geometry;
 pub mod link_adaptation;

@@ -63,6 +63,16 @@ pub fn q_function(x: f64) -> f64 {
     0.5 * erfc(x / SQRT_2)
 }
 
+/// The x with Q(x) = `p`, for 0 < p < 1: bisection to the last bits, for tables rather than for loops.
+pub fn inverse_q(p: f64) -> f64 {
+    let (mut low, mut high) = (-40.0, 40.0);
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if q_function(middle) > p { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
 /// P(X <= n) for X Poisson of mean x, which is the regularised upper incomplete gamma function Q(n + 1, x).
 pub fn poisson_cdf(n: u32, x: f64) -> f64 {
     let mut term = (-x).exp();
@@ -135,6 +145,8 @@ mod tests {
         close(erfc(3.0), 2.209_049_699_9e-5);
         close(erfc(-1.0), 1.842_700_792_9);
         close(normal_cdf(1.0) + q_function(1.0), 1.0);
+        close(inverse_q(0.1), 1.281_551_565_544_6);
+        close(inverse_q(q_function(-0.7)), -0.7);
         close((0..=7).map(|m| binomial_pmf(7, m, 0.3)).sum(), 1.0);
         close(poisson_cdf(2, 1.5), (-1.5f64).exp() * (1.0 + 1.5 + 1.125));
     }

@@ -47,13 +47,37 @@ pub fn transport_block_size_bits(grant: &Grant, scheme: &Scheme) -> u64 {
     8 * code_blocks * (quantised + 24).div_ceil(8 * code_blocks) - 24
 }
 
-/// Code blocks into which a transport block falls, TS 38.212 clauses 5.2.2 and 7.2.2.
-pub fn code_blocks(transport_block_bits: u64, scheme: &Scheme) -> u64 {
+/// Code blocks into which a transport block falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    pub code_blocks: u64,
+    /// Of each, with its CRC; the last one's filler counts.
+    pub code_block_bits: u64,
+}
+
+impl Segmentation {
+    /// Bits of all code blocks.
+    pub fn total_bits(&self) -> u64 {
+        self.code_blocks * self.code_block_bits
+    }
+}
+
+/// Number and size of the code blocks, TS 38.212 clauses 5.2.2 and 7.2.2, without rounding up to lifting sizes.
+pub fn segmentation(transport_block_bits: u64, scheme: &Scheme) -> Segmentation {
     let (bits, rate) = (transport_block_bits, scheme.code_rate());
     let second_base_graph = bits <= 292 || (bits <= LOOKUP_LIMIT_BITS && rate <= 0.67) || rate <= 0.25;
     let largest = if second_base_graph { 3840 } else { 8448 };
     let with_crc = bits + if bits > LOOKUP_LIMIT_BITS { 24 } else { 16 };
-    if with_crc <= largest { 1 } else { with_crc.div_ceil(largest - 24) }
+    if with_crc <= largest {
+        return Segmentation { code_blocks: 1, code_block_bits: with_crc };
+    }
+    let code_blocks = with_crc.div_ceil(largest - 24);
+    Segmentation { code_blocks, code_block_bits: (with_crc + 24 * code_blocks).div_ceil(code_blocks) }
+}
+
+/// Code blocks into which a transport block falls: [`segmentation`]'s number.
+pub fn code_blocks(transport_block_bits: u64, scheme: &Scheme) -> u64 {
+    segmentation(transport_block_bits, scheme).code_blocks
 }
 
 fn rate_x2048(scheme: &Scheme) -> u64 {

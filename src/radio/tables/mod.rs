@@ -1,4 +1,12 @@
-//! The standards' tables, embedded as CSV files that cite their clauses. No formulas here.
+//! The standards' tables and measured error rates, embedded as CSV files that cite their clauses or their origin. No formulas
+//! here.
+
+mod error_rates;
+pub mod lte;
+
+pub use error_rates::{
+    LteBlockErrors, MeasuredBeta, MeasuredThreshold, lte_block_errors, measured_betas, measured_thresholds,
+};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -57,14 +65,6 @@ impl ModulationTable {
     }
 }
 
-/// A measured SNR at 10% block error.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct MeasuredThreshold {
-    pub table: ModulationTable,
-    pub index: u32,
-    pub snr_db: f64,
-}
-
 /// A standard's number of resource blocks for a channel bandwidth.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct TransmissionBandwidth {
@@ -87,10 +87,6 @@ pub enum FrequencyRange {
     Fr2_2,
 }
 
-pub fn measured_thresholds() -> &'static [MeasuredThreshold] {
-    &THRESHOLDS
-}
-
 pub fn transmission_bandwidths() -> &'static [TransmissionBandwidth] {
     &BANDWIDTHS
 }
@@ -110,9 +106,6 @@ static SCHEMES: LazyLock<[Vec<Scheme>; 7]> = LazyLock::new(|| {
             .collect()
     })
 });
-
-static THRESHOLDS: LazyLock<Vec<MeasuredThreshold>> =
-    LazyLock::new(|| read_embedded(include_str!("snr_at_10_percent_bler.csv")));
 
 static BANDWIDTHS: LazyLock<Vec<TransmissionBandwidth>> =
     LazyLock::new(|| read_embedded(include_str!("resource_blocks.csv")));
