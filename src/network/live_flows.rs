@@ -1,4 +1,5 @@
-//! The flows that are being transmitted, and the rates that they have at the moment.
+//! The flows that are being transmitted, and the rates that they have at the moment: the plain way, which shares out all
+//! rates anew whenever a flow comes or goes. `reached_flows` gives the same rates for less work.
 
 use super::fair_share::max_min_rates;
 use super::routing::Route;
@@ -17,7 +18,7 @@ pub(super) struct Flow {
     since: SimTime,
     rate_bits_per_second: f64,
     bottleneck: usize,
-    finish: SimTime,
+    pub(super) finish: SimTime,
     /// How long each channel of the route has been the bottleneck, up to `since`.
     limited: Vec<SimDuration>,
 }
@@ -40,13 +41,22 @@ impl Flow {
     }
 
     /// Brings `remaining_bits` and `limited` up to `now`.
-    fn settle(&mut self, now: SimTime) {
+    pub fn settle(&mut self, now: SimTime) {
         let elapsed = now - self.since;
         self.remaining_bits = (self.remaining_bits - self.rate_bits_per_second * elapsed.as_seconds()).max(0.0);
         if let Some(hop) = self.route.channels.iter().position(|c| *c == self.bottleneck) {
             self.limited[hop] += elapsed;
         }
         self.since = now;
+    }
+
+    /// From `now` on, to which it must have been settled, `bottleneck` limits the flow to `rate`.
+    pub fn limit(&mut self, bottleneck: usize, rate: f64, now: SimTime) {
+        self.bottleneck = bottleneck;
+        if rate != self.rate_bits_per_second {
+            self.rate_bits_per_second = rate;
+            self.finish = now + SimDuration::from_seconds(self.remaining_bits / rate);
+        }
     }
 
     /// The channel that has been the bottleneck for the longest time; the first on the route among equals.
@@ -127,11 +137,7 @@ impl LiveFlows {
                 continue;
             }
             flow.settle(now);
-            flow.bottleneck = bottleneck;
-            if share.rate != flow.rate_bits_per_second {
-                flow.rate_bits_per_second = share.rate;
-                flow.finish = now + SimDuration::from_seconds(flow.remaining_bits / share.rate);
-            }
+            flow.limit(bottleneck, share.rate, now);
         }
         self.next_finish = self.flows.iter().map(|f| f.finish).min();
         self.stale = false;

@@ -5,7 +5,9 @@
 //! Start with [`WiredNetwork`].
 
 mod fair_share;
+mod finish_heap;
 mod live_flows;
+mod reached_flows;
 mod routing;
 mod topology;
 mod wired;

@@ -2,6 +2,7 @@
 
 use super::NetworkError;
 use super::live_flows::{Flow, LiveFlows};
+use super::reached_flows::ReachedFlows;
 use super::routing::{Route, RouteBy};
 use super::topology::{NodeId, Topology};
 use crate::sim::{FluidModel, SimDuration, SimTime};
@@ -44,13 +45,39 @@ pub struct WiredNetwork {
     now: SimTime,
     next_key: u64,
     /// In a cell because asking for the next event is what brings stale rates up to date.
-    live: RefCell<LiveFlows>,
+    live: RefCell<Live>,
     /// Sent completely, under way to the receiver; by arrival and key.
     travelling: BTreeMap<(SimTime, u64), Report>,
 }
 
+/// The flows in transmission, and how their rates are found.
+#[derive(Clone, Debug)]
+enum Live {
+    Reached(Box<ReachedFlows>),
+    Plain(LiveFlows),
+}
+
+/// Both ways have the same functions.
+macro_rules! either {
+    ($live:expr, $flows:ident => $call:expr) => {
+        match $live {
+            Live::Reached($flows) => $call,
+            Live::Plain($flows) => $call,
+        }
+    };
+}
+
 impl WiredNetwork {
     pub fn new(topology: Topology, route_by: RouteBy) -> Self {
+        Self::sharing(topology, route_by, |capacities| Live::Reached(Box::new(ReachedFlows::new(capacities))))
+    }
+
+    /// A network that shares out all rates anew whenever a flow comes or goes: slow and plain, to compare with.
+    pub fn with_plain_refill(topology: Topology, route_by: RouteBy) -> Self {
+        Self::sharing(topology, route_by, |capacities| Live::Plain(LiveFlows::new(capacities)))
+    }
+
+    fn sharing(topology: Topology, route_by: RouteBy, live: impl FnOnce(Vec<f64>) -> Live) -> Self {
         let capacities = topology.channels.iter().map(|c| c.rate_bits_per_second).collect();
         Self {
             topology,
@@ -58,7 +85,7 @@ impl WiredNetwork {
             routes: BTreeMap::new(),
             now: SimTime::ZERO,
             next_key: 0,
-            live: RefCell::new(LiveFlows::new(capacities)),
+            live: RefCell::new(live(capacities)),
             travelling: BTreeMap::new(),
         }
     }
@@ -89,7 +116,7 @@ impl WiredNetwork {
 
     /// Number of flows that are being transmitted.
     pub fn live_flows(&self) -> usize {
-        self.live.borrow().len()
+        either!(&*self.live.borrow(), flows => flows.len())
     }
 
     fn cached_route(&mut self, from: NodeId, to: NodeId) -> Arc<Route> {
@@ -129,7 +156,8 @@ impl FluidModel for WiredNetwork {
         self.next_key += 1;
         let route = self.cached_route(request.from, request.to);
         if request.bytes > 0 && route.hops() > 0 {
-            self.live.get_mut().admit(Flow::new(key, route, request.bytes, now));
+            let flow = Flow::new(key, route, request.bytes, now);
+            either!(self.live.get_mut(), flows => flows.admit(flow));
             return key;
         }
         let report = Report {
@@ -147,7 +175,7 @@ impl FluidModel for WiredNetwork {
 
     fn cancel(&mut self, now: SimTime, key: u64) -> Option<Self::Report> {
         debug_assert_eq!(now, self.now, "advance the network before cancelling a flow");
-        if !self.live.get_mut().withdraw(key) {
+        if !either!(self.live.get_mut(), flows => flows.withdraw(key)) {
             self.travelling.retain(|(_, k), _| *k != key);
         }
         None
@@ -155,24 +183,27 @@ impl FluidModel for WiredNetwork {
 
     fn next_event(&self) -> Option<SimTime> {
         let arrival = self.travelling.first_key_value().map(|((end, _), _)| *end);
-        let finish = self.live.borrow_mut().next_finish(self.now);
+        let finish = either!(&mut *self.live.borrow_mut(), flows => flows.next_finish(self.now));
         [arrival, finish].into_iter().flatten().min()
     }
 
     fn advance(&mut self, now: SimTime) -> Vec<(u64, Report)> {
         debug_assert!(now >= self.now, "time runs forward only");
         // Stale rates have had no effect yet if no time has passed: more flows may come in this instant.
-        while now > self.now || !self.live.get_mut().is_stale() {
-            match self.live.get_mut().next_finish(self.now) {
+        while now > self.now || !either!(self.live.get_mut(), flows => flows.is_stale()) {
+            match either!(self.live.get_mut(), flows => flows.next_finish(self.now)) {
                 Some(finish) if finish <= now => {
                     self.now = finish;
-                    let finished = self.live.get_mut().retire(finish);
+                    let finished = either!(self.live.get_mut(), flows => flows.retire(finish));
                     finished.iter().for_each(|flow| self.dispatch(flow));
                 }
                 _ => break,
             }
         }
         self.now = now;
+        if self.travelling.first_key_value().is_none_or(|((end, _), _)| *end > now) {
+            return Vec::new();
+        }
         let later = self.travelling.split_off(&(now, u64::MAX));
         let arrived = std::mem::replace(&mut self.travelling, later);
         arrived.into_iter().map(|((_, key), report)| (key, report)).collect()
