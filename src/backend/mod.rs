@@ -8,6 +8,7 @@
 //! method says it writes are overwritten, never added to, unless it says so. Gradients of parameters are added to.
 
 pub mod cpu;
+pub mod cuda;
 mod description;
 mod half;
 

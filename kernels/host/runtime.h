@@ -1,0 +1,341 @@
+// Runs the subset of CUDA C++ that the kernels use on a CPU: one fiber a thread, blocks one after another.
+//
+// It is for tests, and strict where a GPU is silent: shared memory starts as NaN in every block, a barrier or a warp
+// operation that not all threads reach is an error, and so is a misaligned vector access, a write beyond the shared memory
+// asked for, or a matrix load from elsewhere. Warps run greedily, one until it waits, in an order that `schedule` shuffles;
+// odd schedules run the lanes of a warp backwards. Asynchronous copies land at the wait for them, or at once if
+// `early_copies`: the former shows a wait that is missing, the latter a barrier that is.
+//
+// Not seen: races that no schedule of whole warps shows, bank conflicts, the order in which tensor cores add.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <ucontext.h>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+
+struct uint3_ {
+    unsigned x, y, z;
+};
+struct float2 {
+    float x, y;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+typedef _Float16 half;
+struct alignas(4) half2 {
+    half x, y;
+};
+
+static inline float __half2float(half h) { return (float)h; }
+static inline half __float2half_rn(float f) { return (half)f; }
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+
+namespace host {
+
+constexpr unsigned WARP = 32, MOST_THREADS = 1024;
+constexpr size_t STACK = 96 << 10, GUARD = 512, LANE_BYTES = 64;
+
+enum class State : unsigned char { Ready, AtBarrier, AtWarpOperation, Done };
+
+// 16 bytes of shared memory: `bytes` from global memory, then zeros.
+struct Copy {
+    unsigned char* to;
+    const unsigned char* from;
+    unsigned bytes;
+
+    void land() const {
+        if (bytes) memcpy(to, from, bytes);
+        memset(to + bytes, 0, 16 - bytes);
+    }
+};
+
+struct Fiber {
+    uint3_ thread;
+    unsigned lane, warp, operations;
+    State state;
+    bool started;
+    jmp_buf context;
+    ucontext_t first;
+    char* stack;
+    std::vector<Copy> copies;
+    std::vector<size_t> groups;
+};
+
+// What the lanes of a warp hand to an operation and get from it. Two, used in turn: a lane may enter the next operation
+// before the others have read their results.
+struct Exchange {
+    alignas(16) unsigned char in[WARP][LANE_BYTES];
+    alignas(16) unsigned char out[WARP][LANE_BYTES];
+};
+
+struct Warp {
+    unsigned lanes, arrived;
+    int kind;
+    Exchange exchange[2];
+};
+
+struct Machine {
+    std::vector<Fiber> fibers;
+    std::vector<Warp> warps;
+    std::vector<unsigned char> shared_store;
+    unsigned char* shared;
+    size_t shared_bytes;
+    uint3_ block, blocks, threads;
+    Fiber* current;
+    jmp_buf scheduler;
+    unsigned schedule, random;
+    bool early_copies;
+    void (*body)(const void*);
+    const void* arguments;
+    std::string error;
+
+    ~Machine() {
+        for (Fiber& f : fibers) free(f.stack);
+    }
+};
+
+static thread_local Machine* machine;
+
+static Machine& this_machine() {
+    static thread_local struct Owner {
+        Machine* owned = nullptr;
+        ~Owner() { delete owned; }
+    } owner;
+    if (!owner.owned) owner.owned = new Machine();
+    machine = owner.owned;
+    return *machine;
+}
+
+[[noreturn]] static void fail(const std::string& what) {
+    Machine& m = *machine;
+    char place[96];
+    snprintf(place, sizeof place, " (block %u,%u,%u thread %u)", m.block.x, m.block.y, m.block.z, m.current->thread.x);
+    m.error = what + place;
+    _longjmp(m.scheduler, 2);
+}
+
+[[noreturn]] static void enter() {
+    for (;;) {
+        Machine& m = *machine;
+        m.body(m.arguments);
+        if (!m.current->copies.empty()) fail("a thread ends with copies that it never waited for");
+        m.current->state = State::Done;
+        if (!_setjmp(m.current->context)) _longjmp(m.scheduler, 1);
+    }
+}
+
+[[noreturn]] static void resume(Fiber& f) {
+    machine->current = &f;
+    if (f.started) _longjmp(f.context, 1);
+    f.started = true;
+    getcontext(&f.first);
+    f.first.uc_stack.ss_sp = f.stack;
+    f.first.uc_stack.ss_size = STACK;
+    f.first.uc_link = nullptr;
+    makecontext(&f.first, (void (*)())enter, 0);
+    setcontext(&f.first);
+    abort();
+}
+
+// The next lane of the same warp that can run, in the schedule's direction.
+static Fiber* next_ready(unsigned warp, unsigned after) {
+    Machine& m = *machine;
+    const unsigned lanes = m.warps[warp].lanes;
+    const bool backwards = m.schedule & 1;
+    for (unsigned i = 1; i <= lanes; i++) {
+        const unsigned lane = backwards ? (after + lanes - i) % lanes : (after + i) % lanes;
+        Fiber& f = m.fibers[warp * WARP + lane];
+        if (f.state == State::Ready) return &f;
+    }
+    return nullptr;
+}
+
+static void wait(State why) {
+    Machine& m = *machine;
+    Fiber& f = *m.current;
+    f.state = why;
+    if (_setjmp(f.context)) return;
+    if (Fiber* next = next_ready(f.warp, f.lane)) resume(*next);
+    _longjmp(m.scheduler, 1);
+}
+
+static inline void barrier() { wait(State::AtBarrier); }
+
+// Every lane hands in `in`; the last one to come calls `whole(inputs, outputs)` for all.
+template <class Out, class In, class Whole>
+static inline Out collective(int kind, const In& in, Whole whole) {
+    static_assert(sizeof(In) <= LANE_BYTES && sizeof(Out) <= LANE_BYTES, "more than a lane may hand in");
+    Machine& m = *machine;
+    Fiber& f = *m.current;
+    Warp& w = m.warps[f.warp];
+    Exchange& e = w.exchange[f.operations++ & 1];
+    if (w.arrived == 0) w.kind = kind;
+    if (w.kind != kind) fail("lanes of a warp are at different operations");
+    memcpy(e.in[f.lane], &in, sizeof in);
+    if (++w.arrived == w.lanes) {
+        w.arrived = 0;
+        whole(e.in, e.out);
+        for (unsigned i = 0; i < w.lanes; i++) m.fibers[f.warp * WARP + i].state = State::Ready;
+    } else {
+        wait(State::AtWarpOperation);
+    }
+    Out out;
+    memcpy(&out, e.out[machine->current->lane], sizeof out);
+    return out;
+}
+
+static inline bool in_shared(const void* p, size_t bytes) {
+    const unsigned char *at = (const unsigned char*)p, *start = machine->shared;
+    return at >= start && at + bytes <= start + machine->shared_bytes;
+}
+
+static inline void check_aligned(const void* p, size_t bytes) {
+    if ((uintptr_t)p % bytes) fail("a vector access is not aligned");
+}
+
+static inline void copy_16(void* to, const void* from, unsigned bytes) {
+    check_aligned(to, 16);
+    if (bytes) check_aligned(from, 16);
+    if (!in_shared(to, 16)) fail("an asynchronous copy goes beyond shared memory");
+    const Copy copy{(unsigned char*)to, (const unsigned char*)from, bytes};
+    if (machine->early_copies) copy.land();
+    else machine->current->copies.push_back(copy);
+}
+
+static inline void commit_copies() {
+    Fiber& f = *machine->current;
+    f.groups.push_back(f.copies.size());
+}
+
+// Lands all groups but the newest `pending`.
+static inline void wait_for_copies(unsigned pending) {
+    Fiber& f = *machine->current;
+    if (f.groups.size() <= pending) return;
+    const size_t done = f.groups.size() - pending, copies = f.groups[done - 1];
+    for (size_t i = 0; i < copies; i++) f.copies[i].land();
+    f.copies.erase(f.copies.begin(), f.copies.begin() + copies);
+    f.groups.erase(f.groups.begin(), f.groups.begin() + done);
+    for (size_t& g : f.groups) g -= copies;
+}
+
+static bool run_block(Machine& m, unsigned threads) {
+    const unsigned warps = (threads + WARP - 1) / WARP;
+    for (unsigned i = 0; i < threads; i++) {
+        Fiber& f = m.fibers[i];
+        f.state = State::Ready;
+        f.operations = 0;
+        f.copies.clear();
+        f.groups.clear();
+    }
+    for (Warp& w : m.warps) w.arrived = 0;
+    memset(m.shared, 0xFF, m.shared_bytes + GUARD);
+    for (;;) {
+        m.random = m.random * 1664525u + 1013904223u;
+        const unsigned first = m.schedule ? (m.random >> 8) % warps : 0;
+        for (unsigned i = 0; i < warps; i++) {
+            const unsigned w = (first + i) % warps;
+            const int how = _setjmp(m.scheduler);
+            if (how == 2) return false;
+            if (Fiber* f = next_ready(w, m.warps[w].lanes - 1)) resume(*f);
+        }
+        unsigned done = 0, at_barrier = 0;
+        for (unsigned i = 0; i < threads; i++) {
+            done += m.fibers[i].state == State::Done;
+            at_barrier += m.fibers[i].state == State::AtBarrier;
+        }
+        if (done == threads) break;
+        if (done + at_barrier < threads) {
+            char what[160];
+            snprintf(what, sizeof what, "threads part: %u at a barrier, %u at a warp operation, %u gone, in block %u,%u,%u",
+                     at_barrier, threads - done - at_barrier, done, m.block.x, m.block.y, m.block.z);
+            m.error = what;
+            return false;
+        }
+        for (unsigned i = 0; i < threads; i++)
+            if (m.fibers[i].state == State::AtBarrier) m.fibers[i].state = State::Ready;
+    }
+    for (size_t i = 0; i < GUARD; i++)
+        if (m.shared[m.shared_bytes + i] != 0xFF) {
+            m.error = "a block writes beyond its shared memory";
+            return false;
+        }
+    return true;
+}
+
+static int launch(const unsigned* blocks, unsigned threads, size_t shared, unsigned schedule, bool early_copies,
+                  void (*body)(const void*), const void* arguments) {
+    Machine& m = this_machine();
+    if (m.fibers.size() < threads) {
+        const size_t before = m.fibers.size();
+        m.fibers.resize(threads);
+        for (size_t i = before; i < threads; i++) m.fibers[i].stack = (char*)malloc(STACK);
+        for (Fiber& f : m.fibers) f.started = false;
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        Fiber& f = m.fibers[i];
+        f.thread = {i, 0, 0};
+        f.lane = i % WARP;
+        f.warp = i / WARP;
+    }
+    m.warps.resize((threads + WARP - 1) / WARP);
+    for (unsigned w = 0; w < m.warps.size(); w++) m.warps[w].lanes = std::min(WARP, threads - w * WARP);
+    m.shared_store.resize(shared + GUARD + 128);
+    m.shared = (unsigned char*)(((uintptr_t)m.shared_store.data() + 127) & ~(uintptr_t)127);
+    m.shared_bytes = shared;
+    m.threads = {threads, 1, 1};
+    m.blocks = {blocks[0], blocks[1], blocks[2]};
+    m.schedule = schedule;
+    m.random = schedule;
+    m.early_copies = early_copies;
+    m.body = body;
+    m.arguments = arguments;
+    m.error.clear();
+    for (unsigned z = 0; z < blocks[2]; z++)
+        for (unsigned y = 0; y < blocks[1]; y++)
+            for (unsigned x = 0; x < blocks[0]; x++) {
+                m.block = {x, y, z};
+                if (!run_block(m, threads)) {
+                    for (Fiber& f : m.fibers) f.started = false;
+                    return 1;
+                }
+            }
+    return 0;
+}
+
+}  // namespace host
+
+extern "C" __attribute__((visibility("default"))) const char* host_error() { return host::this_machine().error.c_str(); }
+
+#define threadIdx (host::machine->current->thread)
+#define blockIdx (host::machine->block)
+#define blockDim (host::machine->threads)
+#define gridDim (host::machine->blocks)
+#define __syncthreads host::barrier
+
+// A kernel takes one structure by value; a block has `threads` threads and at least `shared` bytes of shared memory.
+#define KERNEL(name, Arguments, threads, shared)                                                                        \
+    static void name(const Arguments a);                                                                               \
+    static void body_##name(const void* p) { name(*(const Arguments*)p); }                                             \
+    extern "C" __attribute__((visibility("default"))) int run_##name(                                                  \
+        const unsigned* blocks, size_t bytes, unsigned schedule, int early_copies, const void* arguments) {            \
+        return host::launch(blocks, threads, bytes, schedule, early_copies, body_##name, arguments);                   \
+    }                                                                                                                  \
+    extern "C" __attribute__((visibility("default"))) void shape_##name(unsigned* out) {                               \
+        out[0] = sizeof(Arguments);                                                                                    \
+        out[1] = threads;                                                                                              \
+        out[2] = shared;                                                                                               \
+    }                                                                                                                  \
+    static void name(const Arguments a)

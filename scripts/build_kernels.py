@@ -1,0 +1,94 @@
+"""Compiles every kernel source to PTX with NVRTC, assembles it with ptxas, and writes down what each kernel takes.
+
+build_kernels.py PACKAGES SOURCES OUT: the folder with NVIDIA's packages, that of the sources, where ptx/ and
+resources.txt go. Called by build_kernels.sh.
+"""
+
+import ctypes
+import hashlib
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+packages, sources, out = (pathlib.Path(p) for p in sys.argv[1:4])
+TARGET, ASSEMBLED = "compute_80", ("sm_80", "sm_90")
+nvrtc = ctypes.CDLL(str(packages / "cuda_nvrtc/lib/libnvrtc.so.12"))
+
+
+def fetch(name, program):
+    size = ctypes.c_size_t()
+    getattr(nvrtc, f"nvrtcGet{name}Size")(program, ctypes.byref(size))
+    text = ctypes.create_string_buffer(size.value)
+    getattr(nvrtc, f"nvrtcGet{name}")(program, text)
+    return text.raw.rstrip(b"\0").decode()
+
+
+def compile_ptx(source):
+    program = ctypes.c_void_p()
+    text = source.read_bytes()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, source.name.encode(), 0, None, None) == 0
+    options = [f"--gpu-architecture={TARGET}", "--std=c++17", "-default-device", f"-I{sources}", f"-I{packages}/cuda_runtime/include"]
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options)))
+    log = fetch("ProgramLog", program)
+    if failed or log.strip():
+        sys.stderr.write(log)
+    if failed:
+        nvrtc.nvrtcGetErrorString.restype = ctypes.c_char_p
+        sys.exit(f"{source} does not compile: {nvrtc.nvrtcGetErrorString(failed).decode()}")
+    ptx = fetch("PTX", program)
+    assert ".version 8.0" in ptx, "PTX of another version than 8.0"
+    return ptx
+
+
+def digest(source):
+    """Of the source and of everything that it includes."""
+    seen, todo, total = set(), [source], hashlib.sha256()
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        text = path.read_text()
+        total.update(path.name.encode() + b"\0" + text.encode() + b"\0")
+        included = (sources / name for name in re.findall(r'#include "([^"]+)"', text))
+        todo += [p for p in included if "host" not in p.parts]
+    return total.hexdigest()
+
+
+def resources(ptx_file, architecture):
+    with tempfile.NamedTemporaryFile() as cubin:
+        command = [packages / "cuda_nvcc/bin/ptxas", "-v", f"-arch={architecture}", ptx_file, "-o", cubin.name]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{ptx_file} for {architecture}: {done.stderr}")
+    names = re.findall(r"Compiling entry function '(\w+)'", done.stderr)
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+    used = re.findall(r"Used (\d+) registers(?:, \d+ barriers)?(?:, (\d+) bytes smem)?", done.stderr)
+    return {n: (int(u[0]), int(s[0]), int(s[1]) + int(s[2])) for n, s, u in zip(names, spills, used, strict=True)}
+
+
+(out / "ptx").mkdir(parents=True, exist_ok=True)
+families = sorted(sources.glob("*.cu"))
+expected = {f"{f.stem}.ptx" for f in families}
+for stale in (out / "ptx").glob("*.ptx"):
+    if stale.name not in expected:
+        stale.unlink()
+with ThreadPoolExecutor(2) as pool:
+    compiled = list(pool.map(compile_ptx, families))
+    files = []
+    for family, ptx in zip(families, compiled):
+        file = out / "ptx" / f"{family.stem}.ptx"
+        file.write_text(f"// {family.name} sha256 {digest(family)}\n{ptx}")
+        files.append(file)
+    table = list(pool.map(lambda job: resources(*job), [(f, a) for f in files for a in ASSEMBLED]))
+
+lines = ["# Registers a thread, bytes of stack frame, bytes spilled, as ptxas 12.0 -v tells. Shared memory is dynamic: the"]
+lines += ["# launch table has it (src/backend/cuda/launch).", f"{'kernel':<32}" + "".join(f"{a:>16}" for a in ASSEMBLED)]
+for i, file in enumerate(files):
+    of = table[len(ASSEMBLED) * i : len(ASSEMBLED) * (i + 1)]
+    lines.append(f"# {file.stem}.cu")
+    lines += [f"{n:<32}" + "".join("{:>8}{:>4}{:>4}".format(*t[n]) for t in of) for n in sorted(of[0])]
+(out / "resources.txt").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,64 @@
+//! The table of kernels: for each family of `kernels/`, its argument structures, its kernels and the rule for their grids.
+//!
+//! The structures repeat, field by field, those of the sources. A test asks the sources, compiled for the CPU, for the
+//! size of every structure and the shape of every block, and compares.
+
+mod attention;
+mod elementwise;
+mod low_rank;
+mod product;
+mod rows;
+
+pub use attention::{AttentionArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
+pub use elementwise::{
+    ConvertArguments, CounterKey, DropArguments, GateArguments, PairArguments, RotateArguments, ScaleArguments,
+};
+pub use low_rank::{LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
+pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
+pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
+
+use super::Kernel;
+
+/// The kernels of one source file.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Of the file, without ending.
+    pub name: &'static str,
+    /// The file compiled to PTX ISA 8.0 for `compute_80`.
+    pub ptx: &'static str,
+    pub kernels: &'static [&'static Kernel],
+}
+
+/// Declares a family: its kernels as statics, and the list of them.
+macro_rules! family {
+    ($family:ident = $file:literal { $($id:ident = $name:literal ($arguments:ty, $threads:expr, $shared:expr);)* }) => {
+        $(pub(crate) static $id: $crate::backend::cuda::Kernel = $crate::backend::cuda::Kernel {
+            name: $name,
+            argument_bytes: size_of::<$arguments>(),
+            threads: $threads,
+            shared_bytes: $shared,
+        };)*
+        pub(crate) static $family: $crate::backend::cuda::launch::Family = $crate::backend::cuda::launch::Family {
+            name: $file,
+            ptx: include_str!(concat!("../../../../kernels/ptx/", $file, ".ptx")),
+            kernels: &[$(&$id),*],
+        };
+    };
+}
+use family;
+
+/// All families.
+pub static FAMILIES: [&Family; 6] = [
+    &attention::ATTENTION,
+    &elementwise::ELEMENTWISE,
+    &low_rank::LOW_RANK,
+    &rows::NORM,
+    &product::PRODUCT,
+    &rows::REDUCE,
+];
+
+/// The family of a kernel.
+pub fn family_of(kernel: &Kernel) -> &'static Family {
+    let has = |family: &&&Family| family.kernels.iter().any(|k| k.name == kernel.name);
+    FAMILIES.iter().find(has).expect("every kernel is in the table")
+}
