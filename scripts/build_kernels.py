@@ -64,10 +64,15 @@ def resources(ptx_file, architecture):
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{ptx_file} for {architecture}: {done.stderr}")
-    names = re.findall(r"Compiling entry function '(\w+)'", done.stderr)
-    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
-    used = re.findall(r"Used (\d+) registers(?:, \d+ barriers)?(?:, (\d+) bytes smem)?", done.stderr)
-    return {n: (int(u[0]), int(s[0]), int(s[1]) + int(s[2])) for n, s, u in zip(names, spills, used, strict=True)}
+    # One part a kernel; what it calls (division in double precision, say) comes after its own lines.
+    found = {}
+    for part in done.stderr.split("Compiling entry function '")[1:]:
+        name = part.split("'")[0]
+        own = part[part.index(f"Function properties for {name}\n") :]
+        spills = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", own)
+        registers = re.search(r"Used (\d+) registers", part)
+        found[name] = (int(registers[1]), int(spills[1]), int(spills[2]) + int(spills[3]))
+    return found
 
 
 (out / "ptx").mkdir(parents=True, exist_ok=True)

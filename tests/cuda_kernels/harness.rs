@@ -38,6 +38,10 @@ impl Run {
         self.bytes(&values.iter().flat_map(|&v| (v as i32).to_le_bytes()).collect::<Vec<u8>>())
     }
 
+    pub fn double(&self, values: &[f64]) -> Address {
+        self.words(&values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>())
+    }
+
     pub fn words(&self, values: &[u64]) -> Address {
         self.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
     }
@@ -48,6 +52,22 @@ impl Run {
 
     pub fn single_room(&self, len: usize) -> Address {
         self.room(4 * len)
+    }
+
+    pub fn double_room(&self, len: usize) -> Address {
+        self.room(8 * len)
+    }
+
+    pub fn read_double(&self, address: Address, len: usize) -> Vec<f64> {
+        let mut bytes = vec![0; 8 * len];
+        self.device.read(address, &mut bytes).expect("memory of this device");
+        bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()
+    }
+
+    pub fn read_integers(&self, address: Address, len: usize) -> Vec<i32> {
+        let mut bytes = vec![0; 4 * len];
+        self.device.read(address, &mut bytes).expect("memory of this device");
+        bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b)).collect()
     }
 
     pub fn read_half(&self, address: Address, len: usize) -> Vec<f64> {

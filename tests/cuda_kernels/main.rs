@@ -3,8 +3,10 @@
 mod attention;
 #[path = "../support/cuda_host.rs"]
 mod cuda_host;
+mod ends;
 mod harness;
 mod low_rank;
 mod product;
 mod rows;
 mod table;
+mod updates;

@@ -5,17 +5,21 @@
 
 mod attention;
 mod elementwise;
+mod ends;
 mod low_rank;
 mod product;
 mod rows;
+mod updates;
 
 pub use attention::{AttentionArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
 pub use elementwise::{
     ConvertArguments, CounterKey, DropArguments, GateArguments, PairArguments, RotateArguments, ScaleArguments,
 };
+pub use ends::{CrossEntropyArguments, GatherArguments, HeadArguments, MOST_TABLES, ScatterArguments};
 pub use low_rank::{LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
 pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
 pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
+pub use updates::{AdamWArguments, AirArguments, ClipArguments, SquaresArguments, UnscaleArguments};
 
 use super::Kernel;
 
@@ -48,11 +52,14 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 6] = [
+pub static FAMILIES: [&Family; 9] = [
+    &updates::AIR,
     &attention::ATTENTION,
     &elementwise::ELEMENTWISE,
+    &ends::ENDS,
     &low_rank::LOW_RANK,
     &rows::NORM,
+    &updates::OPTIMISER,
     &product::PRODUCT,
     &rows::REDUCE,
 ];
