@@ -4,14 +4,17 @@
 mod cases;
 #[path = "broken/dealt_cases.rs"]
 mod dealt_cases;
+#[path = "broken/federated_cases.rs"]
+mod federated_cases;
 #[path = "broken/learning_cases.rs"]
 mod learning_cases;
 #[path = "broken/prompt_cases.rs"]
 mod prompt_cases;
 
-use cases::CASES;
+use cases::{CASES, Case};
 use dealt_cases::DEALT_CASES;
 use deft::scenario::{PeftMethod, Place, Scenario, ScenarioError, ScenarioSource, parse_override};
+use federated_cases::FEDERATED_CASES;
 use learning_cases::LEARNING_CASES;
 use prompt_cases::PROMPT_CASES;
 use serde_json::json;
@@ -27,10 +30,14 @@ fn error(file: &str) -> ScenarioError {
     read.expect_err(file)
 }
 
+fn all_cases() -> impl Iterator<Item = &'static Case> {
+    [CASES, LEARNING_CASES, DEALT_CASES, FEDERATED_CASES, PROMPT_CASES].into_iter().flatten()
+}
+
 #[test]
 fn every_broken_file_is_refused_where_and_why_expected() {
     let mut wrong = Vec::new();
-    for (file, (line, column), phrases) in CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES).chain(PROMPT_CASES) {
+    for (file, (line, column), phrases) in all_cases() {
         let error = error(file);
         let message = error.to_string();
         let here = Place::At { line: *line, column: *column };
@@ -47,8 +54,7 @@ fn no_broken_file_is_forgotten() {
     for entry in std::fs::read_dir(folder("tests/broken")).expect("the folder") {
         let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
         let Some(name) = name.strip_suffix(".yaml") else { continue };
-        let listed =
-            CASES.iter().chain(LEARNING_CASES).chain(DEALT_CASES).chain(PROMPT_CASES).any(|(file, ..)| *file == name);
+        let listed = all_cases().any(|(file, ..)| *file == name);
         assert!(listed || whole_file.contains(&name), "{name} has no expectation");
     }
 }

@@ -435,3 +435,80 @@ fn what_a_deadline_cuts_off_is_sent_in_vain() {
     assert!(cut.tx_joules > 0.0 && strict.rounds[0].lost_bytes >= cut.bytes);
     balanced(&strict, "cut off");
 }
+
+/// What `technique.local` and `technique.synchrony` add to the traffic of digital federated fine-tuning, and its books.
+#[test]
+fn federated_settings_send_what_they_may_and_keep_the_books() {
+    let settings: [(Set, bool); 7] = [
+        (vec![("technique.local", json!({"proximal_mu": 0.1}))], false),
+        (vec![("technique.local", json!({"correction": "scaffold"}))], true),
+        (vec![("technique.server", json!({"optimizer": "yogi"}))], false),
+        (vec![("technique.averaging", json!("refactored")), ("devices[0].lora_rank", json!(2))], false),
+        (vec![("technique.synchrony", json!({"kind": "semi_asynchronous", "buffer": 1}))], false),
+        (vec![("technique.synchrony", json!({"kind": "asynchronous"})), ("technique.rounds", json!(7))], false),
+        (vec![("technique.sampling", json!({"kind": "by_utility"})), ("technique.devices_per_round", json!(1))], false),
+    ];
+    let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
+    for kind in ["federated", "split_federated"] {
+        let (_, _, plain) = TRAFFIC.iter().find(|(k, m, _)| *k == kind && *m == "digital").expect("a row");
+        for (setting, controls) in &settings {
+            let mut allowed: BTreeSet<(&str, &str)> = plain.iter().copied().collect();
+            if *controls {
+                allowed.extend([("downlink", "control_variates"), ("uplink", "control_variates")]);
+            }
+            let set = [technique(kind, "digital"), setting.clone()].concat();
+            let record = play(&emulated(set.clone()));
+            let what = format!("{kind}, {setting:?}");
+            assert_eq!(crossings(&record), allowed, "{what}");
+            balanced(&record, &what);
+            let keys = |more: Set| {
+                let base = [set.clone(), vec![("technique.round_deadline_s", Value::Null)], more].concat();
+                play(&support::scenario("keys.yaml", &base))
+            };
+            balanced(&keys(vec![]), &what);
+            balanced(&keys(vec![("mobility", walk.clone())]), &format!("{what}, walking"));
+        }
+    }
+}
+
+/// The settings of `technique.synchrony` beside every shape of a cut: the same bytes cross, and no book loses any.
+#[test]
+fn cuts_without_rounds_send_what_they_may_and_keep_the_books() {
+    let cuts = [
+        json!({"labels": "device"}),
+        json!({"device_side": "frozen"}),
+        json!({"device_side": "frozen", "cache_activations": true}),
+        json!({"micro_batches": 4}),
+        json!({"compression": {"method": "top_k"}}),
+        json!({"channel": "analog"}),
+    ];
+    let walk = json!({"kind": "random_waypoint", "min_speed_m_per_s": 20, "max_speed_m_per_s": 80});
+    // Deadlines of the small and of the large scenario that pass before some have delivered.
+    let synchronies = [
+        (json!({"kind": "semi_asynchronous", "buffer": 2}), [Value::Null, Value::Null]),
+        (json!({"kind": "semi_asynchronous", "buffer": 2}), [json!(0.4), json!(3)]),
+        (json!({"kind": "asynchronous"}), [Value::Null, Value::Null]),
+    ];
+    for cut in cuts {
+        let base = || [technique("split_federated", "digital"), vec![("technique.cut", cut.clone())]].concat();
+        let plain = play(&emulated(base()));
+        let allowed = crossings(&plain);
+        for (synchrony, [small, large]) in &synchronies {
+            let what = format!("{cut}, {synchrony}, {small}");
+            let set = |deadline: &Value, more: Set<'static>| {
+                let asynchronous = vec![
+                    ("technique.synchrony", synchrony.clone()),
+                    ("technique.round_deadline_s", deadline.clone()),
+                    ("technique.rounds", json!(9)),
+                ];
+                [base(), asynchronous, more].concat()
+            };
+            let record = play(&emulated(set(small, vec![])));
+            assert!(crossings(&record).is_subset(&allowed), "{what}");
+            assert!(crossings(&record) == allowed || !small.is_null(), "{what}");
+            balanced(&record, &what);
+            let walking = set(large, vec![("mobility", walk.clone())]);
+            balanced(&play(&support::scenario("keys.yaml", &walking)), &what);
+        }
+    }
+}

@@ -8,16 +8,18 @@ mod one_bit;
 mod over_the_air;
 mod sides;
 pub mod slopes;
+mod stale;
+
+pub use sides::combine_beside_shared_server;
+pub use stale::{Arrival, combine_stale};
 
 use crate::learning::{Client, Learning, StateHandle, StepOptions};
-use crate::scenario::{AggregationSpec, TechniqueSpec, UplinkAccess};
+use crate::scenario::{AggregationSpec, Averaging, TechniqueSpec, UplinkAccess};
 use crate::world::{Content, Demand, DeviceId, Lost, World};
 use over_the_air::Outcome;
 
 /// A number that tells how well an aggregation went; docs/metrics.md defines each name.
 pub type Measure = (&'static str, f64);
-
-pub use sides::combine_beside_shared_server;
 
 /// What a device hands in at the end of its round.
 #[derive(Clone, Debug)]
@@ -41,8 +43,13 @@ impl Delivery {
 
     /// [`Delivery::step`] with `options`.
     pub fn step_with(&mut self, learn: &Learning, client: Client, step: u64, options: StepOptions) {
-        self.state = learn.local_step_with(self.state, client, step, self.steps.is_empty(), options);
-        self.steps.push(self.state);
+        self.follow(learn.local_step_with(self.state, client, step, self.steps.is_empty(), options));
+    }
+
+    /// Notes a local step that led to `state`.
+    pub fn follow(&mut self, state: StateHandle) {
+        self.state = state;
+        self.steps.push(state);
     }
 }
 
@@ -100,7 +107,7 @@ pub async fn combine(
     if updates.is_empty() {
         return Combined { global: reference, delivered: updates, measures: vec![] };
     }
-    let everyone = digital::weighted_mean(learn, &updates);
+    let everyone = digital::weighted_mean(learn, plan.averaging, &updates);
     if let Some(split_point) = sides::frozen_below(plan) {
         let global = sides::edge_side_alone(learn, reference, &updates, split_point, everyone);
         return Combined { global, delivered: updates, measures: vec![] };
@@ -125,6 +132,6 @@ pub fn mean(learn: &Learning, reference: StateHandle, updates: &[Delivery]) -> S
         return reference;
     }
     let states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
-    let everyone = digital::weighted_mean(learn, updates);
+    let everyone = digital::weighted_mean(learn, Averaging::Plain, updates);
     learn.combine(reference, &states, None, everyone.clone(), everyone)
 }

@@ -38,7 +38,7 @@ pub async fn combine_beside_shared_server(
     let mut states: Vec<StateHandle> = updates.iter().map(|u| u.state).collect();
     states.push(server);
     let devices = (frozen_below(plan).is_none() && !updates.is_empty())
-        .then(|| with_last(digital::weighted_mean(learn, updates)));
+        .then(|| with_last(digital::weighted_mean(learn, plan.averaging, updates)));
     let edge =
         Combination::Mean { weights: (0..states.len()).map(|i| if i == updates.len() { 1.0 } else { 0.0 }).collect() };
     learn.combine_sides(reference, &states, split_point, [devices, Some(edge)])
@@ -50,6 +50,10 @@ fn with_last(mean: Combination) -> Combination {
         Combination::Mean { mut weights } => {
             weights.push(0.0);
             Combination::Mean { weights }
+        }
+        Combination::MeanOfProducts { mut weights } => {
+            weights.push(0.0);
+            Combination::MeanOfProducts { weights }
         }
         other => other,
     }

@@ -7,7 +7,7 @@
 use super::over_the_air::{delivered, measures, superposition};
 use super::{Delivery, Measure, client_of, digital};
 use crate::learning::{Combination, Learning, SlopeMean};
-use crate::scenario::{AggregationSpec, AirCompSpec, TechniqueSpec};
+use crate::scenario::{AggregationSpec, AirCompSpec, Averaging, TechniqueSpec};
 use crate::world::{Content, DeviceId, Lost, Transmission, World};
 
 /// What became of the slopes of one step.
@@ -37,7 +37,7 @@ pub async fn combine(world: &World, learn: &Learning, plan: &TechniqueSpec, slop
         AggregationSpec::AirComp(spec) => superpose(world, learn, plan, spec, slopes, limit).await,
         // The reader of scenarios admits no other way.
         AggregationSpec::Digital(_) | AggregationSpec::OneBit(_) => {
-            let weights = match digital::weighted_mean(learn, slopes) {
+            let weights = match digital::weighted_mean(learn, Averaging::Plain, slopes) {
                 Combination::Mean { weights } => weights,
                 _ => vec![],
             };

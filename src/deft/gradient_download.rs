@@ -6,34 +6,27 @@
 //! projection that both sides draw from one seed. The whole gradient makes the numbers those of `federated`.
 
 use super::Run;
+use super::federation::{self, Turn};
 use crate::aggregation::{self, Delivery, client_of};
-use crate::learning::{LearningError, StateHandle, StepOptions};
-use crate::world::{Content, DeviceId, EdgePasses, Lost};
+use crate::learning::{LearningError, StepOptions};
+use crate::world::{Content, EdgePasses, Lost};
 
 pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
-    let mut global = run.learn.initial();
-    for round in 0..run.plan.rounds {
-        let Some(devices) = run.begin_round(round) else { break };
-        let updates = run.gather(&devices, |device| device_round(run, round, device, global)).await;
-        let combined = run.aggregate(global, updates).await;
-        global = combined.global;
-        if run.end_round(round, &[global], &combined.delivered)?.is_last() {
-            break;
-        }
-    }
-    Ok(())
+    federation::play(run, |turn| device_round(run, turn)).await
 }
 
-async fn device_round(run: &Run<'_>, round: usize, device: DeviceId, global: StateHandle) -> Result<Delivery, Lost> {
-    let (world, demand) = (run.world, run.world.demand());
+async fn device_round(run: &Run<'_>, turn: Turn) -> Result<Delivery, Lost> {
+    let (world, device) = (run.world, turn.device);
+    let demand = world.demand_of(device);
     let dimension = run.plan.gradients.and_then(|g| g.projection_dimension);
     let options = StepOptions {
         projection_dimension: demand.projected_length(dimension).and(dimension),
         ..StepOptions::default()
     };
     world.download(device, demand.parameter_bytes(), Content::Adapters).await?;
-    let mut update = Delivery::starting_from(device, global);
-    for step in run.steps_of(round) {
+    world.download(device, demand.control_variate_bytes(), Content::ControlVariates).await?;
+    let mut update = Delivery::starting_from(device, turn.start);
+    for step in run.steps_of(turn.round) {
         let batch = run.learn.batch_shape(client_of(device), step);
         let samples = run.learn.batch_lengths(client_of(device), step);
         world.forward_on_device(device, &batch, &batch).await?;
@@ -45,8 +38,9 @@ async fn device_round(run: &Run<'_>, round: usize, device: DeviceId, global: Sta
         world.compute_edge_side(device, EdgePasses::Both, &batch).await;
         world.download(device, demand.parameter_gradient_bytes(dimension), Content::ParameterGradients).await?;
         world.update_on_device(device, dimension, &batch).await?;
-        update.step_with(run.learn, client_of(device), step, options.clone());
+        turn.step_with(run, &mut update, step, options.clone());
     }
     aggregation::upload(world, run.plan, device, demand.parameter_bytes()).await?;
+    world.upload(device, demand.control_variate_bytes(), Content::ControlVariates).await?;
     Ok(update)
 }

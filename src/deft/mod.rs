@@ -2,20 +2,25 @@
 //!
 //! To the time plane a protocol says who computes and who transmits, and virtual time passes; to the learning plane it
 //! hands operations and gets handles. A protocol should read like its paper's algorithm box: what every protocol
-//! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`.
+//! needs (rounds, records, progress) lives in [`Run`]. Start with `federated.rs`, a device's round, and
+//! `federation.rs`, the server's.
 
+mod asynchronous;
 mod block_allocation;
 mod block_federated;
 mod centralized;
 mod cold_start;
 mod cut;
 mod federated;
+mod federation;
 mod gradient_download;
 mod offsite_tuning;
 mod on_device;
 mod prompt_ensemble;
 mod prompt_transfer;
 mod run;
+mod sampling;
+mod scaffold;
 mod shared_server;
 mod split;
 mod split_federated;

@@ -1,5 +1,6 @@
 //! What every protocol needs: rounds, participants, deadlines, and the record of what happened.
 
+use super::sampling::Sampling;
 use crate::aggregation::{self, Combined, Delivery};
 use crate::learning::{EvaluationHandle, EvaluationOptions, Learning, LearningError, LossHandle, StateHandle};
 use crate::scenario::{TechniqueSpec, TrainingSpec};
@@ -85,6 +86,7 @@ pub struct Run<'a> {
     /// How tests differ from plain ones.
     tests: RefCell<EvaluationOptions>,
     round_started: Cell<crate::sim::SimTime>,
+    sampling: RefCell<Sampling>,
 }
 
 impl<'a> Run<'a> {
@@ -98,7 +100,8 @@ impl<'a> Run<'a> {
     ) -> Self {
         let played = RefCell::new(Played::default());
         let tests = RefCell::default();
-        Self { world, learn, plan, training, when, watch, played, tests, round_started: Cell::default() }
+        let sampling = RefCell::new(Sampling::new(plan.sampling, world.device_count()));
+        Self { world, learn, plan, training, when, watch, played, tests, round_started: Cell::default(), sampling }
     }
 
     /// What was played, once the protocol has ended.
@@ -133,11 +136,19 @@ impl<'a> Run<'a> {
 
     /// Starts a round and names its devices; `None` when nobody is left who can take part.
     pub(super) fn begin_round(&self, round: usize) -> Option<Vec<DeviceId>> {
+        self.begin_round_beside(round, &[])
+    }
+
+    /// Starts a round in which the `busy` go on with what they began before, and names those who begin now; `None` when
+    /// nobody is left who can take part.
+    pub(super) fn begin_round_beside(&self, round: usize, busy: &[DeviceId]) -> Option<Vec<DeviceId>> {
         if round == 0 {
             self.test_initial();
         }
-        let devices = self.world.begin_round(round, self.plan.devices_per_round);
-        self.started(devices)
+        let draw = self.sampling.borrow().draw(self.world, self.learn);
+        let devices = self.world.begin_round_beside(round, self.plan.devices_per_round, busy, &draw);
+        self.sampling.borrow_mut().begin(self.world, &devices);
+        self.started(devices, busy)
     }
 
     /// Starts a round of `wanted` devices; `None` when none of them can take part.
@@ -146,7 +157,7 @@ impl<'a> Run<'a> {
             self.test_initial();
         }
         let devices = self.world.begin_round_of(round, wanted);
-        self.started(devices)
+        self.started(devices, &[])
     }
 
     fn test_initial(&self) {
@@ -171,9 +182,9 @@ impl<'a> Run<'a> {
         self.played.borrow().rounds.last().map(|r| r.totals).unwrap_or_default()
     }
 
-    fn started(&self, devices: Vec<DeviceId>) -> Option<Vec<DeviceId>> {
+    fn started(&self, devices: Vec<DeviceId>, busy: &[DeviceId]) -> Option<Vec<DeviceId>> {
         self.round_started.set(self.world.now());
-        if devices.is_empty() {
+        if devices.is_empty() && busy.is_empty() {
             self.played.borrow_mut().ran_out_of_devices = true;
             return None;
         }
@@ -195,7 +206,8 @@ impl<'a> Run<'a> {
         outcomes.into_iter().filter_map(Result::ok).collect()
     }
 
-    async fn in_time(&self, playing: impl Future<Output = Result<Delivery, Lost>>) -> Result<Delivery, Lost> {
+    /// Lets `playing` go on until the round's deadline, if there is one.
+    pub(super) async fn in_time<T>(&self, playing: impl Future<Output = Result<T, Lost>>) -> Result<T, Lost> {
         match self.plan.round_deadline_s {
             None => playing.await,
             Some(seconds) => self.world.within(self.round_started.get(), seconds, playing).await,
@@ -227,6 +239,7 @@ impl<'a> Run<'a> {
         let last = round + 1 == self.plan.rounds;
         let ids: Vec<DeviceId> = delivered.iter().map(|d| d.device).collect();
         let totals = self.world.end_round(round, &ids);
+        self.sampling.borrow_mut().learn_from(self.world, self.learn, delivered)?;
         let steps: Vec<StateHandle> = delivered.iter().flat_map(|d| d.steps.iter().copied()).collect();
         let mut played = PlayedRound { totals, delivered: ids.len(), loss: None, evaluations: vec![] };
         if let Some(training) = self.training {

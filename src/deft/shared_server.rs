@@ -7,49 +7,40 @@
 
 use super::Run;
 use super::cut::CutLayer;
-use crate::aggregation::{self, Delivery, client_of};
+use super::federation::{Server, Turn};
+use crate::aggregation::{self, Delivery};
 use crate::learning::{LearningError, StateHandle};
-use crate::world::{Content, DeviceId, Lost};
+use crate::world::{Content, Lost};
 use std::cell::{Cell, RefCell};
 
 pub(super) async fn play(run: &Run<'_>, layer: &CutLayer) -> Result<(), LearningError> {
-    let mut global = run.learn.initial();
+    let mut server = Server::new(run);
     for round in 0..run.plan.rounds {
         let Some(devices) = run.begin_round(round) else { break };
-        let server = Cell::new(global);
-        let updates = run.gather(&devices, |device| device_round(run, layer, round, device, global, &server)).await;
-        global =
-            aggregation::combine_beside_shared_server(run.world, run.learn, run.plan, global, &updates, server.get())
+        let (start, edge) = (server.global, Cell::new(server.global));
+        let updates = run.gather(&devices, |device| device_round(run, layer, server.turn(device, round), &edge)).await;
+        server.global =
+            aggregation::combine_beside_shared_server(run.world, run.learn, run.plan, start, &updates, edge.get())
                 .await;
-        if run.end_round(round, &[global], &updates)?.is_last() {
+        if run.end_round(round, &[server.global], &updates)?.is_last() {
             break;
         }
     }
     Ok(())
 }
 
-/// `server` holds the state whose edge side is the shared one.
-async fn device_round(
-    run: &Run<'_>,
-    layer: &CutLayer,
-    round: usize,
-    device: DeviceId,
-    global: StateHandle,
-    server: &Cell<StateHandle>,
-) -> Result<Delivery, Lost> {
-    let demand = run.world.demand_of(device);
+/// `edge` holds the state whose edge side is the shared one.
+async fn device_round(run: &Run<'_>, layer: &CutLayer, turn: Turn, edge: &Cell<StateHandle>) -> Result<Delivery, Lost> {
+    let (device, demand) = (turn.device, run.world.demand_of(turn.device));
     run.world.download(device, demand.device_side_bytes(), Content::Adapters).await?;
-    let update = RefCell::new(Delivery::starting_from(device, global));
-    for step in run.steps_of(round) {
+    let update = RefCell::new(Delivery::starting_from(device, turn.start));
+    for step in run.steps_of(turn.round) {
         let trained = || {
             let mut update = update.borrow_mut();
-            let first = server.get() == global;
-            let state = run.learn.with_edge_side_of(update.state, server.get(), demand.split_point());
-            let options = layer.options(run, device, None);
-            update.state = run.learn.local_step_with(state, client_of(device), step, first, options);
-            let trained = update.state;
-            update.steps.push(trained);
-            server.set(trained);
+            let first = edge.get() == turn.start;
+            let state = run.learn.with_edge_side_of(update.state, edge.get(), demand.split_point());
+            update.follow(turn.local_step(run, state, step, first, layer.options(run, device, None)));
+            edge.set(update.state);
         };
         layer.step_telling(run, device, step, &trained).await?;
     }

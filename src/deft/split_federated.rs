@@ -5,43 +5,30 @@
 //! the air, the edge-side copies meet in the edge's memory.
 
 use super::cut::CutLayer;
+use super::federation::{self, Turn};
 use super::{Run, shared_server};
-use crate::aggregation::{self, Delivery, client_of};
-use crate::learning::{LearningError, StateHandle};
-use crate::world::{Content, DeviceId, Lost};
+use crate::aggregation::{self, Delivery};
+use crate::learning::LearningError;
+use crate::world::{Content, Lost};
 
 pub(super) async fn play(run: &Run<'_>) -> Result<(), LearningError> {
     let layer = CutLayer::new(run);
     if layer.has_shared_server_side() {
         return shared_server::play(run, &layer).await;
     }
-    let mut global = run.learn.initial();
-    for round in 0..run.plan.rounds {
-        let Some(devices) = run.begin_round(round) else { break };
-        let updates = run.gather(&devices, |device| device_round(run, &layer, round, device, global)).await;
-        let combined = run.aggregate(global, updates).await;
-        global = combined.global;
-        if run.end_round(round, &[global], &combined.delivered)?.is_last() {
-            break;
-        }
-    }
-    Ok(())
+    federation::play(run, |turn| device_round(run, &layer, turn)).await
 }
 
-async fn device_round(
-    run: &Run<'_>,
-    layer: &CutLayer,
-    round: usize,
-    device: DeviceId,
-    global: StateHandle,
-) -> Result<Delivery, Lost> {
-    let device_side = run.world.demand_of(device).device_side_bytes();
-    run.world.download(device, device_side, Content::Adapters).await?;
-    let mut update = Delivery::starting_from(device, global);
-    for step in run.steps_of(round) {
+async fn device_round(run: &Run<'_>, layer: &CutLayer, turn: Turn) -> Result<Delivery, Lost> {
+    let (device, demand) = (turn.device, run.world.demand_of(turn.device));
+    run.world.download(device, demand.device_side_bytes(), Content::Adapters).await?;
+    run.world.download(device, demand.control_variate_bytes(), Content::ControlVariates).await?;
+    let mut update = Delivery::starting_from(device, turn.start);
+    for step in run.steps_of(turn.round) {
         let options = layer.step(run, device, step).await?;
-        update.step_with(run.learn, client_of(device), step, options);
+        turn.step_with(run, &mut update, step, options);
     }
-    aggregation::upload(run.world, run.plan, device, device_side).await?;
+    aggregation::upload(run.world, run.plan, device, demand.device_side_bytes()).await?;
+    run.world.upload(device, demand.control_variate_bytes(), Content::ControlVariates).await?;
     Ok(update)
 }

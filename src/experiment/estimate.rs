@@ -48,7 +48,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     let mut memory = vec![];
     for g in &scenario.devices {
         let available = compute::profile(&g.hardware).map_or(0, |h| h.available_bytes(g.memory_share));
-        memory.push(need(&g.name, &g.hardware, demand.device_memory_bytes(batch), available));
+        memory.push(need(&g.name, &g.hardware, demand.of_rank(g.lora_rank).device_memory_bytes(batch), available));
     }
     let served = technique.devices_per_round as u64;
     for s in &scenario.edge_servers {
@@ -61,6 +61,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         false => demand.update_up_bytes(),
     };
     let adapters_down = demand.update_down_bytes();
+    let controls = 2 * demand.control_variate_bytes();
     let (bytes, transfers, computations) = match technique.kind {
         TechniqueKind::OnDevice => (Some(0), 0, steps),
         TechniqueKind::Centralized => (None, 0, steps),
@@ -68,7 +69,9 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         TechniqueKind::PromptEnsemble => (Some(adapters_up), 1, steps),
         // Over the sidelink, once a newcomer.
         TechniqueKind::PromptTransfer => (Some(0), 0, steps),
-        TechniqueKind::Federated | TechniqueKind::OffsiteTuning => (Some(adapters_down + adapters_up), 2, steps),
+        TechniqueKind::Federated | TechniqueKind::OffsiteTuning => {
+            (Some(adapters_down + adapters_up + controls), 2, steps)
+        }
         // Blocks are dealt out anew each round: at most the largest goes up, and all come down.
         TechniqueKind::BlockFederated => {
             let blocks = demand.trainable_blocks();
@@ -79,7 +82,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
             let dimension = technique.gradients.and_then(|g| g.projection_dimension);
             let through_the_cut = demand.smashed_bytes(&demand.nominal_samples());
             let crossing = through_the_cut + demand.parameter_gradient_bytes(dimension);
-            let parameters = adapters_down + (steps - 1) * demand.parameter_bytes() + adapters_up;
+            let parameters = adapters_down + (steps - 1) * demand.parameter_bytes() + adapters_up + controls;
             (Some(parameters + steps * crossing), 1 + 3 * steps, 3 * steps)
         }
         TechniqueKind::ZerothOrderFederated => {
@@ -89,7 +92,7 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         }
         TechniqueKind::Split | TechniqueKind::SplitFederated => {
             let crossing = demand.step_bytes(&demand.nominal_samples());
-            (Some(adapters_down + adapters_up + steps * crossing), 2 + 2 * steps, 3 * steps)
+            (Some(adapters_down + adapters_up + controls + steps * crossing), 2 + 2 * steps, 3 * steps)
         }
         TechniqueKind::TensorParallel => {
             let samples = demand.nominal_samples();
@@ -100,7 +103,8 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
             (Some(adapters + steps * crossing), 2 + steps * (2 + slices), 3 * steps * (1 + slices))
         }
     };
-    let device_rounds = (technique.rounds * technique.devices_per_round) as f64 * scenario.replications as f64;
+    let updates = technique.rounds * technique.synchrony.updates_a_round(technique.devices_per_round);
+    let device_rounds = updates as f64 * scenario.replications as f64;
     let events_each = transfers as f64 * EVENTS_PER_TRANSFER + computations as f64 * EVENTS_PER_COMPUTATION;
     let download_once_bytes = technique.emulator.as_ref().map_or(0, |_| demand.emulator_bytes());
     let local_steps = if scenario.training.is_some() { device_rounds as u64 * steps } else { 0 };

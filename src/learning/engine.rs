@@ -5,9 +5,11 @@ use super::connections;
 use super::distillation;
 use super::emulated::Emulated;
 use super::evaluation_options::EvaluationOptions;
+use super::federated::LearningRates;
 use super::ground::Ground;
 use super::keys::KeyCache;
 use super::library::{BackboneKey, DatasetKey};
+use super::low_rank;
 use super::operation::{Client, Combination};
 use super::slopes::{self, SharedDirection, SlopeMean};
 use super::step_options::StepOptions;
@@ -44,6 +46,8 @@ pub(super) struct Engine {
 /// One local step to be part of a stack.
 pub(super) struct StepRequest {
     pub state: Arc<State>,
+    /// Other states of which terms of the gradient speak.
+    pub companions: Vec<Arc<State>>,
     pub client: Client,
     pub step: u64,
     pub fresh_optimizer: bool,
@@ -74,6 +78,16 @@ impl Engine {
 
     pub fn dataset_key(&self) -> &DatasetKey {
         &self.dataset_key
+    }
+
+    /// Learning rates of local steps.
+    pub fn learning_rates(&self) -> LearningRates {
+        let (peft, head) = match self.rule {
+            Rule::Gradient(Optimizer::AdamW(rule)) => (rule.learning_rate, rule.head_learning_rate),
+            Rule::Gradient(Optimizer::Sgd(rule)) => (rule.learning_rate, rule.head_learning_rate),
+            Rule::ZerothOrder(rule) => (rule.learning_rate, rule.head_learning_rate),
+        };
+        LearningRates { peft, head }
     }
 
     /// The model that a step or a test runs on.
@@ -149,6 +163,7 @@ impl Engine {
                     let stream = self.streams.counter(&s.client.name(), "projection").child(s.step);
                     crate::nn::project(&mut outcome.gradient, dimension, stream);
                 }
+                s.options.gradient.add(&s.state.parameters, &s.companions, &mut outcome.gradient);
                 optimizer.update(layout, &mut parameters, &outcome.gradient, moments);
                 s.options.restore_untrained(&s.state.parameters, &mut parameters);
             }
@@ -325,7 +340,7 @@ pub(super) fn combine(
             .filter(|t| ranges.iter().any(|r| r.start <= t.start && t.end <= r.end))
             .collect();
         match combination {
-            Combination::Mean { weights } => {
+            Combination::Mean { weights } | Combination::MeanOfProducts { weights } => {
                 for i in tensors.into_iter().flatten() {
                     let sum: f64 = updates.iter().zip(weights).map(|(u, w)| w * f64::from(u.parameters[i])).sum();
                     parameters[i] = sum as f32;
@@ -335,6 +350,9 @@ pub(super) fn combine(
                 air.add(*normalisation, &mut parameters, reference, updates, &tensors);
             }
             Combination::MajorityVote { air, step } => air.vote(*step, &mut parameters, reference, updates, &tensors),
+        }
+        if let Combination::MeanOfProducts { weights } = combination {
+            low_rank::mean_of_products(layout, ranges, updates, weights, &mut parameters);
         }
     }
     State { parameters, moments: None, loss: None }

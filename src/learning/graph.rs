@@ -26,7 +26,7 @@ pub(super) type NodeId = usize;
 
 /// A set of trainable parameters at some moment of the run, computed or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateHandle(NodeId);
+pub struct StateHandle(pub(super) NodeId);
 
 /// A test result, computed or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,14 @@ pub(super) struct Node {
     pub settled: bool,
     /// Whether the value is worth keeping on disk although it is large.
     pub keep: bool,
+}
+
+impl Node {
+    fn drop_if_done(&mut self) {
+        if self.open_uses == 0 && self.superseded && !self.operation.is_metric() {
+            self.value = None;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -96,9 +104,7 @@ impl Graph {
             let i = &mut self.nodes[input];
             i.open_uses -= 1;
             i.superseded |= is_state;
-            if i.open_uses == 0 && i.superseded && !i.operation.is_metric() {
-                i.value = None;
-            }
+            i.drop_if_done();
         }
     }
 }
@@ -203,7 +209,21 @@ impl Learning {
         fresh_optimizer: bool,
         options: StepOptions,
     ) -> StateHandle {
-        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer, options }, vec![state.0]))
+        self.local_step_beside(state, &[], client, step, fresh_optimizer, options)
+    }
+
+    /// [`Learning::local_step_with`] where terms of the gradient speak of other states, the `companions`.
+    pub fn local_step_beside(
+        &self,
+        state: StateHandle,
+        companions: &[StateHandle],
+        client: Client,
+        step: u64,
+        fresh_optimizer: bool,
+        options: StepOptions,
+    ) -> StateHandle {
+        let inputs = std::iter::once(state.0).chain(companions.iter().map(|c| c.0)).collect();
+        StateHandle(self.add(Operation::LocalStep { client, step, fresh_optimizer, options }, inputs))
     }
 
     /// One state out of `updates`, all of which started from `reference`. `device_side` governs what belongs to blocks
@@ -328,6 +348,23 @@ impl Learning {
         StateHandle(self.add(Operation::Combine { parts }, vec![into.0, from.0]))
     }
 
+    /// Says that operations on `state` are still to come although the run has moved on from it: a device may be at work
+    /// from an old model. Without that it may have to be computed again.
+    pub fn hold(&self, state: StateHandle) {
+        if self.trains() {
+            self.graph.borrow_mut().nodes[state.0].open_uses += 1;
+        }
+    }
+
+    /// Takes back one [`Learning::hold`].
+    pub fn release(&self, state: StateHandle) {
+        if self.trains() {
+            let node = &mut self.graph.borrow_mut().nodes[state.0];
+            node.open_uses -= 1;
+            node.drop_if_done();
+        }
+    }
+
     /// Test result of `state` on `samples` test samples, evenly spread. `keep` also keeps the state on disk, so that a
     /// longer run can go on from here.
     pub fn evaluate(&self, state: StateHandle, samples: usize, keep: bool) -> EvaluationHandle {
@@ -418,7 +455,7 @@ impl Learning {
         (graph.asked, graph.computed)
     }
 
-    fn add(&self, operation: Operation, inputs: Vec<NodeId>) -> NodeId {
+    pub(super) fn add(&self, operation: Operation, inputs: Vec<NodeId>) -> NodeId {
         if !self.trains() {
             return 0;
         }

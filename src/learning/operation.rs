@@ -7,6 +7,7 @@ use super::shaping::Shaping;
 use super::slopes::SlopeMean;
 use super::step_options::StepOptions;
 use super::superposition::{Normalisation, Superposition};
+use crate::scenario::ServerSpec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ impl Client {
 pub enum Combination {
     /// Mean of the states with these weights (they sum to 1).
     Mean { weights: Vec<f64> },
+    /// The same, but of low-rank pairs the mean of their products, taken apart again into the ranks that they had.
+    MeanOfProducts { weights: Vec<f64> },
     /// Superposition of the updates (differences to the reference) by the channel.
     ///
     /// With `sigma` the largest root mean square of a tensor's updates over the devices that transmit, the tensor
@@ -49,6 +52,9 @@ impl Combination {
         match self {
             Combination::Mean { weights } => {
                 weights.iter().fold(b.text("mean").word(weights.len() as u64), |b, w| b.real(*w))
+            }
+            Combination::MeanOfProducts { weights } => {
+                weights.iter().fold(b.text("mean_of_products").word(weights.len() as u64), |b, w| b.real(*w))
             }
             Combination::OverTheAir { air, normalisation } => {
                 let b = air.identify(b.text("over_the_air"));
@@ -68,7 +74,7 @@ impl Combination {
 pub enum Operation {
     /// The untrained parameters. No input.
     Initial,
-    /// One optimiser step on one mini-batch. Input: the state before.
+    /// One optimiser step on one mini-batch. Inputs: the state before, then those of which the options' terms speak.
     LocalStep { client: Client, step: u64, fresh_optimizer: bool, options: StepOptions },
     /// Inputs: the reference state, then the updated states. Ranges are disjoint; entries in none keep the reference.
     Combine { parts: Vec<(Vec<Range<usize>>, Combination)> },
@@ -84,6 +90,16 @@ pub enum Operation {
     MeanLoss,
     /// How far an emulator's hidden states are from the model's on `samples` test samples, evenly spread. No input.
     EmulatorDistance { samples: usize, emulated: Arc<Emulated> },
+    /// Parameters that are all zero. No input.
+    Zeros,
+    /// SCAFFOLD's next control variate. Inputs: the device's own, the server's, where its `steps` local steps started
+    /// and where they led.
+    ControlVariate { steps: u64 },
+    /// The state with the first `rank` ranks of each low-rank pair, the others zero. Input: the state.
+    FirstRanks { rank: usize },
+    /// A step of the server's optimiser. Inputs: the state before, whose moments are the server's memory, and the round's
+    /// combined state.
+    ServerStep { rule: ServerSpec },
 }
 
 impl Operation {
@@ -129,6 +145,10 @@ impl Operation {
                 let b = IdentityBuilder::new("emulator_distance").identity(task).word(*samples as u64);
                 emulated::identify(b, Some(emulated))
             }
+            Operation::Zeros => IdentityBuilder::new("zeros").identity(task),
+            Operation::ControlVariate { steps } => IdentityBuilder::new("control_variate").word(*steps),
+            Operation::FirstRanks { rank } => IdentityBuilder::new("first_ranks").word(*rank as u64),
+            Operation::ServerStep { rule } => IdentityBuilder::new("server_step").text(&format!("{rule:?}")),
         };
         inputs.fold(b, |b, i| b.identity(i)).finish()
     }

@@ -6,7 +6,9 @@
 
 use super::LearningError;
 use super::engine::StepRequest;
+use super::federated;
 use super::graph::{Graph, NodeId};
+use super::low_rank;
 use super::operation::Operation;
 use super::store::Store;
 use super::task::Task;
@@ -139,6 +141,7 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
         .filter_map(|&n| match &graph.nodes[n].operation {
             Operation::LocalStep { client, step, fresh_optimizer, options } => Some(StepRequest {
                 state: state(graph.nodes[n].inputs[0]),
+                companions: graph.nodes[n].inputs[1..].iter().map(|&i| state(i)).collect(),
                 client: *client,
                 step: *step,
                 fresh_optimizer: *fresh_optimizer,
@@ -178,6 +181,20 @@ fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
             Operation::MeanLoss => {
                 let sum: f64 = inputs.iter().filter_map(|s| s.loss).sum();
                 Value::Metric(Metric::MeanLoss(sum / inputs.len() as f64))
+            }
+            Operation::Zeros => {
+                Value::State(Arc::new(State { parameters: vec![0.0; task.parameters()], moments: None, loss: None }))
+            }
+            Operation::ControlVariate { steps } => {
+                let rates = task.engine().learning_rates();
+                let states = std::array::from_fn(|i| &*inputs[i]);
+                Value::State(Arc::new(federated::control_variate(task.layout(), rates, *steps, states)))
+            }
+            Operation::FirstRanks { rank } => {
+                Value::State(Arc::new(low_rank::first_ranks(task.layout(), &inputs[0], *rank)))
+            }
+            Operation::ServerStep { rule } => {
+                Value::State(Arc::new(federated::server_step(rule, &inputs[0], &inputs[1])))
             }
             Operation::LocalStep { .. } => unreachable!("waves of local steps were handled above"),
         });

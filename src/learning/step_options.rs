@@ -6,6 +6,7 @@
 
 use super::connections;
 use super::emulated::{self, Emulated};
+use super::gradient_terms::GradientTerms;
 use super::identity::IdentityBuilder;
 use super::slopes::SharedDirection;
 use crate::nn::{Cut, Distortion, SumChannel};
@@ -28,6 +29,8 @@ pub struct StepOptions {
     pub shared_direction: Option<SharedDirection>,
     /// The step runs on this emulator of the model, whose trainable parameters are the model's.
     pub emulator: Option<Arc<Emulated>>,
+    /// What is added to the gradient, once it has come through whatever the others say; nothing where none is computed.
+    pub gradient: GradientTerms,
 }
 
 impl StepOptions {
@@ -48,7 +51,7 @@ impl StepOptions {
         if let Some(direction) = self.shared_direction {
             b = direction.identify(b);
         }
-        emulated::identify(b, self.emulator.as_deref())
+        self.gradient.identify(emulated::identify(b, self.emulator.as_deref()))
     }
 
     /// Puts back what the step was not to change.

@@ -12,6 +12,7 @@
 pub mod channel;
 mod clock;
 mod combinators;
+mod crowd;
 mod engine;
 mod error;
 mod executor;
@@ -27,6 +28,7 @@ mod time;
 mod trace;
 
 pub use combinators::{Either, JoinAll, join, join_all, select};
+pub use crowd::Crowd;
 pub use engine::{Context, Model, Simulation};
 pub use error::{Elapsed, SimError};
 pub use executor::{JoinHandle, Sim};

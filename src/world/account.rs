@@ -2,6 +2,7 @@
 
 use super::DeviceId;
 use super::overlap::{Doing, Span};
+use super::underway::{Occupied, Stretch, Token, Underway};
 use crate::radio::LinkBudget;
 use crate::sim::{SimDuration, SimTime};
 
@@ -13,6 +14,8 @@ pub enum Content {
     ActivationGradients,
     Adapters,
     AnalogUpdate,
+    /// Of SCAFFOLD: as many numbers as there are trainable parameters on the device.
+    ControlVariates,
     /// Signs of an update, one analog amplitude each.
     Votes,
     /// An update that was quantised or of which only some entries are sent.
@@ -45,6 +48,7 @@ impl Content {
             Content::ActivationGradients => "activation_gradients",
             Content::Adapters => "adapters",
             Content::AnalogUpdate => "analog_update",
+            Content::ControlVariates => "control_variates",
             Content::Votes => "votes",
             Content::CompressedUpdate => "compressed_update",
             Content::AnalogActivations => "analog_activations",
@@ -228,6 +232,7 @@ pub(super) struct Account {
     pub flows: Vec<Flow>,
     /// This round's stretches of time by device, where a device may do several things at once.
     spans: Option<Vec<Vec<Span>>>,
+    underway: Underway,
 }
 
 impl Account {
@@ -237,7 +242,7 @@ impl Account {
     }
 
     /// Notes what a device did.
-    pub fn spent(&mut self, device: DeviceId, doing: Doing, start: SimTime, end: SimTime) {
+    fn spent(&mut self, device: DeviceId, doing: Doing, start: SimTime, end: SimTime) {
         match &mut self.spans {
             Some(spans) => spans[device.index()].push(Span { doing, start, end }),
             None => self.device(device).activity.spend(doing, end - start),
@@ -269,6 +274,46 @@ impl Account {
     /// This round's books of one device.
     pub fn device(&mut self, device: DeviceId) -> &mut DeviceTotals {
         &mut self.current[device.index()]
+    }
+
+    /// Whether a round is on. What is cut off after the last one is in no round's books.
+    pub fn in_a_round(&self) -> bool {
+        !self.participants.is_empty()
+    }
+
+    /// Notes that something begins; [`Account::end`] takes the answer.
+    pub fn begin(&mut self, occupied: Occupied, now: SimTime) -> Token {
+        self.underway.begin(occupied, now)
+    }
+
+    /// Books what is over now, as far as it was in this round. Returns how long that was.
+    pub fn end(&mut self, token: Token, now: SimTime) -> SimDuration {
+        let Some(Stretch { occupied, since }) = self.underway.end(token) else { return SimDuration::ZERO };
+        self.occupied(occupied, since, now);
+        now - since
+    }
+
+    /// Books what is under way as far as it has come, where a round ends in the midst of it. Returns which devices computed
+    /// for how long.
+    pub fn cut_underway(&mut self, now: SimTime) -> Vec<(DeviceId, SimDuration)> {
+        let mut computed = vec![];
+        for Stretch { occupied, since } in self.underway.cut(now) {
+            self.occupied(occupied, since, now);
+            if let Occupied::Device(device, Doing::DeviceCompute) = occupied {
+                computed.push((device, now - since));
+            }
+        }
+        computed
+    }
+
+    fn occupied(&mut self, occupied: Occupied, start: SimTime, end: SimTime) {
+        match occupied {
+            Occupied::Device(device, doing) => self.spent(device, doing, start, end),
+            Occupied::Accelerator { server, extra_watts } => {
+                self.edge_busy[server] += end - start;
+                self.edge_extra_joules += extra_watts * (end - start).as_seconds();
+            }
+        }
     }
 
     /// Closes the round: what a participant did not spend on anything else it waited. Returns each participant's books.

@@ -50,14 +50,16 @@ impl World {
         let server = &self.servers[device.server];
         let (host, far) = (self.cells[cell].host, server.host);
         let mut costs = vec![];
-        for demand in &self.demands {
+        for of_all in &self.demands {
+            let demand = of_all.of_rank(device.lora_rank);
             let (batch, samples) = (demand.nominal_batch(), demand.nominal_samples());
             let mut device_work = vec![demand.forward_below(batch)];
             if demand.gradient_crosses() {
                 device_work.push(demand.backward_below(batch));
             }
-            let mut ups = vec![(demand.smashed_bytes(&samples), steps), (demand.device_side_bytes(), 1.0)];
-            let mut downs = vec![(demand.gradient_bytes(&samples), steps), (demand.device_side_bytes(), 1.0)];
+            let each_way = demand.device_side_bytes() + demand.control_variate_bytes();
+            let mut ups = vec![(demand.smashed_bytes(&samples), steps), (each_way, 1.0)];
+            let mut downs = vec![(demand.gradient_bytes(&samples), steps), (each_way, 1.0)];
             if demand.label_place() == LabelPlace::Device {
                 device_work.extend(demand.head_on_device(batch));
                 ups.push((demand.last_gradient_bytes(&samples), steps));
@@ -79,7 +81,7 @@ impl World {
             let hardware = device.hardware;
             let idle_seconds = other_seconds + edge_seconds - device_seconds;
             let computing = hardware.active_w * device_seconds * device.compute_share + hardware.idle_w * idle_seconds;
-            let memory = self.fits_with(device, demand);
+            let memory = self.fits_with(device, of_all);
             costs.push(CutCost {
                 other_seconds,
                 edge_seconds,

@@ -102,6 +102,7 @@ impl World {
             hardware,
             compute_share: group.compute_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
+            lora_rank: group.lora_rank,
             server: self.nearest_server(cell)?,
             split_point: Cell::new(self.demand.split_point()),
             cut_plan: Cell::new(0),

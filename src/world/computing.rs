@@ -1,6 +1,7 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
 use super::overlap::Doing;
+use super::underway::{Occupied, Token};
 use super::{Demand, Device, DeviceId, Lost, World};
 use crate::compute::Work;
 use crate::fomo::BatchShape;
@@ -17,10 +18,9 @@ pub enum EdgePasses {
 impl World {
     /// One training step of the whole model on the device.
     pub async fn train_on_device(&self, device: DeviceId, batch: &BatchShape) -> Result<(), Lost> {
-        let whole = self.demand.cost().whole();
-        let work = self.demand.step(&whole, batch);
-        let memory = self.demand.device_memory_bytes(batch);
-        self.compute_on_device(device, "train", &work, memory).await
+        let demand = self.demand_of(device);
+        let work = demand.step(&demand.cost().whole(), batch);
+        self.compute_on_device(device, "train", &work, demand.device_memory_bytes(batch)).await
     }
 
     /// Forward pass of the device's blocks below the cut, over `part` of the mini-batch `whole`.
@@ -74,7 +74,7 @@ impl World {
         let batch = demand.nominal_batch();
         let server = &self.servers[device.server];
         let server_limit = server.hardware.available_bytes(1.0) * server.accelerators as u64;
-        demand.device_memory_bytes(batch) <= device.memory_limit_bytes
+        demand.of_rank(device.lora_rank).device_memory_bytes(batch) <= device.memory_limit_bytes
             && demand.edge_memory_bytes(batch) <= server_limit
     }
 
@@ -98,7 +98,7 @@ impl World {
             let books = account.device(id);
             books.peak_memory_bytes = books.peak_memory_bytes.max(memory);
         }
-        let computing = Computing { world: self, device, what, start: self.now() };
+        let computing = Computing::begin(self, device, what);
         self.sim.sleep(SimDuration::from_seconds(self.device_seconds(device, work))).await;
         drop(computing);
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
@@ -116,7 +116,7 @@ impl World {
         let seconds: f64 = work.iter().map(|w| at.hardware.seconds(w, precision)).sum();
         let service = SimDuration::from_seconds(seconds / speed);
         let _accelerator = at.queue.acquire(0).await;
-        let _serving = Serving { world: self, server, devices, speed, start: self.now() };
+        let _serving = Serving::begin(self, server, devices, speed);
         self.sim.sleep(service).await;
     }
 }
@@ -126,21 +126,29 @@ struct Serving<'a> {
     world: &'a World,
     server: usize,
     devices: &'a [DeviceId],
-    /// As a share of its profile's; power follows the cube.
-    speed: f64,
     start: SimTime,
+    tokens: Vec<Token>,
+}
+
+impl<'a> Serving<'a> {
+    /// `speed` is a share of the profile's; power follows the cube.
+    fn begin(world: &'a World, server: usize, devices: &'a [DeviceId], speed: f64) -> Self {
+        let start = world.now();
+        let extra_watts = world.servers[server].hardware.active_w * (speed.powi(3) - 1.0);
+        let occupied = devices.iter().map(|d| Occupied::Device(*d, Doing::EdgeCompute));
+        let occupied = occupied.chain([Occupied::Accelerator { server, extra_watts }]);
+        let mut account = world.account.borrow_mut();
+        let tokens = occupied.map(|o| account.begin(o, start)).collect();
+        Self { world, server, devices, start, tokens }
+    }
 }
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let service = world.now() - self.start;
         let mut account = world.account.borrow_mut();
-        account.edge_busy[self.server] += service;
-        let extra_watts = world.servers[self.server].hardware.active_w * (self.speed.powi(3) - 1.0);
-        account.edge_extra_joules += extra_watts * service.as_seconds();
-        for d in self.devices {
-            account.spent(*d, Doing::EdgeCompute, self.start, world.now());
+        for token in &self.tokens {
+            account.end(*token, world.now());
         }
         drop(account);
         if world.trace().is_enabled() {
@@ -157,17 +165,25 @@ struct Computing<'a> {
     device: &'a Device,
     what: &'a str,
     start: SimTime,
+    token: Token,
+}
+
+impl<'a> Computing<'a> {
+    fn begin(world: &'a World, device: &'a Device, what: &'a str) -> Self {
+        let start = world.now();
+        let occupied = Occupied::Device(device.id, Doing::DeviceCompute);
+        let token = world.account.borrow_mut().begin(occupied, start);
+        Self { world, device, what, start, token }
+    }
 }
 
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
         let (world, device) = (self.world, self.device);
-        let spent = world.now() - self.start;
-        let joules = device.hardware.energy_joules(spent, SimDuration::ZERO) * device.compute_share;
         let mut account = world.account.borrow_mut();
-        account.spent(device.id, Doing::DeviceCompute, self.start, world.now());
-        account.device(device.id).compute_joules += joules;
-        device.drain(joules);
+        let spent = account.end(self.token, world.now());
+        account.device(device.id).compute_joules += device.spend_computing(spent);
+        drop(account);
         if world.trace().is_enabled() {
             world.trace().span(&device.name, self.what, self.start, world.now(), &[]);
         }

@@ -5,8 +5,8 @@ use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, Emulator, FomoError, ModelCost, Segment, Task};
 use crate::scenario::{
-    ConnectionMethod, CutCompression, CutSpec, DeviceSide, LabelPlace, LearningTask, Optimizer, Scenario, ServerSide,
-    TechniqueKind,
+    BlockSizes, ConnectionMethod, Correction, CutCompression, CutSpec, DeviceSide, LabelPlace, LearningTask, LocalSpec,
+    Optimizer, PeftMethod, PeftSpec, Scenario, ServerSide, TechniqueKind,
 };
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
@@ -34,6 +34,9 @@ pub struct Demand {
     devices_per_round: u64,
     local_steps: u64,
     optimizer: Optimizer,
+    local: LocalSpec,
+    /// The same for devices that hold low-rank pairs of at most so many ranks.
+    by_rank: Vec<(usize, Demand)>,
     /// Whether a device keeps what its updates left unsent.
     keeps_residual: bool,
     /// Prompts that answer a query together, and prompts that the edge keeps; 0 where it answers none.
@@ -45,6 +48,17 @@ pub struct Demand {
 
 impl Demand {
     pub fn new(scenario: &Scenario, architecture: &Architecture) -> Result<Self, FomoError> {
+        let mut demand = Self::with_peft(scenario, architecture, &scenario.peft)?;
+        for rank in scenario.devices.iter().filter_map(|group| group.lora_rank) {
+            if demand.by_rank.iter().all(|(known, _)| *known != rank) {
+                let peft = ranks_at_most(&scenario.peft, rank, architecture.blocks());
+                demand.by_rank.push((rank, Self::with_peft(scenario, architecture, &peft)?));
+            }
+        }
+        Ok(demand)
+    }
+
+    fn with_peft(scenario: &Scenario, architecture: &Architecture, peft: &PeftSpec) -> Result<Self, FomoError> {
         let Scenario { model, technique, workload, training, .. } = scenario;
         let learning = training.as_ref().map_or(LearningTask::Classification, |t| t.task);
         let task = match learning {
@@ -57,7 +71,7 @@ impl Demand {
             LearningTask::SequenceToSequence => workload.sequence_tokens,
             _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
         };
-        let mut peft = peft_shape(&scenario.peft, architecture);
+        let mut peft = peft_shape(peft, architecture);
         // Where every device has its own, this one stands for all until they are chosen.
         let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
         let split_point = technique.gradients.map_or(split_point, |g| g.device_blocks);
@@ -104,14 +118,23 @@ impl Demand {
             },
             answering_prompts: technique.ensemble.as_ref().map_or(0, |e| e.combine.members(scenario.device_count())),
             kept_prompts: scenario.device_count() as u64,
+            local: technique.local,
+            by_rank: vec![],
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
         })
     }
 
+    /// What is asked of a device that holds at most `rank` ranks of each low-rank pair.
+    pub fn of_rank(&self, rank: Option<usize>) -> &Self {
+        self.by_rank.iter().find(|(known, _)| Some(*known) == rank).map_or(self, |(_, demand)| demand)
+    }
+
     /// The same technique with its model cut at `split_point` and what crosses made smaller in this way.
     pub(super) fn with_cut(&self, split_point: usize, compression: CutCompression) -> Self {
-        Self { split_point, cut: CutSpec { compression, ..self.cut.clone() }, ..self.clone() }
+        let by_rank = self.by_rank.iter().map(|(rank, demand)| (*rank, demand.with_cut(split_point, compression)));
+        let cut = CutSpec { compression, ..self.cut.clone() };
+        Self { split_point, cut, by_rank: by_rank.collect(), ..self.clone() }
     }
 
     /// Who has the labels, under a split technique.
@@ -234,7 +257,8 @@ impl Demand {
         if self.is_zeroth_order() {
             return self.cost.inference_memory_bytes(segment, batch);
         }
-        self.cost.training_memory_bytes(segment, batch, self.optimizer_bytes_per_parameter())
+        let per_parameter = self.optimizer_bytes_per_parameter() + self.local_bytes_per_parameter();
+        self.cost.training_memory_bytes(segment, batch, per_parameter)
     }
 
     /// What the optimizer keeps for a parameter.
@@ -244,6 +268,22 @@ impl Demand {
             Optimizer::Sgd { momentum } if momentum > 0.0 => MOMENTUM_BYTES_PER_PARAMETER,
             Optimizer::Sgd { .. } | Optimizer::ZerothOrder { .. } => 0,
         }
+    }
+
+    /// What the terms in local gradients keep, in 32 bits: the round's start for a proximal term; that and two control
+    /// variates for a correction.
+    pub(super) fn local_bytes_per_parameter(&self) -> u64 {
+        const COPY_BYTES: u64 = 4;
+        match self.local {
+            LocalSpec { correction: Correction::Scaffold, .. } => 3 * COPY_BYTES,
+            LocalSpec { proximal_mu, .. } if proximal_mu > 0.0 => COPY_BYTES,
+            LocalSpec { .. } => 0,
+        }
+    }
+
+    /// Size of a control variate on the network; 0 where there are none.
+    pub fn control_variate_bytes(&self) -> u64 {
+        if self.local.correction == Correction::Scaffold { self.device_side_bytes() } else { 0 }
     }
 
     /// Trainable parameters on the devices' side: what aggregation has to bring together over the air.
@@ -327,4 +367,16 @@ impl Demand {
     pub fn backward(&self, segment: &Segment, batch: &BatchShape) -> Work {
         self.cost.segment_backward(segment, batch)
     }
+}
+
+/// `peft` with low-rank pairs of at most `rank` ranks.
+fn ranks_at_most(peft: &PeftSpec, rank: usize, blocks: usize) -> PeftSpec {
+    let mut peft = peft.clone();
+    for method in std::iter::once(&mut peft.method).chain(&mut peft.combine_with) {
+        if let PeftMethod::Lora(lora) | PeftMethod::Dora(lora) = method {
+            let ranks = lora.rank.per_block(&lora.blocks, blocks);
+            lora.rank = BlockSizes::PerBlock { blocks: ranks.into_iter().map(|r| r.min(rank)).collect() };
+        }
+    }
+    peft
 }

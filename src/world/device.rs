@@ -2,6 +2,7 @@
 
 use crate::compute::{Battery, HardwareProfile};
 use crate::radio::{LinkId, Trajectory, UeRadio};
+use crate::sim::SimDuration;
 use std::cell::{Cell, RefCell};
 
 /// Number of a device, in the order of the scenario's groups.
@@ -27,6 +28,8 @@ pub struct Device {
     /// Share of the hardware's speed that fine-tuning gets.
     pub compute_share: f64,
     pub memory_limit_bytes: u64,
+    /// Ranks of low-rank pairs that it holds, at most; `None` for all.
+    pub lora_rank: Option<usize>,
     /// The edge server that works with this device.
     pub server: usize,
     /// Where the model is cut for this device, under a split technique.
@@ -55,6 +58,13 @@ impl Device {
 
     pub(super) fn battery_is_empty(&self) -> bool {
         self.battery.borrow().as_ref().is_some_and(Battery::exhausted)
+    }
+
+    /// Takes the energy of `spent` seconds of work out of the battery; in joules.
+    pub(super) fn spend_computing(&self, spent: SimDuration) -> f64 {
+        let joules = self.hardware.energy_joules(spent, SimDuration::ZERO) * self.compute_share;
+        self.drain(joules);
+        joules
     }
 
     pub(super) fn drain(&self, joules: f64) {

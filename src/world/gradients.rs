@@ -22,7 +22,8 @@ impl Demand {
 
     /// Memory of a device that runs `segment` forward and keeps all trainable parameters with gradients and moments.
     pub(super) fn owner_memory_bytes(&self, segment: &Segment, batch: &BatchShape) -> u64 {
-        let numbers = 2 * Precision::Fp32.bytes() + self.optimizer_bytes_per_parameter();
+        let numbers =
+            2 * Precision::Fp32.bytes() + self.optimizer_bytes_per_parameter() + self.local_bytes_per_parameter();
         self.cost().inference_memory_bytes(segment, batch) + self.parameters() * numbers
     }
 
@@ -44,7 +45,8 @@ impl World {
         dimension: Option<usize>,
         batch: &BatchShape,
     ) -> Result<(), Lost> {
-        let memory = self.demand.device_memory_bytes(batch);
-        self.compute_on_device(device, "update", &[self.demand.update_work(dimension)], memory).await
+        let demand = self.demand_of(device);
+        let memory = demand.device_memory_bytes(batch);
+        self.compute_on_device(device, "update", &[demand.update_work(dimension)], memory).await
     }
 }

@@ -17,6 +17,7 @@ mod cut;
 mod cut_error;
 mod demand;
 mod device;
+mod drawing;
 mod gradients;
 mod overlap;
 mod peft_shape;
@@ -28,6 +29,7 @@ mod sidelink;
 mod slice_demand;
 mod slices;
 mod transferring;
+mod underway;
 
 pub use account::{Content, DeviceTotals, Flow, FlowDirection, FlowOutcome, RoundTotals};
 pub use air::{Arrival, Heard, Transmission};
@@ -36,6 +38,7 @@ pub use cut::{CutForm, Lengths};
 pub use cut_error::expected_error;
 pub use demand::Demand;
 pub use device::{Device, DeviceId};
+pub use drawing::Draw;
 pub use sidelink::Neighbour;
 pub use slices::{SliceAir, SliceSum};
 
@@ -141,7 +144,13 @@ impl World {
 
     /// What the model asks of this device and of the edge for it.
     pub fn demand_of(&self, device: DeviceId) -> &Demand {
-        self.demands.get(self.device(device).cut_plan.get()).unwrap_or(&self.demand)
+        let device = self.device(device);
+        self.demands.get(device.cut_plan.get()).unwrap_or(&self.demand).of_rank(device.lora_rank)
+    }
+
+    /// Ranks of low-rank pairs that a device holds, at most; `None` for all.
+    pub fn lora_rank_of(&self, device: DeviceId) -> Option<usize> {
+        self.device(device).lora_rank
     }
 
     pub fn trace(&self) -> &Trace {

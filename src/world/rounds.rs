@@ -1,8 +1,7 @@
 //! Rounds: who takes part, when a part is over, and what a round came to.
 
-use super::{DeviceId, DeviceTotals, Flow, Lost, RoundTotals, World};
+use super::{DeviceId, DeviceTotals, Draw, Flow, Lost, RoundTotals, World};
 use crate::sim::{SimDuration, SimTime};
-use rand::seq::SliceRandom as _;
 use std::future::Future;
 
 const JOULES_PER_KWH: f64 = 3.6e6;
@@ -12,15 +11,19 @@ const BYTES_PER_GB: f64 = 1e9;
 impl World {
     /// Starts a round and draws its devices among those with charge and memory for the task, in ascending order.
     pub fn begin_round(&self, round: usize, wanted: usize) -> Vec<DeviceId> {
+        self.begin_round_beside(round, wanted, &[], &Draw::Uniform)
+    }
+
+    /// Starts a round in which the `busy` go on with what they began before, and draws others so that `wanted` take part.
+    /// Returns those drawn, in ascending order.
+    pub fn begin_round_beside(&self, round: usize, wanted: usize, busy: &[DeviceId], draw: &Draw) -> Vec<DeviceId> {
         self.round.set(round);
-        let able = |d: &&super::Device| !d.battery_is_empty() && self.fits(d.id);
-        let mut ids: Vec<DeviceId> = self.devices.iter().filter(able).map(|d| d.id).collect();
-        if wanted < ids.len() {
-            ids.shuffle(&mut self.streams.stream("edge", &format!("participants of round {round}")));
-            ids.truncate(wanted);
-            ids.sort_unstable();
-        }
-        self.account.borrow_mut().begin_round(self.now(), &ids);
+        let able = |d: &&super::Device| !d.battery_is_empty() && self.fits(d.id) && !busy.contains(&d.id);
+        let able = self.devices.iter().filter(able).map(|d| d.id).collect();
+        let ids = self.draw(round, wanted.saturating_sub(busy.len()), able, draw);
+        let mut participants = [busy, &ids].concat();
+        participants.sort_unstable();
+        self.account.borrow_mut().begin_round(self.now(), &participants);
         ids
     }
 
@@ -50,6 +53,9 @@ impl World {
         let mut account = self.account.borrow_mut();
         let start = account.round_start;
         let length = now - start;
+        for (d, spent) in account.cut_underway(now) {
+            account.device(d).compute_joules += self.device(d).spend_computing(spent);
+        }
         let participants = account.participants.clone();
         for &d in &participants {
             let device = &self.devices[d.index()];
@@ -108,6 +114,11 @@ impl World {
         self.prices.edge_usd_per_accelerator_hour * hours * accelerators as f64
             + self.prices.radio_usd_per_gb * gigabytes
             + self.prices.energy_usd_per_kwh * kwh
+    }
+
+    /// What a device has spent on anything but waiting in all finished rounds.
+    pub fn active_time(&self, device: DeviceId) -> SimDuration {
+        self.account.borrow().totals()[device.index()].activity.total()
     }
 
     /// The books of all finished rounds, by device.

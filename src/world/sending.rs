@@ -2,6 +2,7 @@
 
 use super::account::{Content, Flow, FlowDirection, FlowOutcome};
 use super::overlap::Doing;
+use super::underway::{Occupied, Token};
 use super::{Device, Lost, World};
 use crate::radio::{Direction, Outcome, TransferReport, TransferRequest};
 use crate::sim::{SimDuration, SimTime, Withdrawn};
@@ -20,6 +21,7 @@ pub(super) struct Sending<'a> {
     radio: Option<TransferReport>,
     /// The radio part, if it is cut off.
     withdrawn: Withdrawn<TransferReport>,
+    token: Token,
 }
 
 impl<'a> Sending<'a> {
@@ -31,7 +33,13 @@ impl<'a> Sending<'a> {
         cell: usize,
     ) -> Self {
         let (start, outcome) = (world.now(), FlowOutcome::CutOff);
-        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: Withdrawn::default() }
+        let doing = match direction {
+            FlowDirection::Downlink => Doing::Downlink,
+            FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => Doing::Uplink,
+        };
+        let token = world.account.borrow_mut().begin(Occupied::Device(device.id, doing), start);
+        let withdrawn = Withdrawn::default();
+        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn, token }
     }
 
     /// Moves `bytes` between device and cell.
@@ -66,6 +74,9 @@ impl<'a> Sending<'a> {
         let lost_bytes = if self.outcome == FlowOutcome::Delivered { 0 } else { bytes };
         let radio_time = radio.end - radio.start;
         let mut account = world.account.borrow_mut();
+        if !account.in_a_round() {
+            return;
+        }
         let books = account.device(device.id);
         books.radio_joules += joules;
         books.lost_bytes += lost_bytes;
@@ -103,11 +114,7 @@ impl<'a> Sending<'a> {
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let world = self.world;
-        let doing = match self.direction {
-            FlowDirection::Downlink => Doing::Downlink,
-            FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => Doing::Uplink,
-        };
-        world.account.borrow_mut().spent(self.device.id, doing, self.start, world.now());
+        world.account.borrow_mut().end(self.token, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
         if let Some(radio) = self.radio.take().or_else(|| self.withdrawn.borrow_mut().take()) {
             self.book(&radio);

@@ -19,6 +19,8 @@ pub enum Base {
     Air,
     /// Blocks in slices, trained.
     Slices,
+    /// Federated settings, each beside those that it goes with.
+    Federated(&'static str),
     Training,
     Vendored,
     Domains,
@@ -60,8 +62,8 @@ pub enum Base {
 }
 
 use Base::{
-    Air, Beside, Checkpoint, Distilled, Domains, Emulated, Fixed, Folder, Images, Method, Momentum, Offsite, Prompts,
-    Searched, Slices, TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
+    Air, Beside, Checkpoint, Distilled, Domains, Emulated, Federated, Fixed, Folder, Images, Method, Momentum, Offsite,
+    Prompts, Searched, Slices, TrainedBeside, TrainedMethod, Training, Vendored, Walking, ZerothOrder,
 };
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutAuto, CutChosen, CutFrozen, CutQuantised, CutSparse, CutSparseBits};
@@ -74,10 +76,28 @@ pub fn bases() -> Vec<Base> {
     let mut bases =
         [&plain[..], &[ZerothOrder, Offsite, Distilled, Searched, Blocks, GradientDownload, Slopes]].concat();
     bases.extend(peft_table::bases());
+    bases.extend(FEDERATED.map(Federated));
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutSparseBits, CutAuto, CutFrozen, CutChosen]);
     bases.extend(PromptBase::ALL.map(Prompts));
     bases
+}
+
+/// Settings of `technique` in federated training with plain SGD.
+const PROXIMAL: &str = r#"{"local": {"proximal_mu": 0.5, "correction": "none"}}"#;
+const ADAPTIVE_SERVER: &str =
+    r#"{"server": {"optimizer": "adam", "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "tau": 0.001}}"#;
+const PRODUCTS: &str = r#"{"averaging": "refactored"}"#;
+const BUFFERED: &str = r#"{"synchrony": {"kind": "semi_asynchronous", "buffer": 2}, "rounds": 6}"#;
+const MIXED: &str = r#"{"synchrony": {"kind": "asynchronous", "mixing": 0.5}, "rounds": 6}"#;
+const UTILITY: &str = r#"{"sampling": {"kind": "by_utility", "exploration": 0.3, "straggler_penalty": 2},
+    "devices_per_round": 2, "rounds": 8}"#;
+const FEDERATED: [&str; 6] = [PROXIMAL, ADAPTIVE_SERVER, PRODUCTS, BUFFERED, MIXED, UTILITY];
+
+/// Settings of a JSON map below `technique`.
+fn below_technique(settings: &str) -> Vec<(&'static str, Value)> {
+    let map: serde_json::Map<String, Value> = serde_json::from_str(settings).expect("a map in JSON");
+    map.into_iter().map(|(key, value)| (&*String::leak(format!("technique.{key}")), value)).collect()
 }
 
 impl Base {
@@ -105,6 +125,12 @@ impl Base {
             Air => {
                 let air = json!({"method": "air_comp", "truncation_threshold": 0.1, "average_power_dbm": 10});
                 ("keys.yaml", vec![("technique.aggregation", air)])
+            }
+            Federated(settings) => {
+                let mut set = below_technique(settings);
+                set.push(("technique.kind", json!("federated")));
+                set.push(("training.optimizer", json!({"kind": "sgd"})));
+                tiny(set)
             }
             Beams => {
                 let scheduling = json!({"kind": "strongest", "devices": 3});
@@ -355,6 +381,34 @@ fn technique() -> Vec<Row> {
         row("technique.emulator.distillation.batch_size", Distilled, json!(3)),
         row("technique.emulator.quantisation.bits", Offsite, json!(4)),
         row("technique.emulator.quantisation.scope", Offsite, json!("everything")),
+        row("technique.local.proximal_mu", Federated(PROXIMAL), json!(1)),
+        row("technique.local.correction", Federated(PROXIMAL), json!("scaffold")),
+        row("technique.server.optimizer", Federated(ADAPTIVE_SERVER), json!("yogi")),
+        row("technique.server.learning_rate", Federated(ADAPTIVE_SERVER), json!(0.02)),
+        row("technique.server.beta1", Federated(ADAPTIVE_SERVER), json!(0.5)),
+        row("technique.server.beta2", Federated(ADAPTIVE_SERVER), json!(0.9)),
+        row("technique.server.tau", Federated(ADAPTIVE_SERVER), json!(0.01)),
+        row("technique.averaging", Federated(PRODUCTS), json!("plain")),
+        together(
+            "technique.synchrony.kind",
+            Federated(BUFFERED),
+            &[("technique.synchrony", json!({"kind": "asynchronous"}))],
+        ),
+        row("technique.synchrony.buffer", Federated(BUFFERED), json!(1)),
+        row("technique.synchrony.mixing", Federated(MIXED), json!(0.9)),
+        together(
+            "technique.synchrony.staleness.kind",
+            Federated(MIXED),
+            &[("technique.synchrony.staleness", json!({"kind": "constant"}))],
+        ),
+        row("technique.synchrony.staleness.exponent", Federated(MIXED), json!(2)),
+        together(
+            "technique.sampling.kind",
+            Federated(UTILITY),
+            &[("technique.sampling", json!({"kind": "by_channel"}))],
+        ),
+        row("technique.sampling.exploration", Federated(UTILITY), json!(0)),
+        row("technique.sampling.straggler_penalty", Federated(UTILITY), json!(0)),
     ]
     .into_iter()
     .chain(aggregation())
@@ -426,6 +480,7 @@ fn devices() -> Vec<Row> {
         row("devices[*].battery_percent", Emulated, json!(70)),
         row("devices[*].data_weight", Training, json!(3)),
         row("devices[*].tx_power_dbm", Emulated, json!(10)),
+        row("devices[*].lora_rank", Emulated, json!(2)),
         together("placement.kind", Emulated, &[("placement", fixed)]),
         row("placement.min_distance_m", Emulated, json!(60)),
         row("placement.max_distance_m", Emulated, json!(150)),

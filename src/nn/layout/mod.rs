@@ -144,7 +144,7 @@ impl ParameterLayout {
     }
 
     /// Every low-rank term, block by block.
-    pub(super) fn lora_slots(&self) -> impl Iterator<Item = &LoraSlot> {
+    pub fn lora_slots(&self) -> impl Iterator<Item = &LoraSlot> {
         self.blocks.iter().flat_map(|b| {
             [
                 &b.attention.qkv,

@@ -13,6 +13,7 @@ pub(crate) struct DeviceGroup {
     pub battery_percent: Option<f64>,
     pub data_weight: Option<f64>,
     pub tx_power_dbm: Option<f64>,
+    pub lora_rank: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -2,9 +2,9 @@
 
 use super::{
     Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
-    Gradients, Link, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio, Scenario,
-    Search, Sidelink, SplitObjective, Technique, Training, Transfer, UpdateCompression, Variant, Workload,
-    ZerothOrderRounds,
+    Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio,
+    Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony, Technique, Training, Transfer,
+    UpdateCompression, Variant, Workload, ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -21,6 +21,11 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`training.optimizer`", fields::<Optimizer>()),
         ("`technique`", fields::<Technique>()),
         ("`technique.aggregation`", fields::<Aggregation>()),
+        ("`technique.local`", fields::<Local>()),
+        ("`technique.server`", fields::<Server>()),
+        ("`technique.sampling`", fields::<Sampling>()),
+        ("`technique.synchrony`", fields::<Synchrony>()),
+        ("`technique.synchrony.staleness`", fields::<Staleness>()),
         ("`technique.aggregation.compression`", fields::<UpdateCompression>()),
         ("`technique.aggregation.scheduling`", fields::<AirScheduling>()),
         ("`technique.cut`", fields::<Cut>()),

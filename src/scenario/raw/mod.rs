@@ -29,6 +29,8 @@ pub(crate) use technique::{
     CombineKind, CountOrAuto, Cut, CutCompression, CutCompressionMethod, Ensemble, Sidelink, SplitObjective, Transfer,
 };
 pub(crate) use technique::{Distillation, Emulator, Quantisation};
+pub(crate) use technique::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
+pub(crate) use technique::{Sampling, SamplingKind};
 
 use serde::Deserialize;
 

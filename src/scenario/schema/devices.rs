@@ -20,6 +20,9 @@ pub struct DeviceGroup {
     pub data_weight: f64,
     /// Transmit power limit of the radio.
     pub tx_power_dbm: f64,
+    /// Ranks of LoRA pairs that these devices hold and tune, at most: the first of the server's. `None` for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_rank: Option<usize>,
 }
 
 /// Where devices start, around their cell (dealt to the cells in turn).

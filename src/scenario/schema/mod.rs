@@ -28,6 +28,7 @@ pub use technique::{
     EnsembleCombine, EnsembleSpec, KeyLayer, OneBitSpec, QueryForm, SidelinkEnvironment, SidelinkSpec, TransferSpec,
     UpdateCompression, UpdateNormalisation, UplinkAccess,
 };
+pub use technique::{Averaging, Correction, LocalSpec, SamplingSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use technique::{
     BlockAllocation, BlockBandwidth, BlocksSpec, ConnectionMethod, ConnectionsSpec, CutChannel, CutCompression,
     CutSpec, DeviceSide, GradientsSpec, LabelPlace, MinimisedBy, QuantiserScale, ReceiveCombining, ServerSide,

@@ -54,6 +54,7 @@ fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, default_tx_power_db
         battery_percent: c.number(at, "battery_percent", raw.battery_percent, 100.0, above_to(0.0, 100.0)),
         data_weight: c.number(at, "data_weight", raw.data_weight, 1.0, above_to(0.0, 1e6)),
         tx_power_dbm: c.number(at, "tx_power_dbm", raw.tx_power_dbm, default_tx_power_dbm, from_to(-40.0, 50.0)),
+        lora_rank: raw.lora_rank.map(|rank| c.count(at, "lora_rank", Some(rank), 1, 1..=65_536)),
     }
 }
 

@@ -73,6 +73,9 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     technique::emulator::adapters_fit(c, technique.as_ref(), architecture.as_ref(), &peft);
     let precision = model.precision;
     technique::emulator::fits_some_device(c, technique.as_ref(), architecture.as_ref(), precision, &devices);
+    if let Some(technique) = &technique {
+        technique::pairs_fit(c, &peft, technique, training.as_ref(), &devices);
+    }
     let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
     if let Some((plan, a)) = technique.as_mut().and_then(|t| t.emulator.as_mut()).zip(architecture.as_ref()) {
         let (training, batch_size) = (training.as_ref(), workload.batch_size);
@@ -81,6 +84,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     }
     if let (Some(training), Some(technique)) = (&training, &technique) {
         training::optimizer_fits(c, training, technique);
+        technique::local_steps_fit(c, training, technique);
     }
     if let Some(technique) = &technique {
         let bits = 8 * model.precision.bytes();

@@ -5,8 +5,10 @@ mod blocks;
 mod connections;
 mod cut;
 mod emulator;
+mod federation;
 mod gradients;
 mod prompts;
+mod sampling;
 mod zeroth_order;
 
 pub(crate) use aggregation::{
@@ -17,12 +19,14 @@ pub(crate) use blocks::Blocks;
 pub(crate) use connections::{ConnectionMethod, Connections};
 pub(crate) use cut::{CountOrAuto, Cut, CutCompression, CutCompressionMethod, SplitObjective};
 pub(crate) use emulator::{Distillation, Emulator, Quantisation};
+pub(crate) use federation::{Local, Server, ServerOptimizer, Staleness, StalenessKind, Synchrony, SynchronyKind};
 pub(crate) use gradients::Gradients;
 pub(crate) use prompts::{CombineKind, Ensemble, Sidelink, Transfer};
+pub(crate) use sampling::{Sampling, SamplingKind};
 pub(crate) use zeroth_order::ZerothOrderRounds;
 
 use super::CountOrAll;
-use crate::scenario::schema::TechniqueKind;
+use crate::scenario::schema::{Averaging, TechniqueKind};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,4 +48,9 @@ pub(crate) struct Technique {
     pub ensemble: Option<Ensemble>,
     pub transfer: Option<Transfer>,
     pub emulator: Option<Emulator>,
+    pub local: Option<Local>,
+    pub server: Option<Server>,
+    pub averaging: Option<Averaging>,
+    pub synchrony: Option<Synchrony>,
+    pub sampling: Option<Sampling>,
 }

@@ -137,6 +137,45 @@ pub const TECHNIQUES: &[Listed] = &[
         "cut and speed of the edge, against its energy",
         "CARD, Li et al. 2024, arXiv 2412.00090",
     ),
+    row(
+        "local: {proximal_mu: 0.01}",
+        "FedProx: local steps are held near the round's start",
+        "Li et al. 2020, arXiv 1812.06127",
+    ),
+    row(
+        "local: {correction: scaffold}",
+        "control variates against the drift of devices with unlike data",
+        "Karimireddy et al. 2020, arXiv 1910.06378",
+    ),
+    row(
+        "server: {optimizer: momentum}",
+        "FedAvgM: the server's model has momentum",
+        "Hsu et al. 2019, arXiv 1909.06335",
+    ),
+    row(
+        "server: {optimizer: adam}",
+        "adaptive steps at the server; also yogi, adagrad",
+        "Reddi et al. 2021, arXiv 2003.00295",
+    ),
+    row(
+        "averaging: refactored",
+        "the mean of products B A, taken apart again into LoRA pairs",
+        "Bai et al. 2024, arXiv 2402.11505",
+    ),
+    row("devices[*].lora_rank", "devices tune the first ranks of LoRA pairs", "Cho et al. 2024, arXiv 2401.06432"),
+    row(
+        "synchrony: {kind: semi_asynchronous}",
+        "the server waits for a buffer of updates, old ones count less",
+        "Nguyen et al. 2022, arXiv 2106.06639",
+    ),
+    row(
+        "synchrony: {kind: asynchronous}",
+        "every arrival moves the model",
+        "Xie, Koyejo, Gupta 2019, arXiv 1903.03934",
+    ),
+    row("sampling: {kind: by_channel}", "draws the devices with the strongest uplink", "baseline"),
+    row("sampling: {kind: by_data}", "draws devices in proportion to their samples", "baseline"),
+    row("sampling: {kind: by_utility}", "draws by samples, loss and speed", "Lai et al. 2021, arXiv 2010.06081 (Oort)"),
 ];
 
 #[cfg(test)]

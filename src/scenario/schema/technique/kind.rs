@@ -75,6 +75,17 @@ impl TechniqueKind {
         matches!(self, Self::PromptEnsemble | Self::PromptTransfer)
     }
 
+    /// Whether each device hands in a model that started from the server's and is averaged as a whole.
+    pub fn averages_models(self) -> bool {
+        match self {
+            Self::Federated | Self::SplitFederated | Self::GradientDownload => true,
+            // Blocks, slopes, and adapters beside those of another model.
+            Self::BlockFederated | Self::ZerothOrderFederated | Self::OffsiteTuning => false,
+            Self::Centralized | Self::OnDevice | Self::Split | Self::TensorParallel => false,
+            Self::PromptEnsemble | Self::PromptTransfer => false,
+        }
+    }
+
     /// Whether devices' updates are averaged.
     pub fn aggregates(self) -> bool {
         match self {

@@ -39,4 +39,5 @@ pub const MEASURES: &[(&str, &str)] = &[
     ("emulator_accuracy", "Accuracy of the emulator"),
     ("plug_in_accuracy", "Plug-in accuracy"),
     ("full_fine_tuning_accuracy", "Accuracy of full-model tuning"),
+    ("staleness", "mean staleness of updates (moves of the model)"),
 ];

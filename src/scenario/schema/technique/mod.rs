@@ -7,9 +7,11 @@ mod connections;
 mod cut;
 mod emulator;
 mod ensemble;
+mod federation;
 mod gradients;
 mod kind;
 mod measures;
+mod sampling;
 mod split_point;
 mod transfer;
 mod zeroth_order;
@@ -23,9 +25,11 @@ pub use catalogue::{Listed, TECHNIQUES};
 pub use connections::{ConnectionMethod, ConnectionsSpec, ReceiveCombining};
 pub use cut::{CutChannel, CutCompression, CutSpec, DeviceSide, LabelPlace, QuantiserScale, ServerSide};
 pub use ensemble::{EnsembleCombine, EnsembleSpec, KeyLayer, QueryForm};
+pub use federation::{Averaging, Correction, LocalSpec, ServerSpec, StalenessSpec, SynchronySpec};
 pub use gradients::GradientsSpec;
 pub use kind::TechniqueKind;
 pub use measures::MEASURES;
+pub use sampling::SamplingSpec;
 pub use split_point::{MinimisedBy, SplitObjective, SplitPoint};
 pub use transfer::{Carried, DonorChoice, SidelinkEnvironment, SidelinkSpec, TransferSpec};
 pub use zeroth_order::ZerothOrderSpec;
@@ -52,6 +56,16 @@ pub struct TechniqueSpec {
     /// A round ends after this long for those who have not delivered; their update is dropped.
     pub round_deadline_s: Option<f64>,
     pub aggregation: AggregationSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub local: LocalSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub server: ServerSpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub averaging: Averaging,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub synchrony: SynchronySpec,
+    #[serde(skip_serializing_if = "federation::is_default")]
+    pub sampling: SamplingSpec,
     /// Blocks in slices; there under `tensor_parallel` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<ConnectionsSpec>,

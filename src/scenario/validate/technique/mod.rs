@@ -1,13 +1,14 @@
 //! The protocol, and what it can be combined with.
 
 mod aggregation;
-mod cut;
-pub(super) use cut::{Beside, cut_fits};
 mod blocks;
 mod connections;
+mod cut;
 pub(super) mod emulator;
+mod federation;
 mod gradients;
 mod prompts;
+mod sampling;
 mod zeroth_order;
 
 use super::check::{Check, above_to};
@@ -16,7 +17,9 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, CountOrAll};
 use crate::scenario::schema::{PeftSpec, TechniqueKind, TechniqueSpec};
 use aggregation::{aggregation, without_aggregation};
+pub(super) use cut::{Beside, cut_fits};
 use emulator::emulator;
+pub(super) use federation::{local_steps_fit, pairs_fit};
 pub(super) use prompts::{Around, prompts_fit};
 
 /// `None` only after an issue was noted.
@@ -45,6 +48,11 @@ pub(super) fn technique(
     let round_deadline_s =
         raw.round_deadline_s.map(|written| c.number(&at, "round_deadline_s", Some(written), 1.0, above_to(0.0, 1e9)));
     let aggregation = aggregation(c, &at.key("aggregation"), raw.aggregation.unwrap_or_default(), devices_per_round);
+    let local = federation::local(c, &at.key("local"), raw.local.unwrap_or_default());
+    let server = federation::server(c, &at.key("server"), raw.server.unwrap_or_default());
+    let sampling = sampling::sampling(c, &at.key("sampling"), raw.sampling.unwrap_or_default());
+    let synchrony = raw.synchrony.unwrap_or_default();
+    let synchrony = federation::synchrony(c, &at.key("synchrony"), synchrony, devices_per_round);
 
     let ensemble = prompts::ensemble(c, &at, raw.ensemble, kind, device_count);
     let transfer = prompts::transfer(c, &at, raw.transfer, kind, rounds, device_count);
@@ -85,8 +93,15 @@ pub(super) fn technique(
         ensemble,
         transfer,
         emulator,
+        local,
+        server,
+        averaging: raw.averaging.unwrap_or_default(),
+        synchrony,
+        sampling,
     };
     own_sections(c, &at, own, (architecture, cells), &mut spec);
+    federation::goes_together(c, &at, &spec);
+    sampling::draws(c, &at, &spec, device_count);
     Some(spec)
 }
 
