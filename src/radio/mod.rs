@@ -1,7 +1,7 @@
 //! The radio plane: from metres to bits per second, and the physics of over-the-air aggregation.
 //!
 //! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
-//! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`] and [`shadowing`] (large-scale loss), [`fading`]
+//! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`], [`atmosphere`] and [`shadowing`] (large-scale loss), [`fading`]
 //! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`error_model`]
 //! (how often blocks fail), [`numerology`] (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
 //! [`aircomp`] stands apart and knows channel gains only, as does its digital rival [`uplink_access`].
@@ -11,6 +11,7 @@
 //! one knob see the same channel, and the order of queries does not matter.
 
 pub mod aircomp;
+pub mod atmosphere;
 pub mod cell;
 mod error;
 pub mod error_model;

@@ -7,6 +7,7 @@
 mod free_space;
 mod indoor_factory;
 mod indoor_office;
+mod outdoor_to_indoor;
 mod rural_macro;
 mod urban_macro;
 mod urban_micro;
@@ -14,6 +15,7 @@ mod urban_micro;
 pub use free_space::FreeSpace;
 pub use indoor_factory::{Factory, IndoorFactory};
 pub use indoor_office::{IndoorOffice, Office};
+pub use outdoor_to_indoor::{Building, GlassLoss, OutdoorToIndoor};
 pub use rural_macro::RuralMacro;
 pub use urban_macro::UrbanMacro;
 pub use urban_micro::UrbanMicro;
@@ -75,6 +77,16 @@ pub trait PathLoss: std::fmt::Debug + Send + Sync {
 
     /// Shadowing around the mean loss.
     fn shadowing(&self, path: &Path, los: bool) -> ShadowingLaw;
+
+    /// Shadowing of links into buildings; `None` if the model has no outside.
+    fn indoor_shadowing(&self) -> Option<ShadowingLaw> {
+        None
+    }
+
+    /// Farthest that a terminal stands behind the wall, metres, where the model has an outside (clause 7.4.3).
+    fn indoor_reach_m(&self) -> f64 {
+        25.0
+    }
 
     /// Distance over which the line-of-sight state decorrelates to 1/e (table 7.6.3.1-2), metres.
     fn los_correlation_distance_m(&self) -> f64;

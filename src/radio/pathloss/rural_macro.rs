@@ -68,6 +68,14 @@ impl PathLoss for RuralMacro {
         }
     }
 
+    fn indoor_shadowing(&self) -> Option<ShadowingLaw> {
+        Some(ShadowingLaw { sigma_db: 8.0, correlation_distance_m: 120.0 })
+    }
+
+    fn indoor_reach_m(&self) -> f64 {
+        10.0
+    }
+
     fn los_correlation_distance_m(&self) -> f64 {
         60.0
     }

@@ -51,6 +51,10 @@ impl PathLoss for UrbanMacro {
         }
     }
 
+    fn indoor_shadowing(&self) -> Option<ShadowingLaw> {
+        Some(ShadowingLaw { sigma_db: 7.0, correlation_distance_m: 7.0 })
+    }
+
     fn los_correlation_distance_m(&self) -> f64 {
         50.0
     }

@@ -42,6 +42,10 @@ impl PathLoss for UrbanMicro {
         }
     }
 
+    fn indoor_shadowing(&self) -> Option<ShadowingLaw> {
+        Some(ShadowingLaw { sigma_db: 7.0, correlation_distance_m: 7.0 })
+    }
+
     fn los_correlation_distance_m(&self) -> f64 {
         50.0
     }
