@@ -199,7 +199,7 @@ fn folders_that_do_not_fit_are_refused_with_their_path() {
 
     let manifest = folder.path().join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("\"format_version\": 2", "\"format_version\": 9")).unwrap();
+    fs::write(&manifest, text.replace("\"format_version\": 3", "\"format_version\": 9")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Format { found: 9, .. })));
     fs::write(&manifest, text.replace("fedcba9876543210", "0000000000000001")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Inconsistent { .. })));

@@ -4,6 +4,7 @@ mod adapter;
 mod check;
 mod common;
 mod compare;
+mod explain;
 mod list;
 mod plot;
 mod progress;
@@ -23,6 +24,7 @@ Examples:
   deft check scenarios/quickstart.yaml                   what would run, does it fit, how long will it take
   deft search scenarios/search/split_and_aggregation.yaml --resume
   deft compare results/quickstart/*                      several runs on one plot
+  deft explain results/quickstart/<id> --device phone-0  one transfer, from metres to seconds
   deft adapter export results/quickstart/<id>            what was trained, for Hugging Face's peft
   deft list hardware                                     names that scenarios may use
 
@@ -49,6 +51,8 @@ enum Command {
     Plot(plot::Arguments),
     /// Put several finished runs on one plot
     Compare(compare::Arguments),
+    /// Walk through one device's transfers, from metres to seconds
+    Explain(explain::Arguments),
     /// Export, import and look at trained parameters
     Adapter(adapter::Arguments),
     /// List the names that scenarios may use
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Search(arguments) => search::execute(&arguments),
         Command::Plot(arguments) => plot::execute(&arguments),
         Command::Compare(arguments) => compare::execute(&arguments),
+        Command::Explain(arguments) => explain::execute(&arguments),
         Command::Adapter(arguments) => adapter::execute(&arguments),
         Command::List(arguments) => list::execute(&arguments),
     };

@@ -10,6 +10,10 @@ pub struct LinkBudget {
     pub distance_m: f64,
     pub los: bool,
     pub path_loss_db: f64,
+    /// Through the wall and behind it; 0 outdoors.
+    pub indoor_loss_db: f64,
+    /// Gases and rain.
+    pub air_loss_db: f64,
     /// Added to the loss: positive values weaken the link.
     pub shadowing_db: f64,
     /// Small-scale power gain |h|^2: positive values strengthen the link.
@@ -21,7 +25,8 @@ pub struct LinkBudget {
     pub bandwidth_hz: f64,
     /// Thermal noise with noise figure within `bandwidth_hz`.
     pub noise_dbm: f64,
-    /// Rise over thermal noise for interference from other cells (a constant of the cell).
+    /// Rise over thermal noise for interference from other cells: a constant of the cell, and in the downlink what loaded
+    /// neighbours send.
     pub interference_margin_db: f64,
     /// Signal to noise and interference margin.
     pub snr_db: f64,
@@ -30,7 +35,11 @@ pub struct LinkBudget {
 impl LinkBudget {
     /// Power at the receiver's antenna port, dBm.
     pub fn received_dbm(&self) -> f64 {
-        self.tx_power_dbm + self.antenna_gain_db - self.path_loss_db - self.shadowing_db + self.fading_db
+        self.tx_power_dbm + self.antenna_gain_db + self.fading_db
+            - self.path_loss_db
+            - self.shadowing_db
+            - self.indoor_loss_db
+            - self.air_loss_db
     }
 }
 
@@ -38,13 +47,15 @@ impl fmt::Display for LinkBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.1} dBm in {:.3} MHz over {:.1} m ({}): path loss {:.1} dB, shadowing {:+.1} dB, antennas {:+.1} dB, \
-             fading {:+.1} dB -> {:.1} dBm; noise {:.1} dBm, interference margin {:.1} dB -> SNR {:.1} dB",
+            "{:.1} dBm in {:.3} MHz over {:.1} m ({}): path loss {:.1} dB, walls {:.1} dB, air {:.1} dB, \
+             shadowing {:+.1} dB, antennas {:+.1} dB, fading {:+.1} dB -> {:.1} dBm; noise {:.1} dBm, interference margin {:.1} dB -> SNR {:.1} dB",
             self.tx_power_dbm,
             self.bandwidth_hz / 1e6,
             self.distance_m,
             if self.los { "LOS" } else { "NLOS" },
             self.path_loss_db,
+            self.indoor_loss_db,
+            self.air_loss_db,
             self.shadowing_db,
             self.antenna_gain_db,
             self.fading_db,

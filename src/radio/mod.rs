@@ -34,8 +34,8 @@ pub mod units;
 pub mod uplink_access;
 
 pub use cell::{
-    Allocation, AnalogLink, CellConfig, Direction, FlowCell, LinkId, LosRule, Outcome, PowerControl, TransferReport,
-    TransferRequest, UeRadio,
+    Allocation, AnalogLink, CellConfig, Direction, FlowCell, Indoor, LinkId, LinkLayer, LosRule, Neighbour, Outcome,
+    PowerControl, TransferReport, TransferRequest, UeRadio,
 };
 pub use error::RadioError;
 pub use fading::{Fading, FadingModel};

@@ -1,6 +1,7 @@
 //! Generations of radio as data: `presets.csv` says which values are standard and which are assumed.
 
 use super::error::RadioError;
+use super::numerology::SYMBOLS_PER_SLOT;
 use super::tables::{FrequencyRange, ModulationTable, read_embedded};
 use serde::Deserialize;
 
@@ -42,6 +43,29 @@ pub struct Preset {
     pub basis: String,
 }
 
+/// Symbols of downlink and uplink in a special slot; the other two are the gap.
+const SPECIAL_SLOT: (u32, u32) = (10, 2);
+const LONGEST_PATTERN: usize = 20;
+
+/// Shares of time (downlink, uplink) of a pattern of slots: `D`, `U`, or `S` with 10 symbols of downlink, a gap of 2 and
+/// 2 of uplink (assumed). `None` if it has other letters, more than 20, or no time for one of the directions.
+pub fn tdd_shares(pattern: &str) -> Option<(f64, f64)> {
+    let symbols = f64::from(SYMBOLS_PER_SLOT);
+    let (mut down, mut up) = (0, 0);
+    for slot in pattern.chars() {
+        let (d, u) = match slot {
+            'D' => (SYMBOLS_PER_SLOT, 0),
+            'U' => (0, SYMBOLS_PER_SLOT),
+            'S' => SPECIAL_SLOT,
+            _ => return None,
+        };
+        (down, up) = (down + d, up + u);
+    }
+    let slots = pattern.len() as f64;
+    let share = |n: u32| f64::from(n) / (slots * symbols);
+    (pattern.len() <= LONGEST_PATTERN && down > 0 && up > 0).then(|| (share(down), share(up)))
+}
+
 /// All presets, oldest generation first.
 pub fn presets() -> Vec<Preset> {
     read_embedded(include_str!("presets.csv"))
@@ -66,6 +90,17 @@ mod tests {
     use crate::radio::numerology::Numerology;
     use crate::radio::pathloss;
     use crate::radio::tables::transmission_bandwidths;
+
+    #[test]
+    fn patterns_share_time() {
+        let (down, up) = tdd_shares("DDDSU").unwrap();
+        let fr1 = Preset::by_name("nr_fr1").unwrap();
+        assert!((down - fr1.downlink_share).abs() < 1e-9 && (up - fr1.uplink_share).abs() < 1e-9);
+        assert_eq!(tdd_shares("DU"), Some((0.5, 0.5)));
+        for wrong in ["", "D", "UU", "DXU", "du", "DDDDDDDDDDDDDDDDDDDDU"] {
+            assert_eq!(tdd_shares(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn rows_are_complete_and_on_a_standard_grid() {

@@ -6,7 +6,7 @@ use crate::experiment::{LearningCounts, Outcome, Record};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout of a run folder; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 mod compare;
 mod csv_tables;
 mod error;
+mod explain;
 mod files;
 mod folder;
 mod html;
@@ -21,6 +22,7 @@ pub mod units;
 pub use compare::{Comparison, compare};
 pub use csv_tables::columns;
 pub use error::ResultsError;
+pub use explain::{NothingToExplain, Wanted, explain};
 pub use files::{write_json, write_whole};
 pub use folder::{RunDescription, RunFolder, TraceWriter, identity, write_run};
 pub use latency::{LatencyParts, PART_NAMES};

@@ -1,10 +1,12 @@
 //! What the modules below know by name. The only file of the reader that asks them.
 
-use super::schema::{Checkpoint, Fading, ImageSize, LearningTask, Propagation, RadioSpec};
+use super::schema::{
+    Building, Checkpoint, Fading, GlassLoss, ImageSize, LearningTask, LineOfSight, Propagation, RadioSpec, UplinkPower,
+};
 use crate::fomo::{self, Architecture};
 use crate::radio::Preset;
 use crate::radio::numerology::Numerology;
-use crate::radio::presets::presets;
+use crate::radio::presets::{Duplex, presets, tdd_shares};
 use crate::{compute, data};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,8 +76,35 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
         cell_noise_figure_db: preset.gnb_noise_figure_db,
         device_noise_figure_db: preset.ue_noise_figure_db,
         implementation_loss_db: 3.0,
+        shadowing: true,
+        line_of_sight: LineOfSight::Drawn,
+        power_control: UplinkPower::Full,
+        tdd_pattern: None,
+        interference_margin_db: 0.0,
+        neighbour_load: 0.0,
+        gas_absorption: false,
+        rain_mm_per_h: 0.0,
+        building: Building::LowLoss,
+        glass_loss: GlassLoss::Edition19,
     };
     Some(RadioDefaults { spec, device_tx_power_dbm: preset.ue_power_dbm })
+}
+
+/// Why a frame's pattern is refused.
+pub(crate) enum BadPattern {
+    /// It is no pattern; what one is.
+    Shape(&'static str),
+    /// The preset's directions do not share a carrier.
+    Fdd,
+}
+
+/// Whether the preset `name` can follow the pattern of slots.
+pub(crate) fn tdd_pattern_fits(name: &str, pattern: &str) -> Result<(), BadPattern> {
+    let fdd = Preset::by_name(name).is_ok_and(|preset| preset.duplex == Duplex::Fdd);
+    if fdd {
+        return Err(BadPattern::Fdd);
+    }
+    tdd_shares(pattern).map(drop).ok_or(BadPattern::Shape("1 to 20 letters D, S, U with time for both directions"))
 }
 
 /// Whether a carrier of the preset `name` has at least one resource block in `bandwidth_mhz`; else the reason.

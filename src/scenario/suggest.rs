@@ -6,6 +6,7 @@ const UNITS: [(&str, &str); 15] = [
     ("_usd_per_gb", "US dollars per GB"),
     ("_usd_per_kwh", "US dollars per kWh"),
     ("_gbit_per_s", "Gbit/s"),
+    ("_mm_per_h", "mm/h"),
     ("_m_per_s", "m/s"),
     ("_percent", "percent"),
     ("_tokens", "tokens"),

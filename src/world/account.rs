@@ -3,7 +3,7 @@
 use super::DeviceId;
 use super::overlap::{Doing, Span};
 use super::underway::{Occupied, Stretch, Token, Underway};
-use crate::radio::LinkBudget;
+use crate::radio::{LinkBudget, LinkLayer};
 use crate::sim::{SimDuration, SimTime};
 
 /// What a transfer carries. A test lists which of these may cross which link under each technique.
@@ -136,6 +136,7 @@ pub struct Flow {
     pub mean_share: f64,
     pub mean_rate_bit_per_s: f64,
     pub tx_joules: f64,
+    pub link_layer: LinkLayer,
 }
 
 /// A device's seconds by what it did. Whatever is left of a round it waited, for others or in a queue.

@@ -6,8 +6,8 @@ use super::account::{Content, Flow, FlowDirection, FlowOutcome};
 use super::analog::{CellSum, Member};
 use super::{DeviceId, World};
 use crate::network;
-use crate::radio::Direction;
 use crate::radio::units::linear_to_db;
+use crate::radio::{Direction, LinkLayer};
 use crate::scenario::{AirImperfections, AirPowerControl, AirScheduling};
 use crate::sim::{SimDuration, SimTime, join_all};
 
@@ -145,6 +145,7 @@ impl World {
                 mean_share: 1.0,
                 mean_rate_bit_per_s: bytes as f64 * 8.0 / sum.air.as_seconds().max(f64::MIN_POSITIVE),
                 tx_joules: if sends { tx_joules } else { 0.0 },
+                link_layer: LinkLayer::default(),
             });
             drop(account);
             if self.trace().is_enabled() && sends {

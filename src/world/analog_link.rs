@@ -8,7 +8,7 @@ use super::sending::Sending;
 use super::{DeviceId, Lost, World};
 use crate::network;
 use crate::radio::aircomp::ValuesPerSymbol;
-use crate::radio::{Direction, Outcome, TransferReport};
+use crate::radio::{Direction, LinkLayer, Outcome, TransferReport};
 use crate::scenario::TechniqueKind;
 use crate::sim::SimDuration;
 
@@ -52,6 +52,7 @@ impl World {
             mean_snr_db: air.budget.snr_db,
             mean_mcs: None,
             budget: air.budget,
+            link_layer: LinkLayer { on_air_s: Some(on_air_seconds), ..LinkLayer::default() },
             on_air_seconds,
             outage_seconds: 0.0,
             tx_energy_joules: air.tx_power_watts * on_air_seconds,

@@ -5,18 +5,25 @@ use super::sidelink::SidelinkAir;
 use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
 use crate::compute;
 use crate::network::{Link, NodeId, RouteBy, Topology, WiredNetwork};
+use crate::radio::atmosphere::{Atmosphere, gases::Edition};
 use crate::radio::fading::{Fading, FadingModel};
 use crate::radio::mobility::RandomWaypoint;
+use crate::radio::pathloss;
+use crate::radio::presets::tdd_shares;
 use crate::radio::sidelink::Sidelink;
-use crate::radio::{Area, CellConfig, FlowCell, Position, Preset, Trajectory, UeRadio};
+use crate::radio::{
+    Area, CellConfig, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, Trajectory, UeRadio,
+};
 use crate::random::Streams;
-use crate::scenario::{self, CellSpec, DeviceGroup, Mobility, Placement, Propagation, Routing, Scenario};
+use crate::scenario::{self, CellSpec, DeviceGroup, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario};
 use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
 use std::cell::{Cell, RefCell};
 
 const BITS_PER_GBIT: f64 = 1e9;
 /// Walkers of a fixed placement roam at least this far around their cell.
 const SMALLEST_WALK_M: f64 = 50.0;
+/// Two rings of a hexagonal layout: cells beyond them hardly matter.
+const MOST_NEIGHBOURS: usize = 18;
 
 impl World {
     /// Builds one replication of the scenario's system. `streams` decide placement, shadowing, fading and draws.
@@ -108,12 +115,27 @@ impl World {
             cut_plan: Cell::new(0),
             edge_speed: Cell::new(1.0),
             battery: RefCell::new(hardware.battery(group.battery_percent)),
-            radio: UeRadio { power_dbm: group.tx_power_dbm, ..UeRadio::from_preset(preset) },
+            radio: UeRadio {
+                power_dbm: group.tx_power_dbm,
+                indoor: self.indoor(preset, group, &name)?,
+                ..UeRadio::from_preset(preset)
+            },
             trajectory: RefCell::new(trajectory),
             cell: Cell::new(cell),
             links: RefCell::default(),
             name,
         })
+    }
+
+    /// Whether a device is in a building, and how deep: TR 38.901 clause 7.4.3 has it at the smaller of two uniform distances.
+    fn indoor(&self, preset: &Preset, group: &DeviceGroup, name: &str) -> Result<Option<Indoor>, WorldError> {
+        let draw = self.streams.counter(name, "indoor");
+        if draw.uniform(0) >= group.indoor_share {
+            return Ok(None);
+        }
+        let reach_m = pathloss::by_name(&preset.path_loss)?.indoor_reach_m();
+        let distance_m = reach_m * draw.uniform(1).min(draw.uniform(2));
+        Ok(Some(Indoor { distance_m, wall_deviation: draw.normal(4) }))
     }
 
     /// Where a device starts, and the area in which it would walk.
@@ -178,9 +200,16 @@ fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
         Propagation::Rma => "rma",
         Propagation::InhOpen => "inh_open",
         Propagation::InhMixed => "inh_mixed",
+        Propagation::InfSl => "inf_sl",
+        Propagation::InfDl => "inf_dl",
+        Propagation::InfSh => "inf_sh",
+        Propagation::InfDh => "inf_dh",
         Propagation::FreeSpace => "free_space",
     }
     .to_owned();
+    if let Some((down, up)) = spec.tdd_pattern.as_deref().and_then(tdd_shares) {
+        (preset.downlink_share, preset.uplink_share) = (down, up);
+    }
     Ok(preset)
 }
 
@@ -206,13 +235,56 @@ fn fading(scenario: &Scenario) -> Fading {
 }
 
 fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellConfig {
-    let [x, y] = cell.position_m;
+    let spec = &scenario.radio;
     CellConfig {
-        position: Position::new(x, y, cell.antenna_height_m),
+        position: position(cell),
         fading: fading(scenario),
-        implementation_loss_db: scenario.radio.implementation_loss_db,
+        los: match spec.line_of_sight {
+            LineOfSight::Drawn => LosRule::Drawn,
+            LineOfSight::Always => LosRule::Always,
+            LineOfSight::Never => LosRule::Never,
+        },
+        shadowing: spec.shadowing,
+        power_control: match spec.power_control {
+            scenario::UplinkPower::Full => None,
+            scenario::UplinkPower::Fractional { p0_dbm, alpha } => Some(PowerControl { p0_dbm, alpha }),
+        },
+        implementation_loss_db: spec.implementation_loss_db,
+        interference_margin_db: spec.interference_margin_db,
+        neighbours: neighbours(scenario, cell),
+        building: match spec.building {
+            scenario::Building::LowLoss => pathloss::Building::LowLoss,
+            scenario::Building::HighLoss => pathloss::Building::HighLoss,
+        },
+        glass: match spec.glass_loss {
+            scenario::GlassLoss::Edition16 => pathloss::GlassLoss::Edition16,
+            scenario::GlassLoss::Edition19 => pathloss::GlassLoss::Edition19,
+        },
+        atmosphere: Atmosphere {
+            gases: spec.gas_absorption.then_some(Edition::P676_12),
+            rain_mm_per_h: spec.rain_mm_per_h,
+        },
         ..CellConfig::from_preset(preset.clone())
     }
+}
+
+fn position(cell: &CellSpec) -> Position {
+    let [x, y] = cell.position_m;
+    Position::new(x, y, cell.antenna_height_m)
+}
+
+/// The nearest other cells, if they send at all.
+fn neighbours(scenario: &Scenario, cell: &CellSpec) -> Vec<Neighbour> {
+    let load = scenario.radio.neighbour_load;
+    if load == 0.0 {
+        return Vec::new();
+    }
+    let here = position(cell);
+    let others = scenario.cells.iter().filter(|other| other.name != cell.name);
+    let mut others: Vec<(f64, &CellSpec)> = others.map(|o| (position(o).distance_2d_m(&here), o)).collect();
+    others.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let near = others.into_iter().take(MOST_NEIGHBOURS);
+    near.map(|(_, other)| Neighbour { name: other.name.clone(), position: position(other), load }).collect()
 }
 
 /// The wired network: cells, edge servers and routers as hosts, links as the scenario lists them.

@@ -107,6 +107,7 @@ impl<'a> Sending<'a> {
             mean_share: radio.mean_share,
             mean_rate_bit_per_s: radio.mean_rate_bps,
             tx_joules: radio.tx_energy_joules,
+            link_layer: radio.link_layer,
         });
     }
 }

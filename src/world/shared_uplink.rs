@@ -9,7 +9,7 @@ use super::{DeviceId, Lost, World};
 use crate::network;
 use crate::radio::units::linear_to_db;
 use crate::radio::uplink_access::{Sender, equal_bandwidths, fdma_seconds, optimal_bandwidths, tdma_seconds};
-use crate::radio::{Direction, LinkId, Outcome, TransferReport};
+use crate::radio::{Direction, LinkId, LinkLayer, Outcome, TransferReport};
 use crate::scenario::UplinkAccess;
 use crate::sim::{SimDuration, join_all};
 
@@ -117,6 +117,7 @@ impl World {
             mean_snr_db: slot.snr_db,
             mean_mcs: None,
             budget,
+            link_layer: LinkLayer { on_air_s: Some(slot.on_air_seconds), ..LinkLayer::default() },
             on_air_seconds: slot.on_air_seconds,
             outage_seconds: 0.0,
             tx_energy_joules,

@@ -6,7 +6,7 @@
 use super::account::{Content, Flow, FlowDirection, FlowOutcome};
 use super::{Device, DeviceId, Lost, World};
 use crate::radio::sidelink::{Crossing, Sidelink, SidelinkChannel};
-use crate::radio::{Fading, LinkBudget, Position};
+use crate::radio::{Fading, LinkBudget, LinkLayer, Position};
 use crate::sim::{Resource, SimDuration, SimTime};
 
 /// The sidelink of all devices.
@@ -141,6 +141,7 @@ impl World {
             mean_share: crossing.mean_share,
             mean_rate_bit_per_s: crossing.mean_rate_bps,
             tx_joules: crossing.tx_joules,
+            link_layer: LinkLayer::default(),
         });
     }
 }

@@ -7,7 +7,7 @@ use crate::fomo::BatchShape;
 use crate::network;
 use crate::radio::aircomp::slices::{AntennaLink, ReceiveBeam, UniformForcing, draw_channel, estimate_channel};
 use crate::radio::aircomp::{AirInterface, ValuesPerSymbol};
-use crate::radio::{Direction, LinkId, Outcome, TransferRequest};
+use crate::radio::{Direction, LinkId, LinkLayer, Outcome, TransferRequest};
 use crate::scenario::ReceiveCombining;
 use crate::sim::{SimDuration, SimTime, join_all};
 
@@ -285,6 +285,7 @@ impl World {
             mean_share: 1.0,
             mean_rate_bit_per_s: sent.bytes as f64 * 8.0 / sent.radio.as_seconds().max(f64::MIN_POSITIVE),
             tx_joules: sent.tx_joules,
+            link_layer: LinkLayer::default(),
         });
         drop(account);
         if self.trace().is_enabled() {

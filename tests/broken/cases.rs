@@ -32,6 +32,26 @@ pub const CASES: &[Case] = &[
         (5, 40),
         &["radio.bandwidth_mhz: 0.1 MHz do not fit `nr_fr1`: a bandwidth of 0.1 MHz holds no"],
     ),
+    (
+        "pattern_without_uplink",
+        (5, 38),
+        &["radio.tdd_pattern: found \"DDDD\", allowed 1 to 20 letters D, S, U with time for both directions"],
+    ),
+    (
+        "pattern_of_two_carriers",
+        (5, 35),
+        &[
+            "radio.tdd_pattern: `lte` has a carrier for each direction",
+            "leave it out, or use a preset such as `nr_fr1`",
+        ],
+    ),
+    ("power_without_control", (5, 25), &["radio.power_control.p0_dbm: `full` has no such key"]),
+    (
+        "indoors_indoors",
+        (4, 79),
+        &["devices[0].indoor_share: the propagation model has no outside", "use `radio: {propagation: umi}`"],
+    ),
+    ("load_above_one", (5, 25), &["radio.neighbour_load: found 1.5, allowed 0 to 1"]),
     ("dangling_link", (7, 23), &["network.links[0].to: found \"edgy\", allowed edge, gnb", "did you mean `edge`?"]),
     ("deadline_of_nothing", (3, 48), &["technique.round_deadline_s: `on_device` waits for nobody's update: it has no"]),
     ("distances_exchanged", (7, 19), &["placement.min_distance_m: min_distance_m 300 is not below max_distance_m 30"]),
@@ -200,7 +220,7 @@ pub const CASES: &[Case] = &[
         "unknown_propagation",
         (5, 22),
         &[
-            "radio.propagation: found \"umb\", allowed uma, umi, rma, inh_open, inh_mixed, free_space",
+            "radio.propagation: found \"umb\", allowed uma, umi, rma, inh_open, inh_mixed, inf_sl, inf_dl, inf_sh, inf_dh, free_space",
             "did you mean `uma`?",
         ],
     ),

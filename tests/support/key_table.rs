@@ -15,6 +15,8 @@ use std::sync::{Arc, OnceLock};
 pub enum Base {
     Emulated,
     Fixed,
+    /// Indoors, at millimetre waves, with power control.
+    Indoors,
     Walking,
     Air,
     /// Blocks in slices, trained.
@@ -68,7 +70,7 @@ use Base::{
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutAuto, CutChosen, CutFrozen, CutQuantised, CutSparse, CutSparseBits};
 
-use Base::{Blocks, GradientDownload, Slopes};
+use Base::{Blocks, GradientDownload, Indoors, Slopes};
 
 pub fn bases() -> Vec<Base> {
     let plain =
@@ -79,6 +81,7 @@ pub fn bases() -> Vec<Base> {
     bases.extend(FEDERATED.map(Federated));
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutSparseBits, CutAuto, CutFrozen, CutChosen]);
+    bases.push(Indoors);
     bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
@@ -114,6 +117,18 @@ impl Base {
             Fixed => {
                 let positions_m = json!([[60, 20], [500, 40], [90, -70]]);
                 ("keys.yaml", vec![("placement", json!({"kind": "fixed", "positions_m": positions_m}))])
+            }
+            Indoors => {
+                let power_control = json!({"kind": "fractional", "p0_dbm": -90, "alpha": 0.7});
+                let changes = vec![
+                    ("devices[0].indoor_share", json!(1)),
+                    ("radio.carrier_ghz", json!(28)),
+                    ("radio.propagation", json!("umi")),
+                    ("radio.building", json!("high_loss")),
+                    ("radio.cell_tx_power_dbm", json!(60)),
+                    ("radio.power_control", power_control),
+                ];
+                ("keys.yaml", changes)
             }
             // So fast that they arrive somewhere within the run.
             Walking => {
@@ -481,6 +496,7 @@ fn devices() -> Vec<Row> {
         row("devices[*].data_weight", Training, json!(3)),
         row("devices[*].tx_power_dbm", Emulated, json!(10)),
         row("devices[*].lora_rank", Emulated, json!(2)),
+        row("devices[*].indoor_share", Emulated, json!(1)),
         together("placement.kind", Emulated, &[("placement", fixed)]),
         row("placement.min_distance_m", Emulated, json!(60)),
         row("placement.max_distance_m", Emulated, json!(150)),
@@ -505,6 +521,18 @@ fn radio() -> Vec<Row> {
         row("radio.cell_noise_figure_db", Emulated, json!(12)),
         row("radio.device_noise_figure_db", Emulated, json!(15)),
         row("radio.implementation_loss_db", Emulated, json!(6)),
+        row("radio.shadowing", Emulated, json!(false)),
+        row("radio.line_of_sight", Emulated, json!("never")),
+        together("radio.power_control.kind", Indoors, &[("radio.power_control", json!({"kind": "full"}))]),
+        row("radio.power_control.p0_dbm", Indoors, json!(-95)),
+        row("radio.power_control.alpha", Indoors, json!(0.5)),
+        row("radio.tdd_pattern", Emulated, json!("DSUU")),
+        row("radio.interference_margin_db", Emulated, json!(6)),
+        row("radio.neighbour_load", Emulated, json!(0.8)),
+        row("radio.gas_absorption", Emulated, json!(true)),
+        row("radio.rain_mm_per_h", Indoors, json!(50)),
+        row("radio.building", Indoors, json!("low_loss")),
+        row("radio.glass_loss", Indoors, json!("edition_16_1")),
     ]
 }
 

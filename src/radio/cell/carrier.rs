@@ -58,10 +58,10 @@ impl Carrier {
         }
     }
 
-    /// Antenna gain of both ends minus path loss and shadowing, dB.
+    /// Antenna gain of both ends minus every loss of the place, dB.
     pub fn coupling_gain_db(&self, channel: &Channel, ue: &UeRadio) -> f64 {
         let scale = &channel.large_scale;
-        self.config.radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi - scale.path_loss_db - scale.shadowing_db
+        self.config.radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi - scale.total_db()
     }
 
     /// The scheme and rate of a transfer that is granted `share` of the band.
@@ -140,6 +140,10 @@ impl Carrier {
             Direction::Downlink => ue.noise_figure_db,
         };
         let noise_dbm = thermal_noise_dbm(bandwidth_hz, noise_figure_db);
+        let interference_margin_db = match direction {
+            Direction::Uplink => self.config.interference_margin_db,
+            Direction::Downlink => self.downlink_rise_db(channel, ue, noise_dbm, part),
+        };
         let fading_db = linear_to_db(channel.fading_power);
         let received_dbm = tx_power_dbm + self.coupling_gain_db(channel, ue) + fading_db;
         LinkBudget {
@@ -147,14 +151,29 @@ impl Carrier {
             distance_m: channel.large_scale.distance_m,
             los: channel.large_scale.los,
             path_loss_db: channel.large_scale.path_loss_db,
+            indoor_loss_db: channel.large_scale.indoor_loss_db,
+            air_loss_db: channel.large_scale.air_loss_db,
             shadowing_db: channel.large_scale.shadowing_db,
             fading_db,
             antenna_gain_db: radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi,
             tx_power_dbm,
             bandwidth_hz,
             noise_dbm,
-            interference_margin_db: self.config.interference_margin_db,
-            snr_db: received_dbm - noise_dbm - self.config.interference_margin_db,
+            interference_margin_db,
+            snr_db: received_dbm - noise_dbm - interference_margin_db,
         }
+    }
+
+    /// Rise of noise and interference over thermal noise at the terminal: the cell's constant, and what reaches it of the
+    /// neighbours' power, which is spread evenly over the band.
+    fn downlink_rise_db(&self, channel: &Channel, ue: &UeRadio, noise_dbm: f64, part: f64) -> f64 {
+        let constant_db = self.config.interference_margin_db;
+        let gain = channel.large_scale.neighbours_gain;
+        if gain == 0.0 {
+            return constant_db;
+        }
+        let antennas_db = self.config.radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi;
+        let received_dbm = self.config.radio.gnb_power_dbm + linear_to_db(part * gain) + antennas_db;
+        linear_to_db(db_to_linear(constant_db) + db_to_linear(received_dbm - noise_dbm))
     }
 }

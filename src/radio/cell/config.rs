@@ -1,8 +1,10 @@
 //! Description of a cell and of the radios in it.
 
+use crate::radio::atmosphere::Atmosphere;
 use crate::radio::error::{RadioError, require};
 use crate::radio::fading::{Fading, FadingModel};
 use crate::radio::geometry::Position;
+use crate::radio::pathloss::{Building, GlassLoss};
 use crate::radio::presets::{Duplex, Preset};
 use crate::sim::SimDuration;
 
@@ -25,8 +27,33 @@ pub struct CellConfig {
     pub implementation_loss_db: f64,
     /// Interference of other cells, as a rise over thermal noise.
     pub interference_margin_db: f64,
+    /// Cells on the same carrier that disturb the downlink.
+    pub neighbours: Vec<Neighbour>,
+    /// What the walls around indoor terminals are made of.
+    pub building: Building,
+    pub glass: GlassLoss,
+    pub atmosphere: Atmosphere,
     /// A transfer fails after this long without a usable scheme.
     pub outage_limit: SimDuration,
+}
+
+/// Another cell with the power and the antennas of this one, which sends on a share of its resource blocks all the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Its name decides its shadowing: the same as its own terminals see.
+    pub name: String,
+    pub position: Position,
+    /// 0 to 1.
+    pub load: f64,
+}
+
+/// Where a terminal stands in a building.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Indoor {
+    /// Behind the wall, on the ground.
+    pub distance_m: f64,
+    /// By how many standard deviations this wall loses more than the mean one.
+    pub wall_deviation: f64,
 }
 
 /// Which links have line of sight.
@@ -65,6 +92,8 @@ pub struct UeRadio {
     pub noise_figure_db: f64,
     pub uplink_layers: u32,
     pub downlink_layers: u32,
+    /// `None` outdoors.
+    pub indoor: Option<Indoor>,
 }
 
 impl UeRadio {
@@ -75,13 +104,14 @@ impl UeRadio {
             noise_figure_db: preset.ue_noise_figure_db,
             uplink_layers: preset.uplink_layers,
             downlink_layers: preset.downlink_layers,
+            indoor: None,
         }
     }
 }
 
 impl CellConfig {
     /// A cell at the origin with pedestrian Rayleigh fading, drawn line of sight, shadowing, full uplink power, an
-    /// ideal receiver, no interference and an outage limit of 10 s.
+    /// ideal receiver, no interference, clear air, traditional buildings and an outage limit of 10 s.
     pub fn from_preset(preset: Preset) -> Self {
         Self {
             position: Position::new(0.0, 0.0, preset.gnb_height_m),
@@ -91,6 +121,10 @@ impl CellConfig {
             power_control: None,
             implementation_loss_db: 0.0,
             interference_margin_db: 0.0,
+            neighbours: Vec::new(),
+            building: Building::LowLoss,
+            glass: GlassLoss::Edition19,
+            atmosphere: Atmosphere::default(),
             outage_limit: SimDuration::from_seconds(DEFAULT_OUTAGE_LIMIT_S),
             radio: preset,
         }
@@ -119,6 +153,12 @@ impl CellConfig {
             ("interference margin (dB)", self.interference_margin_db),
         ] {
             require(field, db, true, "a finite number")?;
+        }
+        let rain = self.atmosphere.rain_mm_per_h;
+        require("rain (mm/h)", rain, rain >= 0.0, "0 or more")?;
+        for neighbour in &self.neighbours {
+            let load = neighbour.load;
+            require("load of a neighbouring cell", load, (0.0..=1.0).contains(&load), "a share from 0 to 1")?;
         }
         if let Some(control) = self.power_control {
             require("power control P0 (dBm)", control.p0_dbm, true, "a finite number")?;
@@ -149,6 +189,7 @@ mod tests {
         assert!(refused(|c| c.radio.uplink_share = 0.5).contains("TDD"));
         assert!(refused(|c| c.radio.carrier_ghz = f64::NAN).contains("carrier"));
         assert!(refused(|c| c.radio.uplink_overhead = 1.0).contains("uplink overhead"));
+        assert!(refused(|c| c.atmosphere.rain_mm_per_h = -1.0).contains("rain"));
         assert!(refused(|c| c.fading.block = SimDuration::ZERO).contains("coherence"));
         assert!(refused(|c| c.power_control = Some(PowerControl { p0_dbm: -80.0, alpha: 1.2 })).contains("alpha"));
     }

@@ -8,10 +8,11 @@ use super::carrier::{Allocation, Carrier};
 use super::config::{CellConfig, UeRadio};
 use super::link::{Channel, Link};
 use super::propagation::Propagation;
-use super::{AnalogLink, Direction, LinkId, Outcome, TransferReport, TransferRequest};
+use super::{AnalogLink, Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
 use crate::radio::aircomp::{AirInterface, ChannelState};
 use crate::radio::error::RadioError;
 use crate::radio::fading::{FadingModel, LinkFading};
+use crate::radio::link_adaptation::TARGET_BLER;
 use crate::radio::link_budget::LinkBudget;
 use crate::radio::mobility::Trajectory;
 use crate::radio::numerology::SUBCARRIERS_PER_RESOURCE_BLOCK;
@@ -57,6 +58,9 @@ struct Totals {
     share_seconds: f64,
     snr_db_seconds: f64,
     mcs_seconds: f64,
+    layer_seconds: f64,
+    /// Part of the band in use times time.
+    used_seconds: f64,
     active_seconds: f64,
     outage_seconds: f64,
     joules: f64,
@@ -282,6 +286,8 @@ impl Flow {
         if let Some(mcs) = now.mcs {
             totals.active_seconds += seconds;
             totals.mcs_seconds += f64::from(mcs) * seconds;
+            totals.layer_seconds += f64::from(now.layers) * seconds;
+            totals.used_seconds += now.used_share * seconds;
             if self.request.direction == Direction::Uplink {
                 totals.joules += now.tx_power_watts * time_share * seconds;
             }
@@ -308,24 +314,24 @@ impl Flow {
     }
 
     /// The report of a flow that has ended by itself.
-    fn report(self, end: SimTime, time_share: f64) -> TransferReport {
+    fn report(self, end: SimTime, carrier: &Carrier) -> TransferReport {
         let failed = self.now.mcs.is_none() && self.remaining_bits > 0.0;
         let undelivered_bytes = self.undelivered_bytes();
         let outcome = if failed { Outcome::Outage { undelivered_bytes } } else { Outcome::Delivered };
-        self.summed_up(end, time_share, outcome)
+        self.summed_up(end, carrier, outcome)
     }
 
     /// The report of a flow that ends before its time.
-    fn withdraw(self, end: SimTime, time_share: f64) -> TransferReport {
+    fn withdraw(self, end: SimTime, carrier: &Carrier) -> TransferReport {
         let undelivered_bytes = self.undelivered_bytes();
-        self.summed_up(end, time_share, Outcome::Withdrawn { undelivered_bytes })
+        self.summed_up(end, carrier, Outcome::Withdrawn { undelivered_bytes })
     }
 
     fn undelivered_bytes(&self) -> u64 {
         ((self.remaining_bits / 8.0).ceil() as u64).min(self.request.bytes)
     }
 
-    fn summed_up(self, end: SimTime, time_share: f64, outcome: Outcome) -> TransferReport {
+    fn summed_up(self, end: SimTime, carrier: &Carrier, outcome: Outcome) -> TransferReport {
         let delivered = match outcome {
             Outcome::Delivered => self.request.bytes,
             Outcome::Outage { undelivered_bytes } | Outcome::Withdrawn { undelivered_bytes } => {
@@ -333,12 +339,25 @@ impl Flow {
             }
         };
         let seconds = (end - self.start).as_seconds();
+        let time_share = carrier.time_share(self.request.direction);
         let t = &self.totals;
         let served = t.active_seconds + t.outage_seconds;
         // An empty transfer ends when it is admitted.
         let mean = |integral: f64, if_instant: f64| if served > 0.0 { integral / served } else { if_instant };
         let mean_mcs =
             if t.active_seconds > 0.0 { Some(t.mcs_seconds / t.active_seconds) } else { self.now.mcs.map(f64::from) };
+        let sent = t.active_seconds > 0.0;
+        let while_sending = |integral: f64| sent.then(|| integral / t.active_seconds);
+        let link_layer = LinkLayer {
+            cqi: None,
+            layers: while_sending(t.layer_seconds),
+            resource_blocks: while_sending(t.used_seconds * f64::from(carrier.resource_blocks)),
+            // What goodput assumes of every block, and of every repetition.
+            block_error_rate: sent.then_some(TARGET_BLER),
+            transmissions: sent.then_some(1.0 / (1.0 - TARGET_BLER)),
+            on_air_s: Some(t.active_seconds * time_share),
+            outage_s: Some(t.outage_seconds),
+        };
         TransferReport {
             link: self.request.link,
             direction: self.request.direction,
@@ -351,6 +370,7 @@ impl Flow {
             mean_snr_db: mean(t.snr_db_seconds, self.now.snr_db),
             mean_mcs,
             budget: self.budget,
+            link_layer,
             on_air_seconds: t.active_seconds * time_share,
             outage_seconds: t.outage_seconds,
             tx_energy_joules: t.joules,
@@ -378,8 +398,7 @@ impl FluidModel for FlowCell {
             self.reallocate_soon();
         }
         let flow = flow?;
-        let time_share = self.carrier.time_share(flow.request.direction);
-        Some(flow.withdraw(now, time_share))
+        Some(flow.withdraw(now, &self.carrier))
     }
 
     fn next_event(&self) -> Option<SimTime> {
@@ -393,8 +412,7 @@ impl FluidModel for FlowCell {
             let ended: Vec<u64> = self.flows.iter().filter(|(_, f)| f.ends <= change).map(|(key, _)| *key).collect();
             for key in ended {
                 if let Some(flow) = self.flows.remove(&key) {
-                    let time_share = self.carrier.time_share(flow.request.direction);
-                    finished.push((key, flow.report(change, time_share)));
+                    finished.push((key, flow.report(change, &self.carrier)));
                 }
             }
             self.reallocate();

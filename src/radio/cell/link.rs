@@ -49,7 +49,7 @@ impl Link {
         let position = self.trajectory.position_at(fading.block_start(block));
         let large_scale = match self.latest.filter(|latest| latest.position == position) {
             Some(latest) => latest.channel.large_scale,
-            None => surroundings.at(&position),
+            None => surroundings.at(&position, self.ue.indoor.as_ref()),
         };
         let law = fading.model.law(large_scale.los);
         let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };

@@ -13,7 +13,7 @@ mod propagation;
 mod tests;
 
 pub use carrier::Allocation;
-pub use config::{CellConfig, LosRule, PowerControl, UeRadio};
+pub use config::{CellConfig, Indoor, LosRule, Neighbour, PowerControl, UeRadio};
 pub use flow::FlowCell;
 
 use super::aircomp::AirInterface;
@@ -47,6 +47,23 @@ pub struct TransferRequest {
     pub link: LinkId,
     pub direction: Direction,
     pub bytes: u64,
+}
+
+/// What the link layer did over a transfer, as means over its time with a usable scheme. `None` where there is no such thing: a
+/// fidelity without slots has no channel-quality index, analog symbols have no blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LinkLayer {
+    pub cqi: Option<f64>,
+    pub layers: Option<f64>,
+    /// In use, of those granted.
+    pub resource_blocks: Option<f64>,
+    /// Share of first transmissions that failed.
+    pub block_error_rate: Option<f64>,
+    /// Transmissions of a block until it got through.
+    pub transmissions: Option<f64>,
+    /// Time in which the transmitter was on the air, and in which no scheme was usable.
+    pub on_air_s: Option<f64>,
+    pub outage_s: Option<f64>,
 }
 
 /// How a transfer ended.
@@ -94,6 +111,7 @@ pub struct TransferReport {
     pub mean_mcs: Option<f64>,
     /// The link when the transfer began, on the part of the band used then.
     pub budget: LinkBudget,
+    pub link_layer: LinkLayer,
     /// Time in which the transmitter was on the air for this transfer.
     pub on_air_seconds: f64,
     /// Time in which no scheme was usable.

@@ -141,6 +141,8 @@ impl Sidelink {
             distance_m: channel.distance_m,
             los: channel.los,
             path_loss_db: channel.path_loss_db,
+            indoor_loss_db: 0.0,
+            air_loss_db: 0.0,
             shadowing_db: channel.shadowing_db,
             fading_db: linear_to_db(fading_power),
             antenna_gain_db: 2.0 * self.config.antenna_gain_dbi,

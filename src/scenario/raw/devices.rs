@@ -14,6 +14,7 @@ pub(crate) struct DeviceGroup {
     pub data_weight: Option<f64>,
     pub tx_power_dbm: Option<f64>,
     pub lora_rank: Option<u64>,
+    pub indoor_share: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

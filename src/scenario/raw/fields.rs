@@ -2,9 +2,9 @@
 
 use super::{
     Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
-    Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, Prices, Radio,
-    Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony, Technique, Training, Transfer,
-    UpdateCompression, Variant, Workload, ZerothOrderRounds,
+    Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, PowerControl,
+    Prices, Radio, Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony, Technique,
+    Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -42,6 +42,7 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`mobility`", fields::<Mobility>()),
         ("`radio`", fields::<Radio>()),
         ("`radio.fading`", fields::<Fading>()),
+        ("`radio.power_control`", fields::<PowerControl>()),
         ("an entry of `cells`", fields::<Cell>()),
         ("an entry of `edge_servers`", fields::<EdgeServer>()),
         ("`network`", fields::<Network>()),

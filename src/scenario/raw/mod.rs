@@ -16,7 +16,9 @@ pub(crate) use learning::{
     CheckpointPlace, CheckpointWord, CountOrAll, Dataset, Image, Model, Optimizer, OptimizerKind, Partition,
     PartitionKind, Training, TrainingWord, Workload,
 };
-pub(crate) use network::{Cell, EdgeServer, Fading, FadingKind, Link, Network, Prices, Radio};
+pub(crate) use network::{
+    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio,
+};
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
 pub(crate) use search::{Objective, Plot, Sampler, SamplerKind, Search, Variant};

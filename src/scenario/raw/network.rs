@@ -1,6 +1,6 @@
 //! Keys of `radio`, `cells`, `edge_servers`, `network` and `prices`.
 
-use crate::scenario::schema::{Propagation, Routing};
+use crate::scenario::schema::{Building, GlassLoss, LineOfSight, Propagation, Routing};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,6 +16,31 @@ pub(crate) struct Radio {
     pub cell_noise_figure_db: Option<f64>,
     pub device_noise_figure_db: Option<f64>,
     pub implementation_loss_db: Option<f64>,
+    pub shadowing: Option<bool>,
+    pub line_of_sight: Option<LineOfSight>,
+    pub power_control: Option<PowerControl>,
+    pub tdd_pattern: Option<String>,
+    pub interference_margin_db: Option<f64>,
+    pub neighbour_load: Option<f64>,
+    pub gas_absorption: Option<bool>,
+    pub rain_mm_per_h: Option<f64>,
+    pub building: Option<Building>,
+    pub glass_loss: Option<GlassLoss>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PowerControl {
+    pub kind: Option<PowerControlKind>,
+    pub p0_dbm: Option<f64>,
+    pub alpha: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PowerControlKind {
+    Full,
+    Fractional,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

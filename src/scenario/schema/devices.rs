@@ -23,6 +23,8 @@ pub struct DeviceGroup {
     /// Ranks of LoRA pairs that these devices hold and tune, at most: the first of the server's. `None` for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora_rank: Option<usize>,
+    /// Probability that a device stands in a building, in [0, 1].
+    pub indoor_share: f64,
 }
 
 /// Where devices start, around their cell (dealt to the cells in turn).

@@ -16,7 +16,10 @@ pub use devices::{DeviceGroup, Mobility, Placement};
 pub use learning::{
     Checkpoint, DatasetChoice, ImageSize, LearningTask, ModelSpec, Optimizer, Partition, TrainingSpec, Workload,
 };
-pub use network::{CellSpec, EdgeServerSpec, Fading, LinkSpec, NetworkSpec, Prices, Propagation, RadioSpec, Routing};
+pub use network::{
+    Building, CellSpec, EdgeServerSpec, Fading, GlassLoss, LineOfSight, LinkSpec, NetworkSpec, Prices, Propagation,
+    RadioSpec, Routing, UplinkPower,
+};
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
     PEFT_METHODS, PeftMethod, PeftSpec, Projection, SelectiveSpec,

@@ -18,6 +18,57 @@ pub struct RadioSpec {
     pub device_noise_figure_db: f64,
     /// SNR that real receivers lose against the ideal decoder of the error curves.
     pub implementation_loss_db: f64,
+    /// Whether obstacles spread losses around their mean.
+    pub shadowing: bool,
+    pub line_of_sight: LineOfSight,
+    /// Of devices' transmissions.
+    pub power_control: UplinkPower,
+    /// Slots of the frame, one letter each: `D`, `S`, `U`. `None`: the preset's shares of time.
+    pub tdd_pattern: Option<String>,
+    /// Interference of other cells as a constant rise over thermal noise, in both directions.
+    pub interference_margin_db: f64,
+    /// Share of resource blocks on which other cells of the scenario send and so disturb the downlink.
+    pub neighbour_load: f64,
+    pub gas_absorption: bool,
+    pub rain_mm_per_h: f64,
+    /// Walls around indoor devices.
+    pub building: Building,
+    pub glass_loss: GlassLoss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineOfSight {
+    /// With the propagation model's probability.
+    Drawn,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum UplinkPower {
+    /// As much as the device may.
+    Full,
+    /// TS 38.213 clause 7.1.1, open loop.
+    Fractional { p0_dbm: f64, alpha: f64 },
+}
+
+/// TR 38.901 table 7.4.3-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Building {
+    LowLoss,
+    HighLoss,
+}
+
+/// Which edition of TR 38.901 infrared-reflecting glass follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GlassLoss {
+    #[serde(rename = "edition_16_1")]
+    Edition16,
+    #[serde(rename = "edition_19_2")]
+    Edition19,
 }
 
 /// TR 38.901 scenario of the path loss.
@@ -31,7 +82,19 @@ pub enum Propagation {
     InhOpen,
     /// Indoor, mixed office.
     InhMixed,
+    /// Indoor factory: sparse or dense clutter, base station among it (low) or above it (high).
+    InfSl,
+    InfDl,
+    InfSh,
+    InfDh,
     FreeSpace,
+}
+
+impl Propagation {
+    /// Whether buildings stand in it that devices can be in.
+    pub fn has_outside(self) -> bool {
+        matches!(self, Self::Uma | Self::Umi | Self::Rma)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::check::{Check, above_to, from_to};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
-use crate::scenario::names;
+use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, MobilityKind, PlacementKind};
 use crate::scenario::schema::{DeviceGroup, Mobility, Placement};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) fn devices(
     c: &mut Check,
     at: &KeyPath,
     raw: Option<Vec<raw::DeviceGroup>>,
-    default_tx_power_dbm: f64,
+    radio: &RadioDefaults,
 ) -> Vec<DeviceGroup> {
     let example = "devices: [{name: phone, count: 8, hardware: snapdragon_8_gen_3}]";
     let raw = c.required(&KeyPath::default(), "devices", raw, example).unwrap_or_default();
@@ -27,8 +27,7 @@ pub(super) fn devices(
             .push(Issue::value(at.clone(), "an empty list", "at least one group of devices").help(example.to_owned()));
     }
     let mut firsts = BTreeMap::new();
-    let groups: Vec<DeviceGroup> =
-        raw.into_iter().enumerate().map(|(i, g)| group(c, &at.index(i), g, default_tx_power_dbm)).collect();
+    let groups: Vec<DeviceGroup> = raw.into_iter().enumerate().map(|(i, g)| group(c, &at.index(i), g, radio)).collect();
     for (i, group) in groups.iter().enumerate() {
         unique(c, &mut firsts, &group.name, at.index(i).key("name"));
     }
@@ -39,11 +38,16 @@ pub(super) fn devices(
     groups
 }
 
-fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, default_tx_power_dbm: f64) -> DeviceGroup {
+fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, radio: &RadioDefaults) -> DeviceGroup {
     let name = required_name(c, at, raw.name, "name: phone");
     let hardware = c.required(at, "hardware", raw.hardware, "hardware: snapdragon_8_gen_3").unwrap_or_default();
     if !hardware.is_empty() {
         c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
+    }
+    let indoor_share = c.number(at, "indoor_share", raw.indoor_share, 0.0, from_to(0.0, 1.0));
+    if indoor_share > 0.0 && !radio.spec.propagation.has_outside() {
+        let message = "the propagation model has no outside: everybody is indoors or nobody";
+        c.conflict(at.key("indoor_share"), message, "use `radio: {propagation: umi}`, `uma` or `rma`, or leave it out");
     }
     DeviceGroup {
         name,
@@ -53,8 +57,9 @@ fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, default_tx_power_db
         memory_share: c.number(at, "memory_share", raw.memory_share, 0.5, above_to(0.0, 1.0)),
         battery_percent: c.number(at, "battery_percent", raw.battery_percent, 100.0, above_to(0.0, 100.0)),
         data_weight: c.number(at, "data_weight", raw.data_weight, 1.0, above_to(0.0, 1e6)),
-        tx_power_dbm: c.number(at, "tx_power_dbm", raw.tx_power_dbm, default_tx_power_dbm, from_to(-40.0, 50.0)),
+        tx_power_dbm: c.number(at, "tx_power_dbm", raw.tx_power_dbm, radio.device_tx_power_dbm, from_to(-40.0, 50.0)),
         lora_rank: raw.lora_rank.map(|rank| c.count(at, "lora_rank", Some(rank), 1, 1..=65_536)),
+        indoor_share,
     }
 }
 

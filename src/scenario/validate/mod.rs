@@ -48,7 +48,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let devices_at = top.key("devices");
 
     let radio = radio::radio(c, raw.radio.unwrap_or_default());
-    let devices = devices::devices(c, &devices_at, raw.devices, radio.device_tx_power_dbm);
+    let devices = devices::devices(c, &devices_at, raw.devices, &radio);
     let device_count = devices.iter().map(|group| group.count).sum();
     let placement = devices::placement(c, raw.placement.unwrap_or_default(), device_count);
     let mobility = devices::mobility(c, raw.mobility.unwrap_or_default(), &placement);

@@ -15,6 +15,9 @@ fn antenna_height_m(propagation: Propagation) -> f64 {
         Propagation::Umi => 10.0,
         Propagation::Rma => 35.0,
         Propagation::InhOpen | Propagation::InhMixed => 3.0,
+        // Among clutter of 2 or 6 m, or above it.
+        Propagation::InfSl | Propagation::InfDl => 1.5,
+        Propagation::InfSh | Propagation::InfDh => 8.0,
     }
 }
 

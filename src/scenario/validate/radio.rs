@@ -1,10 +1,11 @@
 //! The air interface: what the preset leaves open and what the user overrides.
 
 use super::check::{Check, above_to, from_to};
+use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
-use crate::scenario::raw::{self, FadingKind};
-use crate::scenario::schema::{Fading, RadioSpec};
+use crate::scenario::raw::{self, FadingKind, PowerControlKind};
+use crate::scenario::schema::{Fading, RadioSpec, UplinkPower};
 
 const PRESET: &str = "nr_fr1";
 /// Below lie no carriers of the presets' kind; TR 38.901 ends at 100 GHz, what lies above is extrapolated.
@@ -69,8 +70,56 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
             d.implementation_loss_db,
             from_to(0.0, 40.0),
         ),
+        shadowing: raw.shadowing.unwrap_or(d.shadowing),
+        line_of_sight: raw.line_of_sight.unwrap_or(d.line_of_sight),
+        power_control: power_control(c, &at.key("power_control"), raw.power_control.unwrap_or_default()),
+        tdd_pattern: raw.tdd_pattern.and_then(|pattern| tdd_pattern(c, &at.key("tdd_pattern"), &d.preset, pattern)),
+        interference_margin_db: c.number(
+            &at,
+            "interference_margin_db",
+            raw.interference_margin_db,
+            d.interference_margin_db,
+            from_to(0.0, 60.0),
+        ),
+        neighbour_load: c.number(&at, "neighbour_load", raw.neighbour_load, d.neighbour_load, from_to(0.0, 1.0)),
+        gas_absorption: raw.gas_absorption.unwrap_or(d.gas_absorption),
+        rain_mm_per_h: c.number(&at, "rain_mm_per_h", raw.rain_mm_per_h, d.rain_mm_per_h, from_to(0.0, 200.0)),
+        building: raw.building.unwrap_or(d.building),
+        glass_loss: raw.glass_loss.unwrap_or(d.glass_loss),
     };
     RadioDefaults { spec, ..defaults }
+}
+
+/// Power of devices; the defaults are a usual operating point of macro cells (assumed).
+fn power_control(c: &mut Check, at: &KeyPath, raw: raw::PowerControl) -> UplinkPower {
+    match raw.kind.unwrap_or(PowerControlKind::Full) {
+        PowerControlKind::Full => {
+            let keys = [("p0_dbm", raw.p0_dbm.is_some()), ("alpha", raw.alpha.is_some())];
+            c.unused(at, &keys, "full", "kind");
+            UplinkPower::Full
+        }
+        PowerControlKind::Fractional => UplinkPower::Fractional {
+            p0_dbm: c.number(at, "p0_dbm", raw.p0_dbm, -80.0, from_to(-202.0, 24.0)),
+            alpha: c.number(at, "alpha", raw.alpha, 0.8, from_to(0.0, 1.0)),
+        },
+    }
+}
+
+/// A pattern in which both directions come up, on a carrier that both share.
+fn tdd_pattern(c: &mut Check, at: &KeyPath, preset: &str, pattern: String) -> Option<String> {
+    if let Err(reason) = names::tdd_pattern_fits(preset, &pattern) {
+        match reason {
+            names::BadPattern::Shape(allowed) => {
+                c.issues.push(Issue::value(at.clone(), format!("{pattern:?}"), allowed))
+            }
+            names::BadPattern::Fdd => {
+                let message = format!("`{preset}` has a carrier for each direction: they do not take turns");
+                c.conflict(at.clone(), message, "leave it out, or use a preset such as `nr_fr1`");
+            }
+        }
+        return None;
+    }
+    Some(pattern)
 }
 
 fn fading(c: &mut Check, at: &KeyPath, raw: raw::Fading) -> Fading {
