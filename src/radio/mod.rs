@@ -2,7 +2,7 @@
 //!
 //! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
 //! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`], [`atmosphere`] and [`shadowing`] (large-scale loss), [`fading`]
-//! (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`error_model`]
+//! and [`tapped_delay`] (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`error_model`]
 //! (how often blocks fail), [`numerology`] (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
 //! [`aircomp`] stands apart and knows channel gains only, as does its digital rival [`uplink_access`].
 //!
@@ -19,6 +19,7 @@ pub mod fading;
 pub mod geometry;
 pub mod link_adaptation;
 pub mod link_budget;
+pub mod mimo;
 pub mod mobility;
 pub mod noise;
 pub mod numerology;
@@ -29,6 +30,7 @@ pub mod shadowing;
 pub mod sidelink;
 pub mod special;
 pub mod tables;
+pub mod tapped_delay;
 pub mod transport_block;
 pub mod units;
 pub mod uplink_access;

@@ -1,7 +1,7 @@
 //! What a misspelt word or key was probably meant to be.
 
 /// Units that end a key, as messages write them. Longer endings come before those they end in.
-const UNITS: [(&str, &str); 15] = [
+const UNITS: [(&str, &str); 16] = [
     ("_usd_per_accelerator_hour", "US dollars per accelerator and hour"),
     ("_usd_per_gb", "US dollars per GB"),
     ("_usd_per_kwh", "US dollars per kWh"),

@@ -1,0 +1,153 @@
+//! Frequency selectivity: the tapped delay lines of TR 38.901 clause 7.7.2, one gain a resource block.
+//!
+//! Every tap fades on its own with Jakes' autocorrelation; the band sees their sum, each turned by its delay. The mean power
+//! is 1 at every frequency, so that a line takes the place of [`LinkFading`]'s single gain without moving the mean SNR.
+
+use super::fading::{FadingLaw, LinkFading};
+use super::special::sin_cos_turns;
+use super::tables::read_embedded;
+use super::units::db_to_linear;
+use crate::random::CounterStream;
+use serde::Deserialize;
+
+/// Which line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum DelayProfile {
+    /// Without line of sight, 23 taps.
+    #[serde(rename = "tdl_a")]
+    TdlA,
+    /// Without line of sight, 24 taps, power later than in A.
+    #[serde(rename = "tdl_c")]
+    TdlC,
+    /// With line of sight: a direct tap 13.3 dB above what fades with it.
+    #[serde(rename = "tdl_d")]
+    TdlD,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Row {
+    profile: DelayProfile,
+    /// Multiple of the delay spread.
+    delay: f64,
+    power_db: f64,
+    direct: bool,
+}
+
+/// The frequency response of one link as a pure function of its stream and of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TappedDelayLine {
+    taps: Vec<Tap>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Tap {
+    delay_s: f64,
+    amplitude: f64,
+    fading: LinkFading,
+    law: FadingLaw,
+}
+
+impl TappedDelayLine {
+    /// A line of this root-mean-square delay spread, its powers summing to 1. The direct tap has the Doppler shift of a random angle of
+    /// arrival, where the standard fixes 0.7 of the maximum.
+    pub fn new(profile: DelayProfile, delay_spread_s: f64, stream: &CounterStream, doppler_hz: f64) -> Self {
+        let rows: Vec<Row> = read_embedded(include_str!("tables/tapped_delays.csv"));
+        let rows: Vec<Row> = rows.into_iter().filter(|row| row.profile == profile).collect();
+        let total: f64 = rows.iter().map(|row| db_to_linear(row.power_db)).sum();
+        let tap = |(number, row): (u64, &Row)| Tap {
+            delay_s: row.delay * delay_spread_s,
+            amplitude: (db_to_linear(row.power_db) / total).sqrt(),
+            fading: LinkFading::new(&stream.child(number), doppler_hz),
+            law: FadingLaw::Rician { k: if row.direct { f64::MAX } else { 0.0 } },
+        };
+        Self { taps: (0..).zip(&rows).map(tap).collect() }
+    }
+
+    /// Complex gain (real, imaginary) at `offset_hz` from the carrier.
+    pub fn gain_at(&self, time_s: f64, offset_hz: f64) -> (f64, f64) {
+        let add = |(re, im): (f64, f64), tap: &Tap| {
+            let (x, y) = tap.fading.gain_at(time_s, tap.law);
+            let (sin, cos) = sin_cos_turns(-offset_hz * tap.delay_s);
+            (re + tap.amplitude * (x * cos - y * sin), im + tap.amplitude * (x * sin + y * cos))
+        };
+        self.taps.iter().fold((0.0, 0.0), add)
+    }
+
+    /// Power gains in the middle of each of `resource_blocks` blocks around the carrier, lowest frequency first. A tap is
+    /// evaluated once and then turned from block to block.
+    pub fn block_powers(&self, time_s: f64, resource_blocks: u32, resource_block_hz: f64) -> Vec<f64> {
+        let lowest_hz = -0.5 * (f64::from(resource_blocks) - 1.0) * resource_block_hz;
+        let mut response = vec![(0.0, 0.0); resource_blocks as usize];
+        for tap in &self.taps {
+            let (x, y) = tap.fading.gain_at(time_s, tap.law);
+            let (sin, cos) = sin_cos_turns(-lowest_hz * tap.delay_s);
+            let mut now = (tap.amplitude * (x * cos - y * sin), tap.amplitude * (x * sin + y * cos));
+            let (sin, cos) = sin_cos_turns(-resource_block_hz * tap.delay_s);
+            for (re, im) in &mut response {
+                (*re, *im) = (*re + now.0, *im + now.1);
+                now = (now.0 * cos - now.1 * sin, now.0 * sin + now.1 * cos);
+            }
+        }
+        response.into_iter().map(|(re, im)| re * re + im * im).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILES: [DelayProfile; 3] = [DelayProfile::TdlA, DelayProfile::TdlC, DelayProfile::TdlD];
+    const SPREAD_S: f64 = 100e-9;
+
+    fn line(profile: DelayProfile, seed: u64) -> TappedDelayLine {
+        TappedDelayLine::new(profile, SPREAD_S, &CounterStream::new(seed, 5), 10.0)
+    }
+
+    #[test]
+    fn delays_have_the_wanted_spread_and_powers_sum_to_1() {
+        for profile in PROFILES {
+            let line = line(profile, 1);
+            let moment = |n: i32| line.taps.iter().map(|t| t.amplitude.powi(2) * t.delay_s.powi(n)).sum::<f64>();
+            assert!((moment(0) - 1.0).abs() < 1e-12);
+            let spread = (moment(2) - moment(1).powi(2)).sqrt();
+            // The tables print three to four digits.
+            assert!((spread / SPREAD_S - 1.0).abs() < 0.02, "{profile:?}: {spread}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_samples_of_the_response() {
+        for profile in PROFILES {
+            let line = line(profile, 2);
+            let blocks = line.block_powers(0.4, 51, 360e3);
+            for (i, power) in blocks.iter().enumerate() {
+                let (re, im) = line.gain_at(0.4, (i as f64 - 25.0) * 360e3);
+                assert!((power - re * re - im * im).abs() < 1e-9, "{profile:?}, block {i}");
+            }
+        }
+    }
+
+    /// E[H(f) H*(f + d)] = sum of p e^(j 2 pi d tau), over links, within four standard errors.
+    #[test]
+    fn frequencies_are_as_correlated_as_their_delays_say() {
+        const LINKS: u64 = 4000;
+        for profile in PROFILES {
+            for apart_hz in [0.0, 500e3, 2e6] {
+                let taps = line(profile, 0).taps;
+                let expected: f64 = taps
+                    .iter()
+                    .map(|t| t.amplitude.powi(2) * (std::f64::consts::TAU * apart_hz * t.delay_s).cos())
+                    .sum();
+                let product = |seed: u64| {
+                    let line = line(profile, 100 + seed);
+                    let (a, b) = (line.gain_at(0.2, 1e6), line.gain_at(0.2, 1e6 + apart_hz));
+                    a.0 * b.0 + a.1 * b.1
+                };
+                let (sum, squares) = (0..LINKS).map(product).fold((0.0, 0.0), |s, x| (s.0 + x, s.1 + x * x));
+                let mean = sum / LINKS as f64;
+                let error = ((squares / LINKS as f64 - mean * mean) / LINKS as f64).sqrt();
+                assert!((mean - expected).abs() < 4.0 * error, "{profile:?} {apart_hz}: {mean} for {expected}");
+            }
+        }
+    }
+}
