@@ -82,7 +82,7 @@ pub fn py3gpp(text: &str, tally: &mut Tally) {
 fn crossing([above, below]: [(f64, f64); 2]) -> Option<f64> {
     let between = above.1 >= 0.1 && below.1 < 0.1;
     let part = (above.1 / 0.1).ln() / (above.1 / below.1.max(1e-6)).ln();
-    between.then(|| above.0 + part * (below.0 - above.0))
+    between.then_some(above.0 + part * (below.0 - above.0))
 }
 
 /// The shape of transport-block errors: they fall where Sionna's fall, reach 10% within the grid's 0.8 dB, and a block of several
