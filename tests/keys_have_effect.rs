@@ -125,10 +125,11 @@ fn effect(row: &Row, before: &Record, store: &Arc<Store>) -> Result<(), String> 
         let found = [findings(row.base, &[], store), findings(row.base, &row.changes, store)];
         return require(found[0] != found[1], "the search finds the same");
     }
-    require(differing_keys(row.base, &changed).contains(row.key), "the row changes other keys")?;
+    let expanded = row.effect == Effect::Expanded;
+    require(expanded || differing_keys(row.base, &changed).contains(row.key), "the row changes other keys")?;
     let after = record(&changed, store);
     match row.effect {
-        Effect::Played => require(after != *before, "the record stays the same"),
+        Effect::Played | Effect::Expanded => require(after != *before, "the record stays the same"),
         Effect::Cost => {
             require(after != *before, "the record stays the same")?;
             require(without_cost(after) == without_cost(before.clone()), "more than the cost changes")

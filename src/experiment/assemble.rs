@@ -46,7 +46,7 @@ pub(super) fn replication(
         initial_accuracy,
         final_accuracy: rounds.iter().rev().find_map(|r| r.accuracy),
         devices: devices(replication, world, learn, played.rounds.last())?,
-        flows: world.flows().iter().map(|f| flow(replication, world, f)).collect(),
+        flows: world.take_flows().iter().map(|f| flow(replication, world, f)).collect(),
         measures: measures(replication, learn, &played)?,
         learning: LearningCounts { operations_asked, operations_computed },
         rounds,

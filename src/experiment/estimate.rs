@@ -51,9 +51,11 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
         memory.push(need(&g.name, &g.hardware, demand.of_rank(g.lora_rank).device_memory_bytes(batch), available));
     }
     let served = technique.devices_per_round as u64;
+    // Assumed: devices spread evenly over the servers.
+    let at_once = served.div_ceil(scenario.edge_servers.len() as u64);
     for s in &scenario.edge_servers {
         let available = compute::profile(&s.hardware).map_or(0, |h| h.available_bytes(1.0)) * s.accelerators as u64;
-        memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch), available));
+        memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch, at_once), available));
     }
     let steps = technique.local_steps as u64;
     let adapters_up = match technique.kind.aggregates() {

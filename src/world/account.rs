@@ -230,7 +230,9 @@ pub(super) struct Account {
     pub edge_busy: Vec<SimDuration>,
     /// Joules of edge servers beyond those of active time at their profile's power.
     pub edge_extra_joules: f64,
-    pub flows: Vec<Flow>,
+    flows: Vec<Flow>,
+    /// Devices whose transfers are listed.
+    listed: usize,
     /// This round's stretches of time by device, where a device may do several things at once.
     spans: Option<Vec<Vec<Span>>>,
     underway: Underway,
@@ -256,10 +258,34 @@ impl Account {
         self.device(device).activity.spend_overlapping(&spans.unwrap_or_default());
     }
 
+    /// Books in which the transfers of so many devices are listed one by one, spread evenly over all.
+    pub fn listing(self, listed: usize) -> Self {
+        Self { listed, ..self }
+    }
+
+    /// Notes a transfer that is over.
+    pub fn note(&mut self, flow: Flow) {
+        if self.lists(flow.device) {
+            self.flows.push(flow);
+        }
+    }
+
+    /// Of n devices with k listed, those are whose number is the whole part of j n / k for some j below k.
+    fn lists(&self, device: DeviceId) -> bool {
+        let (n, k, i) = (self.current.len() as u64, self.listed as u64, u64::from(device.number()));
+        let j = (i * k).div_ceil(n.max(1));
+        j < k && j * n / k == i
+    }
+
+    /// The listed transfers, in the order in which they ended.
+    pub fn take_flows(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.flows)
+    }
+
     pub fn new(devices: usize, servers: usize) -> Self {
         let empty = vec![DeviceTotals::default(); devices];
         let edge_busy = vec![SimDuration::ZERO; servers];
-        Self { current: empty.clone(), total: empty, edge_busy, ..Self::default() }
+        Self { current: empty.clone(), total: empty, edge_busy, listed: devices, ..Self::default() }
     }
 
     pub fn begin_round(&mut self, now: SimTime, participants: &[DeviceId]) {
@@ -335,5 +361,23 @@ impl Account {
 
     pub fn totals(&self) -> &[DeviceTotals] {
         &self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_devices_are_listed_as_asked_for_and_evenly() {
+        for devices in [1, 2, 7, 100, 1000] {
+            for listed in 0..=devices.min(40) {
+                let account = Account::new(devices, 1).listing(listed);
+                let chosen: Vec<usize> = (0..devices).filter(|&i| account.lists(DeviceId(i as u32))).collect();
+                assert_eq!(chosen.len(), listed, "{listed} of {devices}");
+                let gaps = chosen.windows(2).map(|w| w[1] - w[0]);
+                assert!(gaps.clone().max().unwrap_or(0) <= gaps.min().unwrap_or(0) + 1);
+            }
+        }
     }
 }

@@ -125,7 +125,7 @@ impl World {
             }
             books.radio_joules += joules;
             books.uplink_bytes += bytes;
-            account.flows.push(Flow {
+            account.note(Flow {
                 round: self.round.get(),
                 device: device.id,
                 direction: FlowDirection::OverTheAir,

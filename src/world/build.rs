@@ -1,6 +1,7 @@
 //! From a scenario to a world: the only place that reads the scenario's description of hardware, radio and wires.
 
 use super::account::Account;
+use super::nearest::NearestPlace;
 use super::sidelink::SidelinkAir;
 use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
 use crate::compute;
@@ -18,6 +19,7 @@ use crate::random::Streams;
 use crate::scenario::{self, CellSpec, DeviceGroup, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario};
 use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 const BITS_PER_GBIT: f64 = 1e9;
 /// Walkers of a fixed placement roam at least this far around their cell.
@@ -30,7 +32,7 @@ impl World {
     pub fn new(scenario: &Scenario, demand: Demand, streams: Streams, sim: Sim) -> Result<Self, WorldError> {
         let preset = preset(scenario)?;
         let (network, hosts) = wires(scenario)?;
-        let host = |name: &str| hosts.iter().find(|(n, _)| n == name).map(|(_, id)| *id);
+        let host = |name: &str| hosts.get(name).copied();
         let missing = |kind, name: &str| WorldError::Unknown { kind, name: name.to_owned() };
         let mut cells = vec![];
         for c in &scenario.cells {
@@ -49,11 +51,16 @@ impl World {
                 hardware: compute::profile(&s.hardware).ok_or_else(|| missing("hardware", &s.hardware))?,
                 accelerators: s.accelerators,
                 queue: Resource::new(&sim, s.accelerators, Discipline::Fifo),
+                devices: 0,
                 host: host(&s.name).ok_or_else(|| missing("edge server", &s.name))?,
             });
         }
         let mut world = Self {
-            account: RefCell::new(Account::new(scenario.device_count(), servers.len())),
+            account: RefCell::new(
+                Account::new(scenario.device_count(), servers.len()).listing(scenario.results.flow_devices),
+            ),
+            edge_fits: RefCell::default(),
+            nearest: NearestPlace::new(scenario.cells.iter().map(|c| c.position_m).collect()),
             wires: Fluid::new(&sim, network),
             sidelink: sidelink(scenario, &sim)?,
             prices: scenario.prices.clone(),
@@ -66,9 +73,12 @@ impl World {
             cells,
             streams,
         };
+        let nearest_server =
+            (0..world.cells.len()).map(|cell| world.nearest_server(cell)).collect::<Result<Vec<_>, _>>()?;
         let groups = scenario.devices.iter().flat_map(|g| (0..g.count).map(move |i| (g, i)));
         for (number, (group, in_group)) in (0u32..).zip(groups) {
-            let device = world.device_of(scenario, &preset, group, in_group, DeviceId(number))?;
+            let device = world.device_of(scenario, &preset, (group, in_group), DeviceId(number), &nearest_server)?;
+            world.servers[device.server].devices += 1;
             world.devices.push(device);
         }
         if scenario.technique.cut.as_ref().is_some_and(|cut| cut.micro_batches > 1) {
@@ -85,9 +95,9 @@ impl World {
         &self,
         scenario: &Scenario,
         preset: &Preset,
-        group: &DeviceGroup,
-        in_group: usize,
+        (group, in_group): (&DeviceGroup, usize),
         id: DeviceId,
+        nearest_server: &[usize],
     ) -> Result<Device, WorldError> {
         let name = format!("{}-{in_group}", group.name);
         let hardware = compute::profile(&group.hardware)
@@ -110,7 +120,7 @@ impl World {
             compute_share: group.compute_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
             lora_rank: group.lora_rank,
-            server: self.nearest_server(cell)?,
+            server: nearest_server[cell],
             split_point: Cell::new(self.demand.split_point()),
             cut_plan: Cell::new(0),
             edge_speed: Cell::new(1.0),
@@ -288,7 +298,7 @@ fn neighbours(scenario: &Scenario, cell: &CellSpec) -> Vec<Neighbour> {
 }
 
 /// The wired network: cells, edge servers and routers as hosts, links as the scenario lists them.
-fn wires(scenario: &Scenario) -> Result<(WiredNetwork, Vec<(String, NodeId)>), WorldError> {
+fn wires(scenario: &Scenario) -> Result<(WiredNetwork, HashMap<String, NodeId>), WorldError> {
     let cells = scenario.cells.iter().map(|c| &c.name);
     let servers = scenario.edge_servers.iter().map(|s| &s.name);
     let mut topology = Topology::builder();

@@ -66,16 +66,32 @@ impl World {
 
     /// Whether the device, and the edge server that works with it, have memory for the technique's largest mini-batch.
     pub fn fits(&self, id: DeviceId) -> bool {
-        self.fits_with(self.device(id), self.demand_of(id))
+        let device = self.device(id);
+        let question = (device.cut_plan.get(), device.lora_rank, device.server);
+        let known = self.edge_fits.borrow().get(&question).copied();
+        let edge_fits = known.unwrap_or_else(|| {
+            let fits = self.edge_fits_with(device.server, self.demand_of(id));
+            self.edge_fits.borrow_mut().insert(question, fits);
+            fits
+        });
+        edge_fits && self.device_fits_with(device, self.demand_of(id))
     }
 
     /// The same for a technique that asks for `demand`.
     pub(super) fn fits_with(&self, device: &Device, demand: &Demand) -> bool {
-        let batch = demand.nominal_batch();
-        let server = &self.servers[device.server];
-        let server_limit = server.hardware.available_bytes(1.0) * server.accelerators as u64;
-        demand.of_rank(device.lora_rank).device_memory_bytes(batch) <= device.memory_limit_bytes
-            && demand.edge_memory_bytes(batch) <= server_limit
+        self.device_fits_with(device, demand) && self.edge_fits_with(device.server, demand)
+    }
+
+    fn device_fits_with(&self, device: &Device, demand: &Demand) -> bool {
+        let demand = demand.of_rank(device.lora_rank);
+        demand.device_memory_bytes(demand.nominal_batch()) <= device.memory_limit_bytes
+    }
+
+    fn edge_fits_with(&self, server: usize, demand: &Demand) -> bool {
+        let at = &self.servers[server];
+        let limit = at.hardware.available_bytes(1.0) * at.accelerators as u64;
+        let at_once = at.devices.min(demand.devices_per_round());
+        demand.edge_memory_bytes(demand.nominal_batch(), at_once as u64) <= limit
     }
 
     /// Time of `work` on the device, phases one after another.

@@ -1,5 +1,6 @@
 //! What the scenario's technique asks of hardware and network: operations, memory and bytes on the air.
 
+use super::memo::{Memo, Question};
 use super::peft_shape::peft_shape;
 use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
@@ -44,6 +45,8 @@ pub struct Demand {
     kept_prompts: u64,
     /// The largest mini-batch that a device can meet.
     nominal: BatchShape,
+    passes: Memo<Work>,
+    device_memory: Memo<u64>,
 }
 
 impl Demand {
@@ -122,6 +125,8 @@ impl Demand {
             by_rank: vec![],
             keeps_residual: technique.kind.aggregates() && technique.aggregation.has_error_feedback(),
             nominal: BatchShape::uniform_pairs(workload.batch_size, workload.sequence_tokens, decoder_tokens),
+            passes: Memo::default(),
+            device_memory: Memo::default(),
         })
     }
 
@@ -215,6 +220,11 @@ impl Demand {
 
     /// Memory that a device needs for one training step.
     pub fn device_memory_bytes(&self, batch: &BatchShape) -> u64 {
+        let question = Question { segment: None, backward: false, batch: *batch };
+        self.device_memory.get(question, || self.count_device_memory(batch))
+    }
+
+    fn count_device_memory(&self, batch: &BatchShape) -> u64 {
         let residual = if self.keeps_residual { self.device_side_bytes() } else { 0 };
         let Some(segment) = self.on_device() else { return 0 };
         let step = match self.kind {
@@ -229,9 +239,9 @@ impl Demand {
         step + residual + self.slice_memory_bytes(batch)
     }
 
-    /// Memory that the edge needs to serve a round's devices at once: one copy of the frozen weights, and of the
-    /// trainable parameters with gradients, moments and activations one a device.
-    pub fn edge_memory_bytes(&self, batch: &BatchShape) -> u64 {
+    /// Memory that an edge server needs to serve `devices` at once: one copy of the frozen weights, and of the trainable
+    /// parameters with gradients, moments and activations one a device.
+    pub fn edge_memory_bytes(&self, batch: &BatchShape, devices: u64) -> u64 {
         if self.answering_prompts > 0 {
             return self.answering_memory_bytes();
         }
@@ -240,7 +250,7 @@ impl Demand {
         let weights = self.cost.segment_weight_bytes(&segment);
         // The pool's mini-batch is as large as those of all devices together.
         let in_turn = matches!(self.kind, TechniqueKind::Split | TechniqueKind::TensorParallel);
-        let copies = if in_turn || self.cut.server_side == ServerSide::Shared { 1 } else { self.devices_per_round };
+        let copies = if in_turn || self.cut.server_side == ServerSide::Shared { 1 } else { devices };
         weights + copies * (one - weights) - self.sliced_memory_bytes(batch)
     }
 
@@ -361,11 +371,13 @@ impl Demand {
     }
 
     pub fn forward(&self, segment: &Segment, batch: &BatchShape) -> Work {
-        self.cost.segment_forward(segment, batch)
+        let question = Question { segment: Some(segment.clone()), backward: false, batch: *batch };
+        self.passes.get(question, || self.cost.segment_forward(segment, batch))
     }
 
     pub fn backward(&self, segment: &Segment, batch: &BatchShape) -> Work {
-        self.cost.segment_backward(segment, batch)
+        let question = Question { segment: Some(segment.clone()), backward: true, batch: *batch };
+        self.passes.get(question, || self.cost.segment_backward(segment, batch))
     }
 }
 

@@ -19,6 +19,8 @@ mod demand;
 mod device;
 mod drawing;
 mod gradients;
+mod memo;
+mod nearest;
 mod overlap;
 mod peft_shape;
 mod prompts;
@@ -49,6 +51,7 @@ use crate::scenario::Prices;
 use crate::sim::{Fluid, Resource, Sim, SimTime, Trace};
 use account::Account;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 /// Why a device's part in a round came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,9 @@ pub enum WorldError {
     Unknown { kind: &'static str, name: String },
 }
 
+/// Devices' sides at an edge server: the number of their cut, the ranks that they hold, and the server.
+type EdgeSides = (usize, Option<usize>, usize);
+
 /// The system in which a protocol plays.
 pub struct World {
     sim: Sim,
@@ -81,12 +87,15 @@ pub struct World {
     devices: Vec<Device>,
     servers: Vec<EdgeServer>,
     cells: Vec<RadioCell>,
+    nearest: nearest::NearestPlace,
     wires: Fluid<WiredNetwork>,
     /// Where a technique uses one.
     sidelink: Option<sidelink::SidelinkAir>,
     prices: Prices,
     streams: Streams,
     account: RefCell<Account>,
+    /// Whether a server has memory for its devices' sides.
+    edge_fits: RefCell<HashMap<EdgeSides, bool>>,
     round: Cell<usize>,
 }
 
@@ -96,6 +105,8 @@ pub(crate) struct EdgeServer {
     pub hardware: &'static crate::compute::HardwareProfile,
     pub accelerators: usize,
     pub queue: Resource,
+    /// Devices that it works with.
+    pub devices: usize,
     pub host: crate::network::NodeId,
 }
 

@@ -126,8 +126,8 @@ impl World {
         self.account.borrow().totals().to_vec()
     }
 
-    /// All finished transfers, in the order in which they ended.
-    pub fn flows(&self) -> Vec<Flow> {
-        self.account.borrow().flows.clone()
+    /// Hands over the finished transfers of the devices that are listed, in the order in which they ended.
+    pub fn take_flows(&self) -> Vec<Flow> {
+        self.account.borrow_mut().take_flows()
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Sending<'a> {
         } else {
             books.downlink_bytes += bytes;
         }
-        account.flows.push(Flow {
+        account.note(Flow {
             round: world.round.get(),
             device: device.id,
             direction: self.direction,

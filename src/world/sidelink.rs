@@ -121,7 +121,7 @@ impl World {
         let lost_bytes = if crossing.delivered { 0 } else { crossing.sent_bytes };
         let mut account = self.account.borrow_mut();
         account.device(sender.id).lost_bytes += lost_bytes;
-        account.flows.push(Flow {
+        account.note(Flow {
             round: self.round.get(),
             device: sender.id,
             direction: FlowDirection::Sidelink { to },

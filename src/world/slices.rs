@@ -265,7 +265,7 @@ impl World {
             books.activity.downlink += spent;
             books.downlink_bytes += sent.bytes;
         }
-        account.flows.push(Flow {
+        account.note(Flow {
             round: self.round.get(),
             device: sent.device,
             direction: sent.direction,

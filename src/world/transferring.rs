@@ -84,10 +84,7 @@ impl World {
         device.cell.get()
     }
 
-    pub(super) fn nearest_cell(&self, [x, y]: [f64; 2]) -> usize {
-        let distance = |c: &super::RadioCell| (c.position_m[0] - x).hypot(c.position_m[1] - y);
-        let nearest =
-            (0..self.cells.len()).min_by(|a, b| distance(&self.cells[*a]).total_cmp(&distance(&self.cells[*b])));
-        nearest.expect("a scenario has at least one cell")
+    pub(super) fn nearest_cell(&self, position_m: [f64; 2]) -> usize {
+        self.nearest.to(position_m)
     }
 }

@@ -4,6 +4,9 @@
 pub type Case = (&'static str, (usize, usize), &'static [&'static str]);
 
 pub const CASES: &[Case] = &[
+    ("spacing_of_one_cell", (5, 32), &["cells[0].spacing_m: a spacing of one cell", "give a `count` of cells"]),
+    ("name_of_many_cells", (7, 23), &["edge_servers[0].name: the name \"site-2\" is taken by `cells[0].name`"]),
+    ("flows_of_too_many_devices", (5, 25), &["results.flow_devices", "0..=4 (the scenario has 4 devices)"]),
     (
         "air_comp_of_nothing",
         (3, 48),

@@ -264,6 +264,8 @@ pub enum Effect {
     Cost,
     /// The report, and nothing that was played.
     Written,
+    /// What was played, through the entries that it stands for: the complete scenario lists those in its place.
+    Expanded,
     /// What a search finds.
     Found,
     /// Something else must fit it, and does not fit the new value.
@@ -543,7 +545,17 @@ fn wires() -> Vec<Row> {
         ("network.routers", json!(["core"])),
         ("network.links", json!([{"from": "gnb", "to": "core"}, {"from": "core", "to": "edge"}])),
     ];
+    let cells = |cells: Value| [("cells", cells)];
+    let many = [
+        ("cells", json!([{"name": "gnb", "count": 3, "spacing_m": 900}])),
+        ("edge_servers", json!([{"name": "edge", "count": 2}])),
+    ];
     vec![
+        row("results.flow_devices", Emulated, json!(1)),
+        together("cells[*].count", Training, &cells(json!([{"name": "gnb", "count": 3}]))).changing(Effect::Expanded),
+        together("cells[*].spacing_m", Training, &cells(json!([{"name": "gnb", "count": 3, "spacing_m": 900}])))
+            .changing(Effect::Expanded),
+        together("edge_servers[*].count", Training, &many).changing(Effect::Expanded),
         together("cells[*].name", Emulated, &north),
         row("cells[*].position_m[*]", Fixed, json!(30)),
         row("cells[*].antenna_height_m", Emulated, json!(40)),

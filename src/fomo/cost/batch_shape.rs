@@ -5,7 +5,7 @@
 /// Products with weights cost in proportion to tokens, attention in proportion to squared lengths. The decoder's fields
 /// are zero unless the model has two stacks, and a model with two stacks takes zeros as one decoder token a sequence. A
 /// decoder-only model's tokens are `tokens`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BatchShape {
     pub sequences: u64,
     /// Sum of lengths.

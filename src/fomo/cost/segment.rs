@@ -5,7 +5,7 @@ use crate::compute::Work;
 use std::ops::Range;
 
 /// The parts of a model that one device or server holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Segment {
     pub embedding: bool,
     pub blocks: Range<usize>,

@@ -3,8 +3,8 @@
 use super::{
     Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
     Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, PowerControl,
-    Prices, Radio, Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony, Technique,
-    Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
+    Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony,
+    Technique, Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -48,6 +48,7 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`network`", fields::<Network>()),
         ("an entry of `network.links`", fields::<Link>()),
         ("`prices`", fields::<Prices>()),
+        ("`results`", fields::<Results>()),
         ("`search`", fields::<Search>()),
         ("`search.objective`", fields::<Objective>()),
         ("an entry of `search.variants`", fields::<Variant>()),

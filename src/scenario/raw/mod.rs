@@ -17,7 +17,7 @@ pub(crate) use learning::{
     PartitionKind, Training, TrainingWord, Workload,
 };
 pub(crate) use network::{
-    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio,
+    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio, Results,
 };
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};
@@ -57,5 +57,6 @@ pub(crate) struct Scenario {
     pub edge_servers: Option<Vec<EdgeServer>>,
     pub network: Option<Network>,
     pub prices: Option<Prices>,
+    pub results: Option<Results>,
     pub search: Option<Search>,
 }

@@ -1,5 +1,6 @@
-//! Keys of `radio`, `cells`, `edge_servers`, `network` and `prices`.
+//! Keys of `radio`, `cells`, `edge_servers`, `network`, `prices` and `results`.
 
+use super::CountOrAll;
 use crate::scenario::schema::{Building, GlassLoss, LineOfSight, Propagation, Routing};
 use serde::Deserialize;
 
@@ -62,6 +63,8 @@ pub(crate) enum FadingKind {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cell {
     pub name: Option<String>,
+    pub count: Option<u64>,
+    pub spacing_m: Option<f64>,
     pub position_m: Option<Vec<f64>>,
     pub antenna_height_m: Option<f64>,
 }
@@ -70,6 +73,7 @@ pub(crate) struct Cell {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EdgeServer {
     pub name: Option<String>,
+    pub count: Option<u64>,
     pub hardware: Option<String>,
     pub accelerators: Option<u64>,
 }
@@ -97,4 +101,10 @@ pub(crate) struct Prices {
     pub edge_usd_per_accelerator_hour: Option<f64>,
     pub radio_usd_per_gb: Option<f64>,
     pub energy_usd_per_kwh: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Results {
+    pub flow_devices: Option<CountOrAll>,
 }

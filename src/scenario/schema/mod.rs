@@ -18,7 +18,7 @@ pub use learning::{
 };
 pub use network::{
     Building, CellSpec, EdgeServerSpec, Fading, GlassLoss, LineOfSight, LinkSpec, NetworkSpec, Prices, Propagation,
-    RadioSpec, Routing, UplinkPower,
+    RadioSpec, ResultsSpec, Routing, UplinkPower,
 };
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
@@ -67,6 +67,7 @@ pub struct Scenario {
     pub edge_servers: Vec<EdgeServerSpec>,
     pub network: NetworkSpec,
     pub prices: Prices,
+    pub results: ResultsSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSpec>,
 }

@@ -1,4 +1,4 @@
-//! Cells, servers, wires, and what they cost.
+//! Cells, servers, wires, what they cost, and what the tables say of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -156,4 +156,11 @@ pub struct Prices {
     pub edge_usd_per_accelerator_hour: f64,
     pub radio_usd_per_gb: f64,
     pub energy_usd_per_kwh: f64,
+}
+
+/// What the tables hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResultsSpec {
+    /// Devices whose transfers are listed one by one, spread evenly over all devices.
+    pub flow_devices: usize,
 }

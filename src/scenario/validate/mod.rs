@@ -56,7 +56,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let trains = matches!(raw.training, Some(raw::PlainOrMap::Map(_)));
     let shape = model::shape(c, raw.model, trains, around.folder);
     let architecture = shape.architecture.clone();
-    let cell_count = raw.cells.as_ref().map_or(1, Vec::len);
+    let cell_count = network::cell_count(raw.cells.as_deref());
     let kind = raw.technique.as_ref().and_then(|t| t.kind);
     let (training, facts) = training::training(c, raw.training, architecture.as_ref(), kind, around);
     let model = model::model(c, shape, training.as_ref(), facts.as_ref());
@@ -105,10 +105,11 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     let edge_servers = network::edge_servers(c, raw.edge_servers);
     if let (Some(technique), Some(architecture)) = (&technique, &architecture) {
-        technique::technique_fits(c, technique, &peft, architecture, cells.len());
+        technique::technique_fits(c, technique, &peft, architecture, cells.specs.len());
     }
     let network = topology::network(c, raw.network.unwrap_or_default(), &cells, &edge_servers);
     let prices = network::prices(c, raw.prices.unwrap_or_default());
+    let results = network::results(c, &raw.results.unwrap_or_default(), device_count);
 
     if !check.issues.is_empty() {
         return Err(check.issues);
@@ -129,10 +130,11 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         placement,
         mobility,
         radio: radio.spec,
-        cells,
-        edge_servers,
+        cells: cells.specs,
+        edge_servers: edge_servers.specs,
         network,
         prices,
+        results,
         search: None,
     })
 }

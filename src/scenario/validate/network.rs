@@ -1,12 +1,12 @@
-//! Cells, servers and prices.
+//! Cells, servers, prices, and what the tables hold of them.
 
-use super::check::{Check, from_to};
+use super::check::{Check, above_to, from_to};
 use super::devices::{position, required_name};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names;
-use crate::scenario::raw;
-use crate::scenario::schema::{CellSpec, EdgeServerSpec, Prices, Propagation};
+use crate::scenario::raw::{self, CountOrAll};
+use crate::scenario::schema::{CellSpec, EdgeServerSpec, Prices, Propagation, ResultsSpec};
 
 /// Antenna heights of TR 38.901 tables 7.2-1 to 7.2-3 and 7.4.1-1.
 fn antenna_height_m(propagation: Propagation) -> f64 {
@@ -21,42 +21,106 @@ fn antenna_height_m(propagation: Propagation) -> f64 {
     }
 }
 
-pub(super) fn cells(c: &mut Check, raw: Option<Vec<raw::Cell>>, propagation: Propagation) -> Vec<CellSpec> {
+/// More of a kind than this are a typing slip.
+const MOST_OF_AN_ENTRY: usize = 100_000;
+/// Distance between neighbouring sites of an urban macro network (TR 38.901 table 7.2-1).
+const SPACING_M: f64 = 500.0;
+
+/// What an entry of a list, or several of equal kind, came to.
+pub(super) struct Listed<T> {
+    pub specs: Vec<T>,
+    /// The entry of each.
+    pub entries: Vec<usize>,
+}
+
+impl<T> Listed<T> {
+    fn one(spec: T) -> Self {
+        Self { specs: vec![spec], entries: vec![0] }
+    }
+
+    fn extend(&mut self, entry: usize, specs: impl IntoIterator<Item = T>) {
+        self.specs.extend(specs);
+        self.entries.resize(self.specs.len(), entry);
+    }
+}
+
+/// How many cells a scenario has; what is wrong with a count is noted where cells are read.
+pub(super) fn cell_count(raw: Option<&[raw::Cell]>) -> usize {
+    let of_entry = |cell: &raw::Cell| cell.count.map_or(1, |n| (n as usize).clamp(1, MOST_OF_AN_ENTRY));
+    raw.map_or(1, |cells| cells.iter().map(of_entry).sum())
+}
+
+/// The names of what an entry stands for: its own, or numbered from 0 where the entry has a count.
+fn names_of(name: &str, counted: Option<usize>) -> Vec<String> {
+    match counted {
+        None => vec![name.to_owned()],
+        Some(count) => (0..count).map(|i| format!("{name}-{i}")).collect(),
+    }
+}
+
+/// Offsets of the sites of a hexagonal grid from its centre, in units of their spacing, ring by ring.
+fn hexagonal_sites() -> impl Iterator<Item = [f64; 2]> {
+    let turn = |sixths: usize| std::f64::consts::FRAC_PI_3 * sixths as f64;
+    // From each corner of a ring, as many steps towards the next one as the ring has number.
+    let ring = move |n: usize| {
+        (0..6 * n).map(move |i| {
+            let (corner, steps) = (i / n, (i % n) as f64);
+            let [from, towards] = [turn(corner), turn(corner + 2)];
+            [n as f64 * from.cos() + steps * towards.cos(), n as f64 * from.sin() + steps * towards.sin()]
+        })
+    };
+    std::iter::once([0.0, 0.0]).chain((1..).flat_map(ring))
+}
+
+pub(super) fn cells(c: &mut Check, raw: Option<Vec<raw::Cell>>, propagation: Propagation) -> Listed<CellSpec> {
     let at = KeyPath::default().key("cells");
     let height = antenna_height_m(propagation);
     let Some(raw) = raw else {
-        return vec![CellSpec { name: "gnb".to_owned(), position_m: [0.0, 0.0], antenna_height_m: height }];
+        let cell = CellSpec { name: "gnb".to_owned(), position_m: [0.0, 0.0], antenna_height_m: height };
+        return Listed::one(cell);
     };
     not_empty(c, &at, raw.len(), "cells: [{name: gnb, position_m: [0, 0]}]");
-    let cell = |(i, raw): (usize, raw::Cell)| {
+    let mut listed = Listed { specs: vec![], entries: vec![] };
+    for (i, raw) in raw.into_iter().enumerate() {
         let at = at.index(i);
-        CellSpec {
-            name: required_name(c, &at, raw.name, "name: gnb"),
-            position_m: raw.position_m.map_or([0.0, 0.0], |p| position(c, at.key("position_m"), &p)),
-            antenna_height_m: c.number(&at, "antenna_height_m", raw.antenna_height_m, height, from_to(1.0, 500.0)),
+        let name = required_name(c, &at, raw.name, "name: gnb");
+        let [x, y] = raw.position_m.map_or([0.0, 0.0], |p| position(c, at.key("position_m"), &p));
+        let antenna_height_m = c.number(&at, "antenna_height_m", raw.antenna_height_m, height, from_to(1.0, 500.0));
+        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_AN_ENTRY));
+        if raw.spacing_m.is_some() && counted.is_none() {
+            c.conflict(at.key("spacing_m"), "a spacing of one cell", "give a `count` of cells, or drop the key");
         }
-    };
-    raw.into_iter().enumerate().map(cell).collect()
+        let spacing = c.number(&at, "spacing_m", raw.spacing_m, SPACING_M, above_to(0.0, 1e5));
+        let cell = |(name, [east, north]): (String, [f64; 2])| CellSpec {
+            name,
+            position_m: [x + spacing * east, y + spacing * north],
+            antenna_height_m,
+        };
+        listed.extend(i, names_of(&name, counted).into_iter().zip(hexagonal_sites()).map(cell));
+    }
+    listed
 }
 
-pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> Vec<EdgeServerSpec> {
+pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> Listed<EdgeServerSpec> {
     const HARDWARE: &str = "nvidia_a100_80gb";
     let at = KeyPath::default().key("edge_servers");
     let Some(raw) = raw else {
-        return vec![EdgeServerSpec { name: "edge".to_owned(), hardware: HARDWARE.to_owned(), accelerators: 1 }];
+        let server = EdgeServerSpec { name: "edge".to_owned(), hardware: HARDWARE.to_owned(), accelerators: 1 };
+        return Listed::one(server);
     };
     not_empty(c, &at, raw.len(), "edge_servers: [{name: edge, hardware: nvidia_a100_80gb}]");
-    let server = |(i, raw): (usize, raw::EdgeServer)| {
+    let mut listed = Listed { specs: vec![], entries: vec![] };
+    for (i, raw) in raw.into_iter().enumerate() {
         let at = at.index(i);
         let hardware = raw.hardware.unwrap_or_else(|| HARDWARE.to_owned());
         c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
-        EdgeServerSpec {
-            name: required_name(c, &at, raw.name, "name: edge"),
-            hardware,
-            accelerators: c.count(&at, "accelerators", raw.accelerators, 1, 1..=4096),
-        }
-    };
-    raw.into_iter().enumerate().map(server).collect()
+        let name = required_name(c, &at, raw.name, "name: edge");
+        let accelerators = c.count(&at, "accelerators", raw.accelerators, 1, 1..=4096);
+        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_AN_ENTRY));
+        let server = |name| EdgeServerSpec { name, hardware: hardware.clone(), accelerators };
+        listed.extend(i, names_of(&name, counted).into_iter().map(server));
+    }
+    listed
 }
 
 fn not_empty(c: &mut Check, at: &KeyPath, entries: usize, example: &str) {
@@ -80,5 +144,42 @@ pub(super) fn prices(c: &mut Check, raw: raw::Prices) -> Prices {
         ),
         radio_usd_per_gb: price("radio_usd_per_gb", raw.radio_usd_per_gb, PRICES.radio_usd_per_gb),
         energy_usd_per_kwh: price("energy_usd_per_kwh", raw.energy_usd_per_kwh, PRICES.energy_usd_per_kwh),
+    }
+}
+
+/// Transfers of so many devices fit memory and disk whatever the rounds.
+const FLOW_DEVICES: usize = 1000;
+
+pub(super) fn results(c: &mut Check, raw: &raw::Results, device_count: usize) -> ResultsSpec {
+    let at = KeyPath::default().key("results");
+    let flow_devices = match raw.flow_devices {
+        None => FLOW_DEVICES.min(device_count),
+        Some(CountOrAll::All) => device_count,
+        // Without devices there is nothing to compare with, and that is noted elsewhere.
+        Some(CountOrAll::Count(_)) if device_count == 0 => 0,
+        Some(CountOrAll::Count(n)) => {
+            let reason = format!("the scenario has {device_count} devices");
+            c.count_because(&at, "flow_devices", Some(n), device_count, 0..=device_count, &reason)
+        }
+    };
+    ResultsSpec { flow_devices }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hexagonal_sites;
+
+    #[test]
+    fn sites_are_as_far_apart_as_their_spacing() {
+        let sites: Vec<[f64; 2]> = hexagonal_sites().take(1 + 6 + 12 + 18).collect();
+        let distance = |a: &[f64; 2], b: &[f64; 2]| (a[0] - b[0]).hypot(a[1] - b[1]);
+        for (i, a) in sites.iter().enumerate() {
+            let others = sites.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, b)| distance(a, b));
+            assert!((others.fold(f64::INFINITY, f64::min) - 1.0).abs() < 1e-9);
+        }
+        // Each site of the inner rings has six neighbours.
+        for a in &sites[..19] {
+            assert_eq!(sites.iter().filter(|b| (distance(a, b) - 1.0).abs() < 1e-9).count(), 6);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::check::{Check, above_to, from_to};
 use super::devices::unique;
+use super::network::Listed;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw;
@@ -12,16 +13,21 @@ const RATE_GBIT_PER_S: f64 = 10.0;
 const LATENCY_MS: f64 = 1.0;
 const EXAMPLE: &str = "network: {links: [{from: gnb, to: edge, rate_gbit_per_s: 10, latency_ms: 1}]}";
 
-pub(super) fn network(c: &mut Check, raw: raw::Network, cells: &[CellSpec], servers: &[EdgeServerSpec]) -> NetworkSpec {
+pub(super) fn network(
+    c: &mut Check,
+    raw: raw::Network,
+    cells: &Listed<CellSpec>,
+    servers: &Listed<EdgeServerSpec>,
+) -> NetworkSpec {
     let top = KeyPath::default();
     let at = top.key("network");
     let routers = raw.routers.unwrap_or_default();
     let named_before = c.issues.len();
     let mut nodes = BTreeMap::new();
-    for (i, cell) in cells.iter().enumerate() {
+    for (cell, &i) in cells.specs.iter().zip(&cells.entries) {
         unique(c, &mut nodes, &cell.name, top.key("cells").index(i).key("name"));
     }
-    for (i, server) in servers.iter().enumerate() {
+    for (server, &i) in servers.specs.iter().zip(&servers.entries) {
         unique(c, &mut nodes, &server.name, top.key("edge_servers").index(i).key("name"));
     }
     for (i, router) in routers.iter().enumerate() {
@@ -30,38 +36,41 @@ pub(super) fn network(c: &mut Check, raw: raw::Network, cells: &[CellSpec], serv
         unique(c, &mut nodes, router, place);
     }
     let links = match raw.links {
-        None if routers.is_empty() => star(cells, servers),
+        None if routers.is_empty() => star(&cells.specs, &servers.specs),
         written => {
             let at = at.key("links");
+            let nodes: Vec<&String> = nodes.keys().collect();
             let links = written.unwrap_or_default().into_iter().enumerate();
             links.map(|(i, raw)| link(c, &at.index(i), raw, &nodes)).collect()
         }
     };
     // Where names are wrong or nothing is there, what cannot be reached follows from that.
-    if c.issues.len() == named_before && !cells.is_empty() && !servers.is_empty() {
+    if c.issues.len() == named_before && !cells.specs.is_empty() && !servers.specs.is_empty() {
         reachability(c, cells, servers, &links);
     }
     NetworkSpec { routers, links, route_by: raw.route_by.unwrap_or(Routing::Latency) }
 }
 
-/// The network of a scenario that describes none: every cell wired to the first server.
+/// The network of a scenario that describes none: every cell wired to a server, neighbours to the same one, and every
+/// further server to the first.
 fn star(cells: &[CellSpec], servers: &[EdgeServerSpec]) -> Vec<LinkSpec> {
-    let Some(server) = servers.first() else { return Vec::new() };
-    let link = |cell: &CellSpec| LinkSpec {
-        from: cell.name.clone(),
-        to: server.name.clone(),
+    let link = |from: &str, to: &str| LinkSpec {
+        from: from.to_owned(),
+        to: to.to_owned(),
         rate_gbit_per_s: RATE_GBIT_PER_S,
         latency_ms: LATENCY_MS,
     };
-    cells.iter().map(link).collect()
+    let Some(first) = servers.first() else { return Vec::new() };
+    let served =
+        cells.iter().enumerate().map(|(i, cell)| link(&cell.name, &servers[i * servers.len() / cells.len()].name));
+    served.chain(servers[1..].iter().map(|server| link(&server.name, &first.name))).collect()
 }
 
-fn link(c: &mut Check, at: &KeyPath, raw: raw::Link, nodes: &BTreeMap<String, KeyPath>) -> LinkSpec {
-    let names: Vec<&String> = nodes.keys().collect();
+fn link(c: &mut Check, at: &KeyPath, raw: raw::Link, names: &[&String]) -> LinkSpec {
     let mut end = |key: &str, written: Option<String>, example: &str| {
         let name = c.required(at, key, written, example).unwrap_or_default();
         if !name.is_empty() {
-            c.known(at.key(key), &name, &names, "a link joins cells, edge servers and routers");
+            c.known(at.key(key), &name, names, "a link joins cells, edge servers and routers");
         }
         name
     };
@@ -78,8 +87,8 @@ fn link(c: &mut Check, at: &KeyPath, raw: raw::Link, nodes: &BTreeMap<String, Ke
     }
 }
 
-/// Notes each cell from which no server can be reached, and each server that no cell reaches.
-fn reachability(c: &mut Check, cells: &[CellSpec], servers: &[EdgeServerSpec], links: &[LinkSpec]) {
+/// Notes each cell from which no server can be reached, and each server that no cell reaches; of an entry the first one.
+fn reachability(c: &mut Check, cells: &Listed<CellSpec>, servers: &Listed<EdgeServerSpec>, links: &[LinkSpec]) {
     let mut neighbours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for link in links {
         neighbours.entry(&link.from).or_default().push(&link.to);
@@ -95,17 +104,26 @@ fn reachability(c: &mut Check, cells: &[CellSpec], servers: &[EdgeServerSpec], l
         }
         seen
     };
-    let top = KeyPath::default();
-    let from_servers = reached_from(servers.iter().map(|s| s.name.as_str()).collect());
-    for (i, cell) in cells.iter().enumerate().filter(|(_, cell)| !from_servers.contains(&cell.name)) {
-        let message = format!("no path of links leads from \"{}\" to an edge server", cell.name);
-        c.issues.push(Issue::conflict(top.key("cells").index(i).key("name"), message).help(example()));
-    }
-    let from_cells = reached_from(cells.iter().map(|cell| cell.name.as_str()).collect());
-    for (i, server) in servers.iter().enumerate().filter(|(_, server)| !from_cells.contains(&server.name)) {
-        let message = format!("no path of links leads from a cell to \"{}\"", server.name);
-        c.issues.push(Issue::conflict(top.key("edge_servers").index(i).key("name"), message).help(example()));
-    }
+    let mut note =
+        |list: &str, names: &[&str], entries: &[usize], reached: &BTreeSet<String>, what: &dyn Fn(&str) -> String| {
+            let mut noted = BTreeSet::new();
+            for (name, &entry) in names.iter().zip(entries) {
+                if !reached.contains(*name) && noted.insert(entry) {
+                    let path = KeyPath::default().key(list).index(entry).key("name");
+                    c.issues.push(Issue::conflict(path, what(name)).help(example()));
+                }
+            }
+        };
+    let cell_names: Vec<&str> = cells.specs.iter().map(|cell| cell.name.as_str()).collect();
+    let server_names: Vec<&str> = servers.specs.iter().map(|server| server.name.as_str()).collect();
+    let from_servers = reached_from(server_names.clone());
+    let from_cells = reached_from(cell_names.clone());
+    note("cells", &cell_names, &cells.entries, &from_servers, &|name| {
+        format!("no path of links leads from \"{name}\" to an edge server")
+    });
+    note("edge_servers", &server_names, &servers.entries, &from_cells, &|name| {
+        format!("no path of links leads from a cell to \"{name}\"")
+    });
 }
 
 fn example() -> String {
