@@ -4,7 +4,7 @@ use deft::radio::link_adaptation::LinkAdaptation;
 use deft::radio::pathloss::{Building, FreeSpace, GlassLoss, OutdoorToIndoor, Path, PathLoss, by_name};
 use deft::radio::tables::{ModulationTable, lte};
 use deft::radio::transport_block::{Grant, transport_block_size_bits};
-use deft::radio::{CellConfig, Direction, FlowCell, Position, Preset, Trajectory, UeRadio};
+use deft::radio::{CellConfig, Direction, Position, Preset, Site, Trajectory, UeRadio};
 use deft::random::Streams;
 use deft::sim::SimTime;
 
@@ -104,10 +104,10 @@ fn more_signal_power_or_band_never_costs_throughput() {
     let rate = |power_dbm: f64, share: f64, direction| {
         let mut config = CellConfig::from_preset(Preset::by_name("nr_fr1").expect("a preset"));
         config.radio.gnb_power_dbm = power_dbm + 20.0;
-        let mut cell = FlowCell::new("gnb", config, &Streams::new(4, 0)).expect("a cell");
-        let ue = UeRadio { power_dbm, ..UeRadio::from_preset(&cell.config().radio) };
-        let link = cell.attach("phone", ue, Trajectory::Static(Position::new(900.0, 100.0, 1.5)));
-        cell.rate_now(SimTime::ZERO, link, direction, share).0.rate_bps
+        let mut site = Site::new("gnb", config, &Streams::new(4, 0)).expect("a cell");
+        let ue = UeRadio { power_dbm, ..UeRadio::from_preset(&site.config().radio) };
+        let link = site.attach("phone", ue, Trajectory::Static(Position::new(900.0, 100.0, 1.5)));
+        site.rate_now(SimTime::ZERO, link, direction, share).0.rate_bps
     };
     for direction in [Direction::Uplink, Direction::Downlink] {
         for step in 0..60 {

@@ -16,6 +16,9 @@ pub enum RadioError {
     )]
     NoResourceBlock { bandwidth_mhz: f64, scs_khz: u32 },
 
+    #[error("the TDD pattern {pattern:?} is none: {reason}")]
+    TddPattern { pattern: String, reason: String },
+
     #[error("the placement has {available} positions and number {index} was asked for; add positions or use an area")]
     PlacementExhausted { index: usize, available: usize },
 }

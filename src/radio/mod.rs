@@ -17,6 +17,7 @@ mod error;
 pub mod error_model;
 pub mod fading;
 pub mod geometry;
+pub mod harq;
 pub mod link_adaptation;
 pub mod link_budget;
 pub mod mimo;
@@ -26,18 +27,21 @@ pub mod numerology;
 pub mod pathloss;
 pub mod placement;
 pub mod presets;
+pub mod scheduling;
 pub mod shadowing;
 pub mod sidelink;
 pub mod special;
 pub mod tables;
 pub mod tapped_delay;
+pub mod tdd;
 pub mod transport_block;
 pub mod units;
 pub mod uplink_access;
 
 pub use cell::{
-    Allocation, AnalogLink, CellConfig, Direction, FlowCell, Indoor, LinkId, LinkLayer, LosRule, Neighbour, Outcome,
-    PowerControl, TransferReport, TransferRequest, UeRadio,
+    Allocation, AnalogLink, BlockCounts, CellConfig, CellModel, Direction, FlowCell, Indoor, LinkId, LinkLayer,
+    LosRule, Neighbour, Outcome, PowerControl, SchedulerKind, Site, SlotCell, SlotConfig, TransferReport,
+    TransferRequest, UeRadio,
 };
 pub use error::RadioError;
 pub use fading::{Fading, FadingModel};

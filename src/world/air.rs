@@ -115,7 +115,7 @@ impl World {
             let joules = if sends { self.radio_joules(tx_joules, sum.on_air_seconds) } else { 0.0 };
             device.drain(joules);
             let (allocation, budget) =
-                self.cells[sum.cell].air.with(|a| a.rate_now(self.now(), link, Direction::Uplink, 1.0));
+                self.cells[sum.cell].air.with(|a| a.site().rate_now(self.now(), link, Direction::Uplink, 1.0));
             let bytes = if sends { bytes_each } else { 0 };
             let mut account = self.account.borrow_mut();
             let books = account.device(device.id);

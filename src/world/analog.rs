@@ -61,7 +61,7 @@ impl World {
             let device = self.device(*id);
             let cell = self.serving_cell(device);
             let link = self.link(device, cell);
-            let state = self.cells[cell].air.with(|a| a.air_state(&[link], self.now()));
+            let state = self.cells[cell].air.with(|a| a.site().air_state(&[link], self.now()));
             state.first().map_or(0.0, |s| s.power_watts * s.path_gain * s.fading_power)
         };
         let powers: Vec<f64> = devices.iter().map(received).collect();
@@ -82,7 +82,7 @@ impl World {
         sent: &Transmission,
     ) -> CellSum {
         let links: Vec<LinkId> = here.iter().map(|&i| self.link(self.device(devices[i]), cell)).collect();
-        let (air, subcarrier_hz) = self.cells[cell].air.with(|a| (a.air_interface(), a.subcarrier_hz()));
+        let (air, subcarrier_hz) = self.cells[cell].air.with(|a| (a.site().air_interface(), a.site().subcarrier_hz()));
         let seconds = air.round_seconds(self.demand.device_side_parameters(), ValuesPerSymbol::Two);
         let members = here.iter().zip(&links).map(|(&position, &link)| Member {
             position,
@@ -143,7 +143,7 @@ impl World {
         };
         let (mut states, gains) = self.cells[cell]
             .air
-            .with(|a| (a.air_state(links, self.now()), a.antenna_gains(links, self.now(), antennas)));
+            .with(|a| (a.site().air_state(links, self.now()), a.site().antenna_gains(links, self.now(), antennas)));
         let channels: Vec<Vector> = gains
             .iter()
             .map(|g| DVector::from_iterator(antennas, g.iter().map(|&(re, im)| Complex::new(re, im))))

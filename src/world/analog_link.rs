@@ -29,7 +29,7 @@ impl World {
         let mut sending = Sending::begin(self, device, way, content, cell);
         let (link, share) = (self.link(device, cell), self.analog_share(cell));
         let direction = if way == FlowDirection::Uplink { Direction::Uplink } else { Direction::Downlink };
-        let air = self.cells[cell].air.with(|a| a.analog_link(self.now(), link, direction, share));
+        let air = self.cells[cell].air.with(|a| a.site().analog_link(self.now(), link, direction, share));
         let seconds = air.grid.round_seconds(values, ValuesPerSymbol::Two);
         let on_air_seconds = seconds * air.grid.time_share;
         let bytes = values * self.demand_of(id).precision().bytes();
@@ -56,6 +56,7 @@ impl World {
             on_air_seconds,
             outage_seconds: 0.0,
             tx_energy_joules: air.tx_power_watts * on_air_seconds,
+            blocks: None,
         };
         sending.crossed(report);
         if way == FlowDirection::Uplink {

@@ -57,7 +57,7 @@ impl World {
 
     /// Resource blocks of the uplink, in the cell that has the fewest.
     pub fn uplink_resource_blocks(&self) -> usize {
-        let of_cells = self.cells.iter().map(|c| c.air.with(|air| air.resource_blocks()));
+        let of_cells = self.cells.iter().map(|c| c.air.with(|air| air.site().resource_blocks()));
         of_cells.min().unwrap_or(1) as usize
     }
 
@@ -72,7 +72,7 @@ impl World {
         let device = self.device(device);
         let cell = self.serving_cell(device);
         let link = self.link(device, cell);
-        self.cells[cell].air.with(|air| air.typical_rate(self.now(), link, Direction::Uplink, share))
+        self.cells[cell].air.with(|air| air.site().typical_rate(self.now(), link, Direction::Uplink, share))
     }
 
     /// Gives the device a subband of its own, or takes it away.
@@ -80,7 +80,7 @@ impl World {
         let device = self.device(device);
         let cell = self.serving_cell(device);
         let link = self.link(device, cell);
-        self.cells[cell].air.with(|air| air.reserve_uplink(link, share));
+        self.cells[cell].air.with(|air| air.site().reserve_uplink(link, share));
     }
 
     /// The stream of a draw of this round.

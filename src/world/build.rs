@@ -13,7 +13,8 @@ use crate::radio::pathloss;
 use crate::radio::presets::tdd_shares;
 use crate::radio::sidelink::Sidelink;
 use crate::radio::{
-    Area, CellConfig, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, Trajectory, UeRadio,
+    Area, CellConfig, CellModel, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, Site,
+    Trajectory, UeRadio,
 };
 use crate::random::Streams;
 use crate::scenario::{self, CellSpec, DeviceGroup, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario};
@@ -36,7 +37,8 @@ impl World {
         let missing = |kind, name: &str| WorldError::Unknown { kind, name: name.to_owned() };
         let mut cells = vec![];
         for c in &scenario.cells {
-            let air = FlowCell::new(&c.name, cell_config(scenario, &preset, c), &streams)?;
+            let site = Site::new(&c.name, cell_config(scenario, &preset, c), &streams)?;
+            let air = CellModel::Flow(Box::new(FlowCell::new(site)));
             cells.push(RadioCell {
                 name: c.name.clone(),
                 position_m: c.position_m,

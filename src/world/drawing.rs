@@ -56,7 +56,7 @@ impl World {
         let cell = self.serving_cell(device);
         let link = self.link(device, cell);
         let (allocation, budget) =
-            self.cells[cell].air.with(|air| air.rate_now(self.now(), link, Direction::Uplink, 1.0));
+            self.cells[cell].air.with(|air| air.site().rate_now(self.now(), link, Direction::Uplink, 1.0));
         allocation.snr_db - budget.fading_db
     }
 }

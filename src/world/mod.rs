@@ -45,7 +45,7 @@ pub use sidelink::Neighbour;
 pub use slices::{SliceAir, SliceSum};
 
 use crate::network::WiredNetwork;
-use crate::radio::FlowCell;
+use crate::radio::CellModel;
 use crate::random::{CounterStream, Streams};
 use crate::scenario::Prices;
 use crate::sim::{Fluid, Resource, Sim, SimTime, Trace};
@@ -114,7 +114,7 @@ pub(crate) struct EdgeServer {
 pub(crate) struct RadioCell {
     pub name: String,
     pub position_m: [f64; 2],
-    pub air: Fluid<FlowCell>,
+    pub air: Fluid<CellModel>,
     pub host: crate::network::NodeId,
 }
 

@@ -55,8 +55,9 @@ impl World {
 
     fn slots(&self, cell: usize, here: &[usize], devices: &[DeviceId], bytes: u64, access: UplinkAccess) -> Vec<Slot> {
         let links: Vec<LinkId> = here.iter().map(|&i| self.link(self.device(devices[i]), cell)).collect();
-        let (states, air, hz) =
-            self.cells[cell].air.with(|a| (a.air_state(&links, self.now()), a.air_interface(), a.subcarrier_hz()));
+        let (states, air, hz) = self.cells[cell]
+            .air
+            .with(|a| (a.site().air_state(&links, self.now()), a.site().air_interface(), a.site().subcarrier_hz()));
         let band_hz = f64::from(air.subcarriers) * hz;
         let sender = |s: &crate::radio::aircomp::ChannelState| Sender {
             bits: bytes as f64 * 8.0,
@@ -101,8 +102,9 @@ impl World {
         self.sim.sleep(SimDuration::from_seconds(slot.waits_seconds)).await;
         let start = self.now();
         let mut sending = Sending::begin(self, device, FlowDirection::Uplink, content, slot.cell);
-        let (_, budget) =
-            self.cells[slot.cell].air.with(|a| a.rate_now(start, slot.link, Direction::Uplink, slot.share_of_band));
+        let (_, budget) = self.cells[slot.cell]
+            .air
+            .with(|a| a.site().rate_now(start, slot.link, Direction::Uplink, slot.share_of_band));
         self.sim.sleep(SimDuration::from_seconds(slot.seconds)).await;
         let (end, tx_energy_joules) = (self.now(), slot.watts * slot.on_air_seconds);
         sending.crossed(TransferReport {
@@ -121,6 +123,7 @@ impl World {
             on_air_seconds: slot.on_air_seconds,
             outage_seconds: 0.0,
             tx_energy_joules,
+            blocks: None,
         });
         let (from, to) = (self.cells[slot.cell].host, self.servers[device.server].host);
         self.wires.transfer(network::Request { from, to, bytes }).await;

@@ -57,7 +57,7 @@ impl World {
         for (cell, members) in self.by_cell(devices) {
             let links: Vec<LinkId> = members.iter().map(|&i| self.link(self.device(devices[i]), cell)).collect();
             let (states, interface) =
-                self.cells[cell].air.with(|a| (a.air_state(&links, self.now()), a.air_interface()));
+                self.cells[cell].air.with(|a| (a.site().air_state(&links, self.now()), a.site().air_interface()));
             let limit_watts = 10f64.powf(air.average_power_dbm / 10.0) / MILLIWATTS_PER_WATT;
             let truth: Vec<AntennaLink> = members
                 .iter()
@@ -192,7 +192,8 @@ impl World {
         self.wires.transfer(network::Request { from, to: self.cells[cell].host, bytes }).await;
         let links: Vec<LinkId> = members.iter().map(|d| self.link(self.device(*d), cell)).collect();
         let air = &self.cells[cell].air;
-        let rate = |link: &LinkId| air.with(|a| a.rate_now(self.now(), *link, Direction::Downlink, 1.0)).0.rate_bps;
+        let rate =
+            |link: &LinkId| air.with(|a| a.site().rate_now(self.now(), *link, Direction::Downlink, 1.0)).0.rate_bps;
         let rates: Vec<f64> = links.iter().map(rate).collect();
         let weakest = (0..links.len()).min_by(|a, b| rates[*a].total_cmp(&rates[*b])).unwrap_or(0);
         let report =
@@ -249,7 +250,8 @@ impl World {
         let now = self.now();
         let up = sent.direction != FlowDirection::Downlink;
         let link_direction = if up { Direction::Uplink } else { Direction::Downlink };
-        let (allocation, budget) = self.cells[sent.cell].air.with(|a| a.rate_now(now, sent.link, link_direction, 1.0));
+        let (allocation, budget) =
+            self.cells[sent.cell].air.with(|a| a.site().rate_now(now, sent.link, link_direction, 1.0));
         let joules = self.radio_joules(sent.tx_joules, sent.on_air_seconds);
         device.drain(joules);
         let spent = now - sent.start;

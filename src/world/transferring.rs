@@ -68,7 +68,7 @@ impl World {
         let known = device.links.borrow().iter().find(|(c, _)| *c == cell).map(|(_, link)| *link);
         known.unwrap_or_else(|| {
             let trajectory = device.trajectory.borrow().clone();
-            let link = self.cells[cell].air.with(|air| air.attach(&device.name, device.radio, trajectory));
+            let link = self.cells[cell].air.with(|air| air.site().attach(&device.name, device.radio, trajectory));
             device.links.borrow_mut().push((cell, link));
             link
         })

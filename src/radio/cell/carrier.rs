@@ -66,22 +66,13 @@ impl Carrier {
 
     /// The scheme and rate of a transfer that is granted `share` of the band.
     pub fn allocate(&self, channel: &Channel, ue: &UeRadio, direction: Direction, share: f64) -> Allocation {
-        let snr_over =
-            |tx_dbm: f64, part: f64| db_to_linear(self.budget_of(channel, ue, direction, tx_dbm, part).snr_db);
         let radio = &self.config.radio;
-        let (full_band_snr, snr_ceiling, layers, overhead) = match direction {
-            Direction::Uplink => {
-                let full_power = snr_over(ue.power_dbm, 1.0);
-                let ceiling = self.config.power_control.map_or(f64::INFINITY, |control| {
-                    snr_over(self.controlled_dbm(&control, channel, ue, 1.0, f64::INFINITY), 1.0)
-                });
-                (full_power, ceiling, ue.uplink_layers, radio.uplink_overhead)
-            }
-            Direction::Downlink => {
-                let snr = snr_over(radio.gnb_power_dbm, 1.0);
-                (snr, snr, ue.downlink_layers.min(radio.downlink_layers), radio.downlink_overhead)
-            }
+        let (layers, overhead) = match direction {
+            Direction::Uplink => (ue.uplink_layers, radio.uplink_overhead),
+            Direction::Downlink => (ue.downlink_layers.min(radio.downlink_layers), radio.downlink_overhead),
         };
+        let (full_band_db, ceiling_db) = self.reach_db(channel, ue, direction);
+        let (full_band_snr, snr_ceiling) = (db_to_linear(full_band_db), db_to_linear(ceiling_db));
         let smallest_part = 1.0 / f64::from(self.resource_blocks);
         let choice =
             self.adaptation.best(&Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers: layers });
@@ -97,6 +88,26 @@ impl Carrier {
             rate_bps: choice.map_or(0.0, |c| symbols * c.goodput_per_symbol * self.time_share(direction)),
             tx_power_watts: dbm_to_watts(self.transmit_dbm(channel, ue, direction, used_share)),
         }
+    }
+
+    /// SNR with all power over the whole band, and the SNR that a smaller part of it cannot exceed: that of power
+    /// control in the uplink, the same for a downlink, whose power is spread evenly. dB.
+    pub fn reach_db(&self, channel: &Channel, ue: &UeRadio, direction: Direction) -> (f64, f64) {
+        let snr_db = |tx_dbm: f64| self.budget_of(channel, ue, direction, tx_dbm, 1.0).snr_db;
+        match direction {
+            Direction::Uplink => {
+                let controlled = |c: PowerControl| snr_db(self.controlled_dbm(&c, channel, ue, 1.0, f64::INFINITY));
+                (snr_db(ue.power_dbm), self.config.power_control.map_or(f64::INFINITY, controlled))
+            }
+            Direction::Downlink => {
+                let snr = snr_db(self.config.radio.gnb_power_dbm);
+                (snr, snr)
+            }
+        }
+    }
+
+    pub fn adaptation(&self) -> &LinkAdaptation {
+        &self.adaptation
     }
 
     /// Every term of the link on a `part` of the band.

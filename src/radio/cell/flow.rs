@@ -5,30 +5,19 @@
 //! instant then costs one reallocation, not a thousand.
 
 use super::carrier::{Allocation, Carrier};
-use super::config::{CellConfig, UeRadio};
-use super::link::{Channel, Link};
-use super::propagation::Propagation;
-use super::{AnalogLink, Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
-use crate::radio::aircomp::{AirInterface, ChannelState};
-use crate::radio::error::RadioError;
-use crate::radio::fading::{FadingModel, LinkFading};
+use super::config::CellConfig;
+use super::site::Site;
+use super::{Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
+use crate::radio::fading::FadingModel;
 use crate::radio::link_adaptation::TARGET_BLER;
 use crate::radio::link_budget::LinkBudget;
-use crate::radio::mobility::Trajectory;
-use crate::radio::numerology::SUBCARRIERS_PER_RESOURCE_BLOCK;
-use crate::radio::units::{db_to_linear, dbm_to_watts};
-use crate::random::Streams;
 use crate::sim::{FluidModel, SimDuration, SimTime};
 use std::collections::BTreeMap;
 
 /// A cell whose transfers share resource blocks in equal parts per direction (round robin in the fluid limit).
 #[derive(Debug)]
 pub struct FlowCell {
-    name: String,
-    streams: Streams,
-    carrier: Carrier,
-    surroundings: Propagation,
-    links: Vec<Link>,
+    site: Site,
     /// Requests that the next reallocation admits.
     arriving: BTreeMap<u64, (SimTime, TransferRequest)>,
     /// By key, that is in order of admission.
@@ -67,40 +56,13 @@ struct Totals {
 }
 
 impl FlowCell {
-    /// An empty cell. Its draws depend on `streams`, on `name` and on the names of its links, on nothing else.
-    ///
-    /// # Errors
-    /// Whatever [`CellConfig::validate`], the path-loss name or the band refuse.
-    pub fn new(name: &str, config: CellConfig, streams: &Streams) -> Result<Self, RadioError> {
-        let surroundings = Propagation::new(&config, name, streams)?;
-        Ok(Self {
-            name: name.to_owned(),
-            streams: *streams,
-            carrier: Carrier::new(config)?,
-            surroundings,
-            links: Vec::new(),
-            arriving: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            next_key: 0,
-            clock: SimTime::ZERO,
-            next: None,
-        })
+    /// The cell of a base station, without transfers.
+    pub fn new(site: Site) -> Self {
+        Self { site, arriving: BTreeMap::new(), flows: BTreeMap::new(), next_key: 0, clock: SimTime::ZERO, next: None }
     }
 
-    /// Connects a terminal. `name` decides its fading: links of one cell need different names to fade differently.
-    pub fn attach(&mut self, name: &str, ue: UeRadio, trajectory: Trajectory) -> LinkId {
-        let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
-        let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
-        self.links.push(Link::new(ue, trajectory, fading, stream));
-        LinkId(self.links.len() - 1)
-    }
-
-    pub fn config(&self) -> &CellConfig {
-        self.carrier.config()
-    }
-
-    pub fn resource_blocks(&self) -> u32 {
-        self.carrier.resource_blocks
+    pub fn site(&mut self) -> &mut Site {
+        &mut self.site
     }
 
     /// Transfers under way in `direction`.
@@ -109,113 +71,11 @@ impl FlowCell {
         self.flows.values().map(|f| &f.request).chain(arriving).filter(|r| r.direction == direction).count()
     }
 
-    /// What a transfer over `link` would get at `now` on `share` of the band (0 < share <= 1), and why.
-    pub fn rate_now(
-        &mut self,
-        now: SimTime,
-        link: LinkId,
-        direction: Direction,
-        share: f64,
-    ) -> (Allocation, LinkBudget) {
-        let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        let allocation = self.carrier.allocate(&channel, &link.ue, direction, share);
-        (allocation, self.carrier.budget(&channel, &link.ue, direction, allocation.used_share))
-    }
-
-    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, bits per second.
-    pub fn typical_rate(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> f64 {
-        let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        let channel = super::link::Channel { fading_power: 1.0, ..channel };
-        self.carrier.allocate(&channel, &link.ue, direction, share).rate_bps
-    }
-
-    /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
-    /// everybody on the air has one; otherwise all share equally. Takes effect when rates change next.
-    pub fn reserve_uplink(&mut self, link: LinkId, share: Option<f64>) {
-        self.links[link.0].uplink_reservation = share;
-    }
-
     /// The part of the band of each uplink transfer, by link; `None` where they share equally.
     fn uplink_subbands(&self) -> Option<BTreeMap<LinkId, f64>> {
         let requests = self.flows.values().map(|f| &f.request).chain(self.arriving.values().map(|(_, r)| r));
         let uplink = requests.filter(|r| r.direction == Direction::Uplink);
-        uplink.map(|r| Some((r.link, self.links[r.link.0].uplink_reservation?))).collect()
-    }
-
-    /// The uplink channels at `now`, in the order of `links`, as over-the-air aggregation sees them.
-    pub fn air_state(&mut self, links: &[LinkId], now: SimTime) -> Vec<ChannelState> {
-        let fading = self.carrier.config().fading;
-        let block = fading.block_at(now);
-        let mut state = |id: &LinkId| {
-            let link = &mut self.links[id.0];
-            let channel = link.channel_in_block(block, &fading, &self.surroundings);
-            ChannelState {
-                fading_power: channel.fading_power,
-                law: channel.law,
-                path_gain: db_to_linear(self.carrier.coupling_gain_db(&channel, &link.ue)),
-                power_watts: dbm_to_watts(link.ue.power_dbm),
-            }
-        };
-        links.iter().map(&mut state).collect()
-    }
-
-    /// Small-scale gains (real, imaginary) of the uplinks at `now` at each of `antennas` antennas, in the order of
-    /// `links`. The first is the antenna of [`FlowCell::air_state`]; the others fade independently.
-    pub fn antenna_gains(&mut self, links: &[LinkId], now: SimTime, antennas: usize) -> Vec<Vec<(f64, f64)>> {
-        let fading = self.carrier.config().fading;
-        let block = fading.block_at(now);
-        let mut gains = |id: &LinkId| {
-            let link = &mut self.links[id.0];
-            let law = link.channel_in_block(block, &fading, &self.surroundings).law;
-            link.antenna_gains(&fading, block, law, antennas)
-        };
-        links.iter().map(&mut gains).collect()
-    }
-
-    /// Width of a subcarrier.
-    pub fn subcarrier_hz(&self) -> f64 {
-        f64::from(self.carrier.numerology.scs_khz()) * 1e3
-    }
-
-    /// The uplink's resource grid, as over-the-air aggregation uses it: the whole band.
-    pub fn air_interface(&self) -> AirInterface {
-        AirInterface {
-            subcarriers: self.carrier.resource_blocks * SUBCARRIERS_PER_RESOURCE_BLOCK,
-            symbol_seconds: self.carrier.numerology.symbol_seconds(),
-            noise_watts: self.carrier.uplink_noise_watts_per_subcarrier(),
-            time_share: self.carrier.time_share(Direction::Uplink),
-        }
-    }
-
-    /// The link as analog symbols on `share` of the band see it from `now` on.
-    pub fn analog_link(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> AnalogLink {
-        let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        let budget = self.carrier.budget(&channel, &link.ue, direction, share);
-        let subcarriers = f64::from(self.carrier.resource_blocks * SUBCARRIERS_PER_RESOURCE_BLOCK) * share;
-        AnalogLink {
-            snr: db_to_linear(budget.snr_db),
-            tx_power_watts: if direction == Direction::Uplink { dbm_to_watts(budget.tx_power_dbm) } else { 0.0 },
-            grid: AirInterface {
-                subcarriers: (subcarriers as u32).max(1),
-                time_share: self.carrier.time_share(direction),
-                ..self.air_interface()
-            },
-            budget,
-        }
-    }
-
-    /// What a transfer over `link` gets on `share` of the band when nothing fades, from where the terminal is now.
-    pub fn mean_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
-        let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        self.carrier.allocate(&Channel { fading_power: 1.0, ..channel }, &link.ue, direction, share)
+        uplink.map(|r| Some((r.link, self.site.links[r.link.0].uplink_reservation?))).collect()
     }
 
     /// Lets bits flow at the present rates until `to`, at or before the next change.
@@ -224,14 +84,14 @@ impl FlowCell {
         self.clock = self.clock.max(to);
         if seconds > 0.0 {
             for flow in self.flows.values_mut() {
-                flow.integrate(seconds, self.carrier.time_share(flow.request.direction));
+                flow.integrate(seconds, self.site.carrier.time_share(flow.request.direction));
             }
         }
     }
 
     /// Rates, ends and the next change for the present set of flows and the present coherence block.
     fn reallocate(&mut self) {
-        let fading = self.carrier.config().fading;
+        let fading = self.site.carrier.config().fading;
         let block = fading.block_at(self.clock);
         let share = |flows: usize| 1.0 / flows as f64;
         let uplink_share = share(self.active(Direction::Uplink));
@@ -242,17 +102,17 @@ impl FlowCell {
             Direction::Downlink => downlink_share,
         };
         for (key, (start, request)) in std::mem::take(&mut self.arriving) {
-            let (allocation, budget) = self.rate_now(self.clock, request.link, request.direction, share(&request));
+            let (allocation, budget) = self.site.rate_now(self.clock, request.link, request.direction, share(&request));
             self.flows.insert(key, Flow::new(start, request, allocation, budget));
         }
         let mut next = None;
         let mut varies = false;
         for flow in self.flows.values_mut() {
-            let link = &mut self.links[flow.request.link.0];
+            let link = &mut self.site.links[flow.request.link.0];
             let direction = flow.request.direction;
-            let channel = link.channel_in_block(block, &fading, &self.surroundings);
-            let allocation = self.carrier.allocate(&channel, &link.ue, direction, share(&flow.request));
-            flow.set(allocation, self.clock, self.carrier.config());
+            let channel = link.channel_in_block(block, &fading, &self.site.surroundings);
+            let allocation = self.site.carrier.allocate(&channel, &link.ue, direction, share(&flow.request));
+            flow.set(allocation, self.clock, self.site.carrier.config());
             next = earliest(next, flow.ends);
             varies |= fading.model != FadingModel::None || link.trajectory.is_mobile();
         }
@@ -374,6 +234,7 @@ impl Flow {
             on_air_seconds: t.active_seconds * time_share,
             outage_seconds: t.outage_seconds,
             tx_energy_joules: t.joules,
+            blocks: None,
         }
     }
 }
@@ -398,7 +259,7 @@ impl FluidModel for FlowCell {
             self.reallocate_soon();
         }
         let flow = flow?;
-        Some(flow.withdraw(now, &self.carrier))
+        Some(flow.withdraw(now, &self.site.carrier))
     }
 
     fn next_event(&self) -> Option<SimTime> {
@@ -412,7 +273,7 @@ impl FluidModel for FlowCell {
             let ended: Vec<u64> = self.flows.iter().filter(|(_, f)| f.ends <= change).map(|(key, _)| *key).collect();
             for key in ended {
                 if let Some(flow) = self.flows.remove(&key) {
-                    finished.push((key, flow.report(change, &self.carrier)));
+                    finished.push((key, flow.report(change, &self.site.carrier)));
                 }
             }
             self.reallocate();

@@ -7,12 +7,20 @@ use crate::radio::geometry::Position;
 use crate::radio::mobility::Trajectory;
 use crate::random::CounterStream;
 
+/// Children and draws of a link's stream that are not fading's (64 waves) or a further antenna's.
+const BLOCK_ERRORS: u64 = 1 << 40;
+const REPORT_PHASE: u64 = 1 << 41;
+
 #[derive(Debug)]
 pub(super) struct Link {
     pub ue: UeRadio,
     pub trajectory: Trajectory,
     /// Share of the uplink band that is this terminal's own.
     pub uplink_reservation: Option<f64>,
+    /// What per-slot link adaptation has learnt from failures of downlinks and uplinks, dB on top of what is measured.
+    pub outer_loop_db: [f64; 2],
+    /// Transfers begun under per-slot scheduling: each has draws of its own.
+    pub transfers: u64,
     fading: LinkFading,
     /// Decides the fading at further antennas.
     stream: CounterStream,
@@ -38,7 +46,8 @@ struct Snapshot {
 
 impl Link {
     pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading, stream: CounterStream) -> Self {
-        Self { ue, trajectory, uplink_reservation: None, fading, stream, latest: None }
+        let (uplink_reservation, outer_loop_db, transfers) = (None, [0.0; 2], 0);
+        Self { ue, trajectory, uplink_reservation, outer_loop_db, transfers, fading, stream, latest: None }
     }
 
     /// The channel in coherence block `block`, seen from where the terminal is when the block begins.
@@ -55,6 +64,17 @@ impl Link {
         let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };
         self.latest = Some(Snapshot { block, position, channel });
         channel
+    }
+
+    /// Decides which blocks of the next transfer fail.
+    pub fn next_draws(&mut self) -> CounterStream {
+        self.transfers += 1;
+        self.stream.child(BLOCK_ERRORS).child(self.transfers)
+    }
+
+    /// A number that tells links apart, for spreading their reports over slots.
+    pub fn phase(&self) -> u64 {
+        self.stream.bits(REPORT_PHASE)
     }
 
     /// Complex gains at `antennas` antennas far enough apart to fade on their own, in the middle of block `block`.

@@ -1,20 +1,26 @@
 //! One cell: what it is asked, what it answers, and the parts of which every fidelity is made.
 //!
 //! `config` describes the cell, `propagation` turns a place into large-scale loss, `carrier` turns loss and fading into
-//! SNR, scheme and rate. `flow` puts a fluid model on top of them; a per-slot scheduler would stand beside it and use
-//! the same requests, reports, links and carrier.
+//! SNR, scheme and rate; `site` holds the terminals. Two fidelities stand on them with the same requests, reports and
+//! channels: `flow`, a fluid model, and `slot`, which plays every slot. [`CellModel`] is either.
 
 mod carrier;
 mod config;
 mod flow;
 mod link;
+mod model;
 mod propagation;
+mod site;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 pub use carrier::Allocation;
 pub use config::{CellConfig, Indoor, LosRule, Neighbour, PowerControl, UeRadio};
 pub use flow::FlowCell;
+pub use model::CellModel;
+pub use site::Site;
+pub use slot::{SchedulerKind, SlotCell, SlotConfig};
 
 use super::aircomp::AirInterface;
 use super::link_budget::LinkBudget;
@@ -118,4 +124,25 @@ pub struct TransferReport {
     pub outage_seconds: f64,
     /// Energy radiated by the terminal; 0 for a downlink.
     pub tx_energy_joules: f64,
+    /// What became of the transport blocks, where they are played one by one.
+    pub blocks: Option<BlockCounts>,
+}
+
+/// The transport blocks of a transfer under per-slot scheduling.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BlockCounts {
+    /// Blocks put on the air for the first time, and how many of these transmissions failed.
+    pub blocks: u64,
+    pub failed_blocks: u64,
+    /// Later transmissions of them.
+    pub repetitions: u64,
+    /// Blocks that failed to the last and whose bytes were sent anew.
+    pub given_up: u64,
+}
+
+impl BlockCounts {
+    /// Share of first transmissions that failed.
+    pub fn bler(&self) -> f64 {
+        if self.blocks == 0 { 0.0 } else { self.failed_blocks as f64 / self.blocks as f64 }
+    }
 }

@@ -31,8 +31,8 @@ fn at(x_m: f64) -> Trajectory {
 /// A cell with terminals at the given distances.
 fn cell_with(config: CellConfig, distances_m: &[f64]) -> (FlowCell, Vec<LinkId>) {
     let ue = UeRadio::from_preset(&config.radio);
-    let mut cell = FlowCell::new("cell", config, &Streams::new(7, 0)).unwrap();
-    let ids = distances_m.iter().enumerate().map(|(i, x)| cell.attach(&format!("ue/{i}"), ue, at(*x))).collect();
+    let mut cell = FlowCell::new(Site::new("cell", config, &Streams::new(7, 0)).unwrap());
+    let ids = distances_m.iter().enumerate().map(|(i, x)| cell.site().attach(&format!("ue/{i}"), ue, at(*x))).collect();
     (cell, ids)
 }
 
@@ -58,7 +58,7 @@ fn a_lone_transfer_takes_bits_over_rate() {
         for direction in [Direction::Uplink, Direction::Downlink] {
             let (mut cell, ids) = cell_with(plain(&preset.name), &[40.0]);
             let now = SimTime::from_seconds(0.5);
-            let (allocation, budget) = cell.rate_now(now, ids[0], direction, 1.0);
+            let (allocation, budget) = cell.site().rate_now(now, ids[0], direction, 1.0);
             assert!(allocation.rate_bps > 1e6, "{} {direction:?}", preset.name);
             assert!((budget.snr_db - (budget.received_dbm() - budget.noise_dbm)).abs() < 1e-9);
             assert!((budget.snr_db - allocation.snr_db).abs() < 1e-9);
@@ -77,7 +77,7 @@ fn a_lone_transfer_takes_bits_over_rate() {
 #[test]
 fn a_lone_downlink_is_resource_elements_times_bits() {
     let (mut cell, ids) = cell_with(plain("nr_fr1"), &[40.0]);
-    let (allocation, _) = cell.rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0);
+    let (allocation, _) = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0);
     // Top of MCS table 2, 4 layers: 273 blocks x 12 subcarriers x 28,000 symbols/s x 7.40625 bits x 4 x 0.86 x 0.9 x
     // 52/70.
     assert_eq!((allocation.mcs, allocation.layers), (Some(27), 4));
@@ -88,11 +88,11 @@ fn a_lone_downlink_is_resource_elements_times_bits() {
 #[test]
 fn downlinks_share_evenly_and_uplinks_gain_from_concentrated_power() {
     let (mut cell, ids) = cell_with(plain("nr_fr1"), &[2500.0, 2500.0]);
-    let alone = cell.rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0).0.rate_bps;
-    let half = cell.rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 0.5).0.rate_bps;
+    let alone = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0).0.rate_bps;
+    let half = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 0.5).0.rate_bps;
     assert!((half / alone - 0.5).abs() < 1e-12);
-    let alone = cell.rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 1.0).0;
-    let half = cell.rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 0.5).0;
+    let alone = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 1.0).0;
+    let half = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 0.5).0;
     assert!(half.rate_bps > 0.55 * alone.rate_bps && half.rate_bps < alone.rate_bps);
 
     for link in &ids {
@@ -117,7 +117,7 @@ fn by_small_steps(cell: &mut FlowCell, requests: &[(SimTime, TransferRequest)], 
             .map(|i| {
                 let request = requests[*i].1;
                 let sharing = live.iter().filter(|j| requests[**j].1.direction == request.direction).count();
-                cell.rate_now(now, request.link, request.direction, 1.0 / sharing as f64).0.rate_bps
+                cell.site().rate_now(now, request.link, request.direction, 1.0 / sharing as f64).0.rate_bps
             })
             .collect();
         let step = SimDuration::from_nanos(step_ns);
@@ -140,14 +140,14 @@ fn events_agree_with_small_steps_under_fading_and_mobility() {
         let mut config = config("nr_fr1");
         config.fading = Fading::from_coherence_time(FadingModel::Rician { k_db: 6.0 }, SimDuration::from_seconds(0.01));
         let ue = UeRadio::from_preset(&config.radio);
-        let mut cell = FlowCell::new("cell", config, &Streams::new(3, 1)).unwrap();
+        let mut cell = FlowCell::new(Site::new("cell", config, &Streams::new(3, 1)).unwrap());
         let ids: Vec<LinkId> = (0..4)
             .map(|i| {
                 let area = Area::Annulus { centre: Position::default(), inner_m: 10.0, outer_m: 250.0 };
                 let start = Position::new(60.0 + 50.0 * f64::from(i), 10.0, 1.5);
                 let stream = Streams::new(3, 1).counter(&format!("ue/{i}"), "mobility");
                 let walk = RandomWaypoint::new(start, area, (5.0, 30.0), 0.0, stream).unwrap();
-                cell.attach(&format!("ue/{i}"), ue, Trajectory::RandomWaypoint(walk))
+                cell.site().attach(&format!("ue/{i}"), ue, Trajectory::RandomWaypoint(walk))
             })
             .collect();
         (cell, ids)
@@ -221,7 +221,7 @@ fn a_hopeless_link_is_reported_not_awaited() {
 #[test]
 fn cancelling_frees_the_band() {
     let (mut cell, ids) = cell_with(plain("lte"), &[100.0, 100.0]);
-    let whole = cell.rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0).0.rate_bps;
+    let whole = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0).0.rate_bps;
     let first = cell.start(SimTime::ZERO, down(ids[0], 5_000_000));
     let second = cell.start(SimTime::ZERO, down(ids[1], 5_000_000));
     let quarter = SimTime::from_seconds(0.25);
@@ -240,7 +240,7 @@ fn uplink_energy_is_power_times_time_on_the_air() {
     let (mut cell, ids) = cell_with(plain("nr_fr1"), &[300.0]);
     cell.start(SimTime::ZERO, up(ids[0], 10_000_000));
     let (_, report) = run_to_end(&mut cell).remove(0);
-    let on_air = (report.end - report.start).as_seconds() * cell.config().radio.uplink_share;
+    let on_air = (report.end - report.start).as_seconds() * cell.site().config().radio.uplink_share;
     assert!((report.on_air_seconds / on_air - 1.0).abs() < 1e-6);
     let watts = 10f64.powf((23.0 - 30.0) / 10.0);
     assert!((report.tx_energy_joules / (watts * on_air) - 1.0).abs() < 1e-6);
@@ -248,7 +248,7 @@ fn uplink_energy_is_power_times_time_on_the_air() {
     let mut controlled = plain("nr_fr1");
     controlled.power_control = Some(PowerControl { p0_dbm: -100.0, alpha: 1.0 });
     let (mut cell, ids) = cell_with(controlled, &[300.0]);
-    let (allocation, budget) = cell.rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 1.0);
+    let (allocation, budget) = cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Uplink, 1.0);
     // With alpha = 1 each 15 kHz resource block arrives with P0, 30 kHz ones with twice that.
     let per_block = budget.received_dbm() - 10.0 * (273.0f64 * 2.0).log10();
     assert!((per_block + 100.0).abs() < 1e-9, "{per_block}");
@@ -262,7 +262,9 @@ fn a_channel_does_not_depend_on_who_else_is_there_or_on_the_band() {
         preset_change(&mut config);
         let (mut cell, ids) = cell_with(config, &[&[90.0], others].concat());
         let at = |ms: u64| SimTime::from_nanos(ms * 1_000_000);
-        (0..20).map(|i| cell.rate_now(at(i * 50), ids[0], Direction::Uplink, 1.0).1.fading_db).collect::<Vec<_>>()
+        (0..20)
+            .map(|i| cell.site().rate_now(at(i * 50), ids[0], Direction::Uplink, 1.0).1.fading_db)
+            .collect::<Vec<_>>()
     };
     let alone = gains(|_| (), &[]);
     assert_eq!(alone, gains(|_| (), &[10.0, 500.0]));
@@ -274,11 +276,11 @@ fn a_channel_does_not_depend_on_who_else_is_there_or_on_the_band() {
 fn the_air_sees_the_same_channel_as_the_rate() {
     let (mut cell, ids) = cell_with(config("nr_fr1"), &[90.0, 150.0]);
     let now = SimTime::from_seconds(0.3);
-    let states = cell.air_state(&ids, now);
-    let (_, budget) = cell.rate_now(now, ids[1], Direction::Uplink, 1.0);
+    let states = cell.site().air_state(&ids, now);
+    let (_, budget) = cell.site().rate_now(now, ids[1], Direction::Uplink, 1.0);
     let from_state = 10.0 * (states[1].path_gain * states[1].fading_power * states[1].power_watts * 1e3).log10();
     assert!((from_state - budget.received_dbm()).abs() < 1e-9);
-    let air = cell.air_interface();
+    let air = cell.site().air_interface();
     assert_eq!(air.subcarriers, 3276);
     // Noise of one 30 kHz subcarrier against that of the part of the band that the rate uses.
     let per_hz_dbm = 10.0 * (air.noise_watts * 1e3 / 30e3).log10();
@@ -305,6 +307,6 @@ fn a_channel_that_stands_still_never_changes() {
     let mut config = config("nr_fr1");
     config.fading = Fading::from_speed(FadingModel::Rayleigh, 0.0, config.radio.carrier_ghz);
     let (mut cell, ids) = cell_with(config, &[60.0]);
-    let mut at = |s: f64| cell.rate_now(SimTime::from_seconds(s), ids[0], Direction::Downlink, 1.0).1.fading_db;
+    let mut at = |s: f64| cell.site().rate_now(SimTime::from_seconds(s), ids[0], Direction::Downlink, 1.0).1.fading_db;
     assert_eq!(at(0.0), at(1e6));
 }

@@ -1,0 +1,57 @@
+//! A cell of either fidelity behind one interface.
+
+use super::flow::FlowCell;
+use super::site::Site;
+use super::slot::SlotCell;
+use super::{TransferReport, TransferRequest};
+use crate::sim::{FluidModel, SimTime};
+
+/// How a cell carries bytes: as fluid, or slot by slot.
+#[derive(Debug)]
+pub enum CellModel {
+    Flow(Box<FlowCell>),
+    Slot(Box<SlotCell>),
+}
+
+impl CellModel {
+    /// The terminals and their channels, the same in both.
+    pub fn site(&mut self) -> &mut Site {
+        match self {
+            Self::Flow(cell) => cell.site(),
+            Self::Slot(cell) => cell.site(),
+        }
+    }
+}
+
+impl FluidModel for CellModel {
+    type Request = TransferRequest;
+    type Report = TransferReport;
+
+    fn start(&mut self, now: SimTime, request: TransferRequest) -> u64 {
+        match self {
+            Self::Flow(cell) => cell.start(now, request),
+            Self::Slot(cell) => cell.start(now, request),
+        }
+    }
+
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<TransferReport> {
+        match self {
+            Self::Flow(cell) => cell.cancel(now, key),
+            Self::Slot(cell) => cell.cancel(now, key),
+        }
+    }
+
+    fn next_event(&self) -> Option<SimTime> {
+        match self {
+            Self::Flow(cell) => cell.next_event(),
+            Self::Slot(cell) => cell.next_event(),
+        }
+    }
+
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, TransferReport)> {
+        match self {
+            Self::Flow(cell) => cell.advance(now),
+            Self::Slot(cell) => cell.advance(now),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The part of a cell that has no transfers: its place, its terminals and their channels. Every fidelity holds one and
+//! asks it the same questions, so that two of them see the same channels.
+
+use super::carrier::{Allocation, Carrier};
+use super::config::{CellConfig, UeRadio};
+use super::link::{Channel, Link};
+use super::propagation::Propagation;
+use super::{AnalogLink, Direction, LinkId};
+use crate::radio::aircomp::{AirInterface, ChannelState};
+use crate::radio::error::RadioError;
+use crate::radio::fading::LinkFading;
+use crate::radio::link_budget::LinkBudget;
+use crate::radio::mobility::Trajectory;
+use crate::radio::numerology::SUBCARRIERS_PER_RESOURCE_BLOCK;
+use crate::radio::units::{db_to_linear, dbm_to_watts};
+use crate::random::Streams;
+use crate::sim::SimTime;
+
+/// A base station, the terminals attached to it and the channels between them.
+#[derive(Debug)]
+pub struct Site {
+    name: String,
+    streams: Streams,
+    pub(super) carrier: Carrier,
+    pub(super) surroundings: Propagation,
+    pub(super) links: Vec<Link>,
+}
+
+impl Site {
+    /// A base station without terminals. Its draws depend on `streams`, on `name` and on the names of its links, on
+    /// nothing else.
+    ///
+    /// # Errors
+    /// Whatever [`CellConfig::validate`], the path-loss name or the band refuse.
+    pub fn new(name: &str, config: CellConfig, streams: &Streams) -> Result<Self, RadioError> {
+        let surroundings = Propagation::new(&config, name, streams)?;
+        let carrier = Carrier::new(config)?;
+        Ok(Self { name: name.to_owned(), streams: *streams, carrier, surroundings, links: Vec::new() })
+    }
+
+    /// Connects a terminal. `name` decides its fading: links of one cell need different names to fade differently.
+    pub fn attach(&mut self, name: &str, ue: UeRadio, trajectory: Trajectory) -> LinkId {
+        let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
+        let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
+        self.links.push(Link::new(ue, trajectory, fading, stream));
+        LinkId(self.links.len() - 1)
+    }
+
+    pub fn config(&self) -> &CellConfig {
+        self.carrier.config()
+    }
+
+    pub fn resource_blocks(&self) -> u32 {
+        self.carrier.resource_blocks
+    }
+
+    /// What a transfer over `link` would get at `now` on `share` of the band (0 < share <= 1), and why.
+    pub fn rate_now(
+        &mut self,
+        now: SimTime,
+        link: LinkId,
+        direction: Direction,
+        share: f64,
+    ) -> (Allocation, LinkBudget) {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        let allocation = self.carrier.allocate(&channel, &link.ue, direction, share);
+        (allocation, self.carrier.budget(&channel, &link.ue, direction, allocation.used_share))
+    }
+
+    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, bits per second.
+    pub fn typical_rate(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> f64 {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        let channel = Channel { fading_power: 1.0, ..channel };
+        self.carrier.allocate(&channel, &link.ue, direction, share).rate_bps
+    }
+
+    /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
+    /// everybody on the air has one; otherwise all share equally. Takes effect when rates change next.
+    pub fn reserve_uplink(&mut self, link: LinkId, share: Option<f64>) {
+        self.links[link.0].uplink_reservation = share;
+    }
+
+    /// The uplink channels at `now`, in the order of `links`, as over-the-air aggregation sees them.
+    pub fn air_state(&mut self, links: &[LinkId], now: SimTime) -> Vec<ChannelState> {
+        let fading = self.carrier.config().fading;
+        let block = fading.block_at(now);
+        let mut state = |id: &LinkId| {
+            let link = &mut self.links[id.0];
+            let channel = link.channel_in_block(block, &fading, &self.surroundings);
+            ChannelState {
+                fading_power: channel.fading_power,
+                law: channel.law,
+                path_gain: db_to_linear(self.carrier.coupling_gain_db(&channel, &link.ue)),
+                power_watts: dbm_to_watts(link.ue.power_dbm),
+            }
+        };
+        links.iter().map(&mut state).collect()
+    }
+
+    /// Small-scale gains (real, imaginary) of the uplinks at `now` at each of `antennas` antennas, in the order of
+    /// `links`. The first is the antenna of [`Self::air_state`]; the others fade independently.
+    pub fn antenna_gains(&mut self, links: &[LinkId], now: SimTime, antennas: usize) -> Vec<Vec<(f64, f64)>> {
+        let fading = self.carrier.config().fading;
+        let block = fading.block_at(now);
+        let mut gains = |id: &LinkId| {
+            let link = &mut self.links[id.0];
+            let law = link.channel_in_block(block, &fading, &self.surroundings).law;
+            link.antenna_gains(&fading, block, law, antennas)
+        };
+        links.iter().map(&mut gains).collect()
+    }
+
+    /// Width of a subcarrier.
+    pub fn subcarrier_hz(&self) -> f64 {
+        f64::from(self.carrier.numerology.scs_khz()) * 1e3
+    }
+
+    /// The uplink's resource grid, as over-the-air aggregation uses it: the whole band.
+    pub fn air_interface(&self) -> AirInterface {
+        AirInterface {
+            subcarriers: self.carrier.resource_blocks * SUBCARRIERS_PER_RESOURCE_BLOCK,
+            symbol_seconds: self.carrier.numerology.symbol_seconds(),
+            noise_watts: self.carrier.uplink_noise_watts_per_subcarrier(),
+            time_share: self.carrier.time_share(Direction::Uplink),
+        }
+    }
+
+    /// The link as analog symbols on `share` of the band see it from `now` on.
+    pub fn analog_link(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> AnalogLink {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        let budget = self.carrier.budget(&channel, &link.ue, direction, share);
+        let subcarriers = f64::from(self.carrier.resource_blocks * SUBCARRIERS_PER_RESOURCE_BLOCK) * share;
+        AnalogLink {
+            snr: db_to_linear(budget.snr_db),
+            tx_power_watts: if direction == Direction::Uplink { dbm_to_watts(budget.tx_power_dbm) } else { 0.0 },
+            grid: AirInterface {
+                subcarriers: (subcarriers as u32).max(1),
+                time_share: self.carrier.time_share(direction),
+                ..self.air_interface()
+            },
+            budget,
+        }
+    }
+
+    /// What a transfer over `link` gets on `share` of the band when nothing fades, from where the terminal is now.
+    pub fn mean_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+        let fading = self.carrier.config().fading;
+        let link = &mut self.links[link.0];
+        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
+        self.carrier.allocate(&Channel { fading_power: 1.0, ..channel }, &link.ue, direction, share)
+    }
+}

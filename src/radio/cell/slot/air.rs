@@ -1,0 +1,143 @@
+//! What every transfer of a direction has in common: schemes, block sizes, error rates. No state.
+
+use super::ladder::{Ladder, Offered, Quality};
+use crate::radio::cell::Direction;
+use crate::radio::cell::site::Site;
+use crate::radio::error_model::{ErrorCurve, ErrorModel, any_of};
+use crate::radio::numerology::{SUBCARRIERS_PER_RESOURCE_BLOCK, SYMBOLS_PER_SLOT};
+use crate::radio::transport_block::{Grant, Segmentation, segmentation, transport_block_size_bits};
+use crate::radio::units::{db_to_linear, linear_to_db};
+
+/// Standard deviations beyond which an error curve is 0 or 1 to any draw.
+const CURVE_ENDS: f64 = 8.5;
+
+/// One direction of a cell for terminals of so many layers.
+#[derive(Debug)]
+pub(super) struct Air {
+    pub direction: Direction,
+    pub max_layers: u32,
+    pub ladder: Ladder,
+    pub symbol_seconds: f64,
+    quality: Quality,
+    errors: ErrorModel,
+    /// Resource elements of a block lost to control and reference signals, by symbols of the slot.
+    overhead_elements: Vec<u32>,
+}
+
+/// What the scheduler is told of a link.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Knowledge {
+    pub offered: Offered,
+    /// Channel quality index, 0 out of range. The base station measures an uplink by itself; the index is then what it
+    /// would be if it were reported.
+    pub cqi: u32,
+}
+
+/// A transport block's size and how often it fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Format {
+    pub step: usize,
+    pub blocks: u32,
+    pub symbols: u32,
+    pub bits: u64,
+    parts: Segmentation,
+    curve: ErrorCurve,
+}
+
+impl Air {
+    pub fn new(site: &Site, direction: Direction, max_layers: u32) -> Self {
+        let config = site.carrier.config();
+        let (table, loss_db) = (config.radio.modulation, config.implementation_loss_db);
+        let overhead = match direction {
+            Direction::Uplink => config.radio.uplink_overhead,
+            Direction::Downlink => config.radio.downlink_overhead,
+        };
+        let lost = |symbols: u32| (f64::from(SUBCARRIERS_PER_RESOURCE_BLOCK * symbols) * overhead).round() as u32;
+        let blocks = site.carrier.resource_blocks;
+        Self {
+            direction,
+            max_layers,
+            ladder: Ladder::new(site.carrier.adaptation(), table, max_layers, blocks),
+            symbol_seconds: site.carrier.numerology.symbol_seconds(),
+            quality: Quality::new(table, loss_db),
+            errors: ErrorModel::nr(table, loss_db),
+            overhead_elements: (0..=SYMBOLS_PER_SLOT).map(lost).collect(),
+        }
+    }
+
+    /// What a measurement of `offered` tells the scheduler: the base station's own of an uplink as it is, a terminal's
+    /// of a downlink as rank and channel quality index.
+    pub fn measured(&self, offered: Offered) -> Knowledge {
+        let snr_db = offered.on(0.0);
+        let layers_db = self.ladder.at(snr_db).map_or(0.0, |k| linear_to_db(f64::from(self.ladder.steps[k].layers)));
+        let cqi = self.quality.index(snr_db - layers_db);
+        if self.direction == Direction::Uplink {
+            return Knowledge { offered, cqi };
+        }
+        let promised = self.quality.snr_db(cqi).map_or(f64::NEG_INFINITY, |db| db + layers_db);
+        Knowledge { offered: Offered { full_band_db: promised, ceiling_db: promised }, cqi }
+    }
+
+    /// Whether anything at all may be sent to such a link.
+    pub fn usable(&self, known: &Knowledge) -> bool {
+        match self.direction {
+            Direction::Downlink => known.cqi > 0,
+            Direction::Uplink => self.ladder.at(known.offered.on(self.ladder.concentration_db(1))).is_some(),
+        }
+    }
+
+    /// Step and blocks for a grant over a usable link whose knowledge the outer loop corrects. However pessimistic that
+    /// is, the lowest scheme remains: without a transmission nothing would ever be learnt again.
+    pub fn choose(&self, known: &Knowledge, outer_loop_db: f64, granted: u32) -> (usize, u32) {
+        let lowest = if self.direction == Direction::Downlink { (0, granted) } else { (0, 1) };
+        self.ladder.choose(&known.offered.raised_by(outer_loop_db), granted).unwrap_or(lowest)
+    }
+
+    /// Bits of a block of symbols under a step, before rounding to transport block sizes.
+    pub fn expected_bits(&self, step: usize, symbols: u32) -> f64 {
+        let elements = SUBCARRIERS_PER_RESOURCE_BLOCK * symbols - self.overhead_elements[symbols as usize];
+        self.ladder.steps[step].efficiency * f64::from(elements)
+    }
+
+    pub fn transport_block_bits(&self, step: usize, blocks: u32, symbols: u32) -> u64 {
+        let step = &self.ladder.steps[step];
+        let grant = Grant {
+            resource_blocks: blocks,
+            symbols,
+            dmrs_elements: self.overhead_elements[symbols as usize],
+            overhead_elements: 0,
+            layers: step.layers,
+        };
+        transport_block_size_bits(&grant, &step.scheme)
+    }
+
+    pub fn format(&self, step: usize, blocks: u32, symbols: u32) -> Format {
+        let bits = self.transport_block_bits(step, blocks, symbols);
+        let scheme = &self.ladder.steps[step].scheme;
+        let parts = segmentation(bits, scheme);
+        let curve = self.errors.curve(scheme.index, parts.code_block_bits);
+        Format { step, blocks, symbols, bits, parts, curve }
+    }
+
+    /// Share of blocks of this format that fail at an SNR a layer.
+    pub fn error(&self, format: &Format, snr_per_layer_db: f64) -> f64 {
+        let sigmas = (snr_per_layer_db - format.curve.midpoint_db) / format.curve.spread_db;
+        if sigmas > CURVE_ENDS {
+            0.0
+        } else if sigmas < -CURVE_ENDS {
+            1.0
+        } else {
+            any_of(format.parts.code_blocks, format.curve.error(snr_per_layer_db))
+        }
+    }
+
+    pub fn layers_db(&self, step: usize) -> f64 {
+        linear_to_db(f64::from(self.ladder.steps[step].layers))
+    }
+
+    /// Part of the terminal's power that goes into `blocks`: less than 1 under power control.
+    pub fn power_part(&self, offered: &Offered, blocks: u32) -> f64 {
+        let concentration_db = self.ladder.concentration_db(blocks);
+        db_to_linear((offered.ceiling_db - offered.full_band_db - concentration_db).min(0.0))
+    }
+}
