@@ -9,7 +9,11 @@ mod tiny;
 use deft::backend::Cpu;
 use deft::data::PackedBatch;
 use deft::fomo::Family;
-use deft::nn::{Model, NnError, Owner, PeftMethod, Projection, Share, StackItem, SumChannel};
+use deft::nn::{
+    LoraConfig, LoraVariant, Model, NnError, Owner, PeftMethod, Projection, Selection, SelectiveConfig, Share,
+    StackItem, SumChannel,
+};
+use deft::random::CounterStream;
 use tiny::{FAMILIES, architecture, batch, layout, lora, methods, model, parameters};
 
 /// Central differences of fourth order at up to `most` parameters of every tensor.
@@ -218,30 +222,57 @@ fn a_split_anywhere_equals_the_whole_bit_for_bit() {
     }
 }
 
+/// What trains in the last block alone, from its first product to behind its last.
+fn methods_of_the_last_block(family: Family) -> Vec<(&'static str, PeftMethod)> {
+    let blocks = architecture(family).blocks();
+    let upper: Vec<usize> = (0..blocks).map(|b| if b + 1 == blocks { 2 } else { 0 }).collect();
+    let on = |targets: &[Projection]| lora(&upper, targets);
+    let chosen: Vec<bool> = upper.iter().map(|&rank| rank > 0).collect();
+    let selected =
+        |selection| PeftMethod::Selective(SelectiveConfig { selection, blocks: chosen.clone(), outside: false });
+    let dora = LoraConfig { variant: LoraVariant::Dora, ..on(&[Projection::FfnUp]) };
+    let mut methods = vec![
+        ("queries and values", PeftMethod::Lora(on(&[Projection::Query, Projection::Value]))),
+        ("dropout", PeftMethod::Lora(LoraConfig { dropout: 0.25, ..on(&[Projection::Query]) })),
+        ("the attention's output", PeftMethod::Lora(on(&[Projection::AttentionOutput]))),
+        ("both of the feed-forward layer", PeftMethod::Lora(on(&[Projection::FfnUp, Projection::FfnDown]))),
+        ("its inner product", PeftMethod::Lora(on(&[Projection::FfnUp]))),
+        ("its output", PeftMethod::Lora(on(&[Projection::FfnDown]))),
+        ("magnitudes", PeftMethod::Lora(dora)),
+        ("whole", selected(Selection::Everything)),
+    ];
+    if !matches!(family, Family::Llama | Family::T5) {
+        methods.push(("biases", selected(Selection::Biases)));
+    }
+    methods
+}
+
 #[test]
 fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
     use deft::nn::{Cached, FrozenPrefix, PrefixBudget};
     use std::sync::Arc;
     for family in FAMILIES {
-        let blocks = architecture(family).blocks();
-        let upper: Vec<usize> = (0..blocks).map(|b| if b + 1 == blocks { 2 } else { 0 }).collect();
-        let method = PeftMethod::Lora(lora(&upper, &[Projection::Query, Projection::Value]));
-        let (model, layout) = (model(Cpu::<f32>::new(), family), layout(family, &[method]));
-        let data = batch(family, &[5, 30, 2, 17, 8, 64, 3, 3, 21], 7);
-        let point = parameters(&layout, 3);
-        for limit in [0, 4_000, usize::MAX] {
-            let memory = Arc::new(PrefixBudget::new(limit));
-            let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone());
-            let cache = cache.expect("frozen blocks below");
-            for chosen in [&[3usize, 1, 4][..], &[4, 8, 0, 2, 5], &[1, 2, 3, 4], &[2, 7], &[5, 3, 1]] {
-                let batch = data.subset(chosen);
-                let plain = StackItem::new(&point, &batch);
-                let cached = StackItem { prefix: Some(Cached { cache: &cache, samples: chosen }), ..plain };
-                let outcomes = model.loss_and_gradients(&layout, &[plain, cached]);
-                assert_eq!(outcomes[0], outcomes[1], "{family:?}, {chosen:?}, limit {limit}");
+        let model = model(Cpu::<f32>::new(), family);
+        for (what, method) in methods_of_the_last_block(family) {
+            let layout = layout(family, &[method]);
+            let data = batch(family, &[5, 30, 2, 17, 8, 64, 3, 3, 21], 7);
+            let point = parameters(&layout, 3);
+            for limit in [0, 4_000, 40_000, usize::MAX] {
+                let memory = Arc::new(PrefixBudget::new(limit));
+                let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone());
+                let cache = cache.expect("frozen blocks below");
+                for chosen in [&[3usize, 1, 4][..], &[4, 8, 0, 2, 5], &[1, 2, 3, 4], &[2, 7], &[5, 3, 1]] {
+                    let batch = data.subset(chosen);
+                    let plain = StackItem { dropout: Some(CounterStream::new(1, 2)), ..StackItem::new(&point, &batch) };
+                    let cached = StackItem { prefix: Some(Cached { cache: &cache, samples: chosen }), ..plain };
+                    let outcomes = model.loss_and_gradients(&layout, &[plain, cached]);
+                    assert_eq!(outcomes[0], outcomes[1], "{family:?}, {what}, {chosen:?}, limit {limit}");
+                    let evaluations = [plain, cached].map(|item| model.evaluate_item(&layout, &item));
+                    assert_eq!(evaluations[0], evaluations[1], "{family:?}, {what}, {chosen:?}, limit {limit}");
+                }
+                let used = memory.used_bytes();
+                assert!(used <= limit && (limit == 0) == (used == 0), "{family:?}: {used} bytes of {limit}");
             }
-            let used = memory.used_bytes();
-            assert!(used <= limit && (limit == 0) == (used == 0), "{family:?}: {used} bytes of {limit}");
         }
     }
     let everywhere = layout(Family::Bert, &[PeftMethod::Lora(lora(&[1, 0, 0], &[Projection::Query]))]);
@@ -250,6 +281,32 @@ fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
         FrozenPrefix::new(&bert, &everywhere, 3, Arc::new(PrefixBudget::new(usize::MAX))).is_none(),
         "block 0 trains"
     );
+}
+
+#[test]
+fn a_frozen_prefix_reaches_up_to_the_first_trainable_tensor() {
+    use deft::nn::{Cached, FrozenPrefix, PrefixBudget};
+    use std::sync::Arc;
+    let (family, lengths) = (Family::Bert, [5, 30, 2]);
+    let (model, data) = (model(Cpu::<f32>::new(), family), batch(family, &lengths, 7));
+    let architecture = architecture(family);
+    let (hidden, inner, rows) = (architecture.hidden, architecture.ffn, lengths.iter().sum::<usize>());
+    let attention = architecture.heads * architecture.head_dim + 2 * architecture.kv_heads * architecture.head_dim;
+    let expected = |what| match what {
+        "queries and values" | "dropout" | "the attention's output" | "biases" => hidden + attention,
+        "both of the feed-forward layer" | "its inner product" | "its output" => hidden + inner,
+        "magnitudes" | "whole" => hidden,
+        _ => unreachable!("{what}"),
+    };
+    for (what, method) in methods_of_the_last_block(family) {
+        let (layout, memory) = (layout(family, &[method]), Arc::new(PrefixBudget::new(usize::MAX)));
+        let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone()).expect("frozen blocks below");
+        let point = parameters(&layout, 3);
+        let item =
+            StackItem { prefix: Some(Cached { cache: &cache, samples: &[0, 1, 2] }), ..StackItem::new(&point, &data) };
+        model.loss_and_gradients(&layout, &[item]);
+        assert_eq!(memory.used_bytes(), rows * expected(what) * size_of::<f32>(), "{what}");
+    }
 }
 
 #[test]

@@ -5,11 +5,14 @@ use crate::report::{Outcome, time};
 use crate::setup::{self, OPTIMISER};
 use deft::backend::Cpu;
 use deft::data::PackedBatch;
-use deft::nn::{Cached, FrozenPrefix, Model, Moments, ParameterLayout, PrefixBudget, StackItem};
+use deft::nn::{Cached, FrozenPrefix, Model, Moments, ParameterLayout, PrefixBudget, Projection, StackItem};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 const RANK: usize = 8;
+/// What LoRA adapts.
+pub const ATTENTION: [Projection; 2] = [Projection::Query, Projection::Value];
+pub const FEED_FORWARD: [Projection; 2] = [Projection::FfnUp, Projection::FfnDown];
 /// As `BATCH`, `DEVICES`, `LOCAL_STEPS` and `LOCAL_BATCH` of the peer.
 const BATCH: usize = 32;
 const DEVICES: usize = 64;
@@ -44,7 +47,8 @@ impl Client {
 impl<'a> Bench<'a> {
     pub fn new(options: &'a Options) -> Result<Self, Box<dyn std::error::Error>> {
         let (model, weights) = setup::model(Cpu::new())?;
-        let (layout, initial) = setup::layout(model.architecture(), vec![RANK; model.architecture().blocks()])?;
+        let (layout, initial) =
+            setup::layout(model.architecture(), vec![RANK; model.architecture().blocks()], ATTENTION)?;
         Ok(Self { options, model, layout, initial, weights })
     }
 
@@ -104,13 +108,13 @@ impl<'a> Bench<'a> {
         self.print(Outcome { workload, threads, times, tokens, mean_loss, extra: self.weights() });
     }
 
-    /// LoRA in the top two blocks only, three epochs over a tenth of the movie set: the first fills the cache of what the
-    /// frozen blocks give, the others start from it.
-    pub fn frozen_prefix(&self) {
+    /// LoRA on `targets` of the top two blocks only, three epochs over a tenth of the movie set: the first fills the cache of
+    /// what the frozen blocks give, the others start from it.
+    pub fn frozen_prefix(&self, workload: &str, targets: [Projection; 2]) {
         let texts = setup::movie_texts().expect("the vendored set and tokenizer are tested");
         let blocks = self.model.architecture().blocks();
         let ranks = (0..blocks).map(|b| if b + 2 >= blocks { RANK } else { 0 }).collect();
-        let (layout, initial) = setup::layout(self.model.architecture(), ranks).expect("fits");
+        let (layout, initial) = setup::layout(self.model.architecture(), ranks, targets).expect("fits");
         let memory = Arc::new(PrefixBudget::new(usize::MAX));
         let cache = FrozenPrefix::new(&self.model, &layout, texts.sequences(), memory.clone()).expect("frozen blocks");
         let batches: Vec<_> = setup::shuffled(&texts, BATCH).into_iter().step_by(10).collect();
@@ -136,7 +140,7 @@ impl<'a> Bench<'a> {
             "cache_mb": memory.used_bytes() as f64 / 1e6,
         });
         let tokens = batches.iter().flatten().map(|&i| texts.sequence(i).len()).sum();
-        let (workload, threads) = ("frozen_prefix", self.options.threads);
+        let threads = self.options.threads;
         self.print(Outcome { workload, threads, times, tokens, mean_loss, extra });
     }
 

@@ -13,7 +13,7 @@ use jobs::Bench;
 use std::process::Command;
 
 const USAGE: &str = "cargo bench --bench learning -- [--workloads step_32x64,step_8x128,epoch,round,
-    frozen_prefix,devices_1000,gemm]
+    frozen_prefix,frozen_prefix_ffn,devices_1000,gemm]
     [--threads 2] [--repetitions 7] [--every 1] [--json]
 --repetitions is of a step; an epoch or a round is run once. --every N trains on every Nth batch of the epoch only.";
 
@@ -26,7 +26,8 @@ pub struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let all = ["step_32x64", "step_8x128", "epoch", "round", "frozen_prefix", "devices_1000", "gemm"];
+    let all =
+        ["step_32x64", "step_8x128", "epoch", "round", "frozen_prefix", "frozen_prefix_ffn", "devices_1000", "gemm"];
     let workloads = all.map(String::from).to_vec();
     let mut options = Options { workloads, threads: 2, repetitions: 7, every: 1, json: false };
     let mut arguments = std::env::args().skip(1);
@@ -81,7 +82,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "step_8x128" => bench.step(workload, 8, 128),
             "epoch" => bench.epoch(),
             "round" => bench.round(),
-            "frozen_prefix" => bench.frozen_prefix(),
+            "frozen_prefix" => bench.frozen_prefix(workload, jobs::ATTENTION),
+            "frozen_prefix_ffn" => bench.frozen_prefix(workload, jobs::FEED_FORWARD),
             "devices_1000" if options.workloads.len() > 1 => in_a_child(workload, &options)?,
             _ => bench.many_devices(1000),
         }

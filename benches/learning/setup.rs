@@ -41,12 +41,16 @@ pub fn model<B: Backend>(backend: B) -> Result<(Model<B>, &'static str), Error> 
     }
 }
 
-/// LoRA of the given ranks and alpha 16 on query and value, and a head of two classes; how they start.
-pub fn layout(architecture: &Architecture, ranks: Vec<usize>) -> Result<(ParameterLayout, Vec<f32>), Error> {
+/// LoRA of the given ranks and alpha 16 on the given products, and a head of two classes; how they start.
+pub fn layout(
+    architecture: &Architecture,
+    ranks: Vec<usize>,
+    targets: [Projection; 2],
+) -> Result<(ParameterLayout, Vec<f32>), Error> {
     let lora = LoraConfig {
         rank_per_block: ranks,
         alpha: 16.0,
-        targets: vec![Projection::Query, Projection::Value],
+        targets: targets.to_vec(),
         scaling: LoraScaling::Rank,
         dropout: 0.0,
         variant: LoraVariant::Plain,

@@ -22,6 +22,8 @@ pub type HalfCpu = Cpu<f32, Half>;
 pub struct Half;
 
 impl Storage<f32> for Half {
+    const EXACT: bool = false;
+
     fn store(values: &mut [f32]) {
         let mut block = [f16::ZERO; 256];
         for values in values.chunks_mut(block.len()) {

@@ -90,6 +90,25 @@ pub trait Backend: Send + Sync + Sized {
         y: &mut Self::Buffer,
     );
 
+    /// `y = x W^T` alone, where results of this backend survive [`Backend::read`] and [`Backend::write`] unchanged; returns
+    /// whether it did that.
+    fn frozen_product(&self, _rows: usize, _x: &Self::Buffer, _layer: &Linear<Self>, _y: &mut Self::Buffer) -> bool {
+        false
+    }
+
+    /// As [`Backend::linear`] where `y` is what [`Backend::frozen_product`] left, for a frozen `W` without magnitudes.
+    fn linear_from_product(
+        &self,
+        packing: &Packing,
+        x: &Self::Buffer,
+        layer: &Linear<Self>,
+        adapted: Adapted<'_, Self>,
+        epilogue: Epilogue<'_, Self>,
+        y: &mut Self::Buffer,
+    ) {
+        self.linear(packing, x, layer, adapted, epilogue, y);
+    }
+
     /// Gradient of [`Backend::linear`] before its epilogue: adds to the slots' gradients and, unless the epilogue is
     /// [`GradientEpilogue::Skip`], combines the input's gradient into `dx`.
     fn linear_gradient(

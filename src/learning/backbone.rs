@@ -6,8 +6,8 @@ use crate::backend::{Backend, Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::{Architecture, TensorSource};
 use crate::nn::{
-    Cached, ClassAnswer, Evaluation, FrozenPrefix, Learner, Model, NnError, ParameterLayout, PrefixBudget, StackItem,
-    StepOutcome,
+    Cached, ClassAnswer, Evaluation, FrozenPrefix, Learner, Model, NnError, ParameterLayout, PrefixBudget, PrefixDepth,
+    StackItem, StepOutcome,
 };
 use std::sync::Arc;
 
@@ -101,6 +101,10 @@ impl Backbone {
             (Self::Half(a), Self::Half(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
             _ => unreachable!("a model and its emulator are loaded in one precision"),
         }
+    }
+
+    pub fn prefix_depth(&self, layout: &ParameterLayout) -> PrefixDepth {
+        either!(self, model => PrefixDepth::new(model, layout))
     }
 
     pub fn frozen_prefix(

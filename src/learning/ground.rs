@@ -37,7 +37,7 @@ impl Ground {
         Ok(Self { backbone, layout: Arc::new(layout), prefixes })
     }
 
-    /// Hidden states below the lowest trainable block, where any are kept.
+    /// Hidden states below the lowest trainable tensor, where any are kept.
     pub fn prefixes(&self) -> Option<&Prefixes> {
         self.prefixes.as_ref().as_ref()
     }

@@ -7,12 +7,12 @@ use super::emulated::Emulated;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
 use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
-use crate::nn::{FrozenPrefix, Lowest, Overlaid, ParameterLayout, PrefixBudget};
+use crate::nn::{FrozenPrefix, Overlaid, ParameterLayout, PrefixBudget, PrefixDepth};
 use crate::random::Streams;
 use crate::scenario::{Checkpoint, DatasetChoice, LearningTask};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Memory for hidden states below the lowest trainable block, all data sets and models of the process together.
+/// Memory for what is kept below the lowest trainable tensor, all data sets and models of the process together.
 const PREFIX_BYTES: usize = 1 << 30;
 
 pub(super) struct Library {
@@ -57,7 +57,7 @@ pub(super) struct DatasetKey {
     pub max_tokens: usize,
 }
 
-type PrefixKey = (BackboneKey, Option<Emulated>, DatasetKey, Lowest);
+type PrefixKey = (BackboneKey, Option<Emulated>, DatasetKey, PrefixDepth);
 
 /// Frozen hidden states of both halves of a data set.
 pub(super) struct Prefixes {
@@ -155,7 +155,7 @@ impl Library {
         })
     }
 
-    /// Room for the hidden states below `layout`'s lowest trainable block, shared by all trials that agree on these;
+    /// Room for the hidden states below `layout`'s lowest trainable tensor, shared by all trials that agree on these;
     /// `None` where no block is frozen below.
     pub fn prefixes(
         &self,
@@ -164,9 +164,10 @@ impl Library {
         dataset_key: &DatasetKey,
         layout: &ParameterLayout,
     ) -> Result<Arc<Option<Prefixes>>, LearningError> {
-        let prefix_key = (key.clone(), emulated.cloned(), dataset_key.clone(), layout.lowest_trainable());
+        let backbone = self.model(key, emulated)?;
+        let prefix_key = (key.clone(), emulated.cloned(), dataset_key.clone(), backbone.prefix_depth(layout));
         self.prefixes.get(prefix_key, || {
-            let (backbone, dataset) = (self.model(key, emulated)?, self.dataset(dataset_key)?);
+            let dataset = self.dataset(dataset_key)?;
             let new = |samples| backbone.frozen_prefix(layout, samples, self.prefix_budget.clone());
             let (train, test) = (new(dataset.tokens.train.sequences()), new(dataset.tokens.test.sequences()));
             Ok(train.zip(test).map(|(train, test)| Prefixes { train, test }))

@@ -36,7 +36,7 @@ pub use answers::ClassAnswer;
 pub use cut::{AtCut, Cut, Distortion};
 pub use distillation::Learner;
 pub use error::NnError;
-pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget};
+pub use frozen_prefix::{Cached, FrozenPrefix, PrefixBudget, PrefixDepth};
 pub use layout::{Group, Lowest, Overlaid, Owner, ParameterLayout, TensorSpec};
 pub use model::Model;
 pub use optimiser::{AdamW, LossScale, Moments, Optimizer, Sgd};

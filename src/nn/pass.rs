@@ -1,5 +1,7 @@
 //! One forward and backward pass that can be cut at any block: the unit of split learning and of parallel work.
 
+mod begun;
+
 use super::block::{Context, Gradients, Memory};
 use super::rows::Rows;
 use super::slots::HeadKind;
@@ -12,6 +14,7 @@ use crate::backend::{
 };
 use crate::data::PackedBatch;
 use crate::random::CounterStream;
+use begun::Begun;
 use std::ops::Range;
 
 /// The sequences of one client that take part in a pass, with the client's trainable parameters.
@@ -50,6 +53,8 @@ pub struct Pass<'m, B: Backend> {
     training: bool,
     /// Blocks done going forward.
     position: usize,
+    /// What is done of the next one.
+    begun: Begun,
     /// Whether this pass computed the first hidden states itself, so that the embedding's gradient is its to compute.
     embedded: bool,
     /// Present until the pass is dropped.
@@ -86,7 +91,8 @@ impl<B: Backend> Model<B> {
                 self.backend.zero(&mut workspace.d_memory, rows.main.packing.rows() * self.architecture.hidden);
             }
         }
-        Pass { model: self, layout, rows, channel, training, position: 0, embedded: false, workspace: Some(workspace) }
+        let (begun, workspace) = (Begun::default(), Some(workspace));
+        Pass { model: self, layout, rows, channel, training, position: 0, begun, embedded: false, workspace }
     }
 }
 
@@ -147,12 +153,14 @@ impl<B: Backend> Pass<'_, B> {
                 self.start_decoder();
             }
             let keep = self.training && self.trains_up_to(i);
+            let Begun { attended, product } = std::mem::take(&mut self.begun);
             let Self { model, layout, rows, channel, workspace, .. } = &mut *self;
             let Workspace { parameters, hidden, memory, blocks, shared, scratch, .. } =
                 workspace.as_mut().expect("present until dropped");
             let context = context(model, layout, rows, channel.as_ref(), i, parameters, memory);
+            let context = Context { begun: product, ..context };
             let cache = if keep { &mut blocks[i] } else { &mut *shared };
-            model.blocks[i].forward(&context, layout.block(i), cache, scratch, keep, hidden);
+            model.blocks[i].forward(&context, layout.block(i), cache, scratch, keep, attended, hidden);
             self.position = i + 1;
             if i + 1 == first_decoder_block {
                 self.finish_encoder();
@@ -415,6 +423,7 @@ impl<B: Backend> Pass<'_, B> {
             backend.write(memory, &mut workspace.memory);
         }
         self.position = split;
+        self.begun = Begun::default();
     }
 
     /// The current gradient of the hidden states before block `split`: what an edge server sends down.
@@ -473,6 +482,7 @@ fn context<'a, B: Backend>(
             dropout: decoder.dropout.as_ref(),
             channel: channel.and_then(|c| c.of_block(i, decoder)),
             memory: Some(Memory { packing: &main.packing, hidden: memory, dropout: main.dropout.as_ref() }),
+            begun: None,
             hidden_width,
         },
         _ => Context {
@@ -482,6 +492,7 @@ fn context<'a, B: Backend>(
             dropout: main.dropout.as_ref(),
             channel: channel.and_then(|c| c.of_block(i, main)),
             memory: None,
+            begun: None,
             hidden_width,
         },
     }

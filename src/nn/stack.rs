@@ -172,8 +172,7 @@ impl<B: Backend> Model<B> {
             pass.backward_blocks(0..all);
             return (outcomes.iter().map(|o| o.loss).sum(), pass.gradient());
         };
-        // What is kept from above the cut has not crossed it.
-        self.forward(&mut pass, &share, item.prefix.filter(|kept| kept.blocks() <= *cut), 0..*cut);
+        self.forward(&mut pass, &share, item.prefix, 0..*cut);
         crossing.up(&mut pass);
         pass.forward_blocks(*cut..all);
         let outcomes = pass.classify();
@@ -191,9 +190,7 @@ impl<B: Backend> Model<B> {
         prefix: Option<Cached<'_>>,
         blocks: Range<usize>,
     ) {
-        // Hidden states that a channel has been through are another draw each time.
-        let still = |cached: &Cached<'_>| !share.channel.is_some_and(|c| c.touches_below(cached.cache.blocks()));
-        let done = match prefix.filter(still) {
+        let done = match prefix.filter(|kept| kept.serves(blocks.end, share.channel)) {
             None => {
                 pass.embed();
                 0

@@ -8,19 +8,21 @@ use super::scalar::Scalar;
 use super::{Cpu, Storage, elementwise, grow, magnitude};
 use crate::backend::{Adapted, Dropout, Epilogue, Linear, LinearCache, LinearSlots, LoraSlot, Packing};
 
+/// With `begun`, `y` is the frozen product already.
 pub(super) fn forward<T: Scalar, S: Storage<T>>(
     packing: &Packing,
     x: &[T],
     layer: &Linear<Cpu<T, S>>,
     adapted: Adapted<'_, Cpu<T, S>>,
     epilogue: Epilogue<'_, Cpu<T, S>>,
+    begun: bool,
     y: &mut Vec<T>,
 ) {
     let (rows, outputs) = (packing.rows(), layer.outputs);
     let Adapted { slots, trainable, dropout, cache } = adapted;
     let sets = Sets::from(trainable);
     let accumulate = matches!(epilogue, Epilogue::Accumulate);
-    let y = if accumulate { &mut y[..rows * outputs] } else { grow(y, rows * outputs) };
+    let y = if accumulate || begun { &mut y[..rows * outputs] } else { grow(y, rows * outputs) };
     let LinearCache { reduced, product, inverse_norm } = cache;
     let reduced = grow(reduced, rows * reduced_columns(&slots.lora));
     if has_magnitudes(slots) {
@@ -32,7 +34,9 @@ pub(super) fn forward<T: Scalar, S: Storage<T>>(
         inverse_norms(packing, layer, slots, sets, inverse_norm);
         magnified(packing, slots, sets, inverse_norm, (product, outputs), accumulate, y);
     } else {
-        plain_product(packing, x, layer, slots, sets, accumulate, y);
+        if !begun {
+            plain_product(packing, x, layer, slots, sets, accumulate, y);
+        }
         low_rank_terms::<T, S>(packing, x, slots, sets, dropout, reduced, (y, outputs));
     }
     finish(packing, layer, slots, sets, epilogue, y);

@@ -96,7 +96,27 @@ impl<T: Scalar, S: Storage<T>> Backend for Cpu<T, S> {
         epilogue: Epilogue<'_, Self>,
         y: &mut Vec<T>,
     ) {
-        linear::forward(packing, x, layer, adapted, epilogue, y);
+        linear::forward(packing, x, layer, adapted, epilogue, false, y);
+    }
+
+    fn frozen_product(&self, rows: usize, x: &Vec<T>, layer: &Linear<Self>, y: &mut Vec<T>) -> bool {
+        let survives = S::EXACT && size_of::<T>() == size_of::<f32>();
+        if survives {
+            layer.weight.product(rows, x, T::ONE, false, grow(y, rows * layer.outputs));
+        }
+        survives
+    }
+
+    fn linear_from_product(
+        &self,
+        packing: &Packing,
+        x: &Vec<T>,
+        layer: &Linear<Self>,
+        adapted: Adapted<'_, Self>,
+        epilogue: Epilogue<'_, Self>,
+        y: &mut Vec<T>,
+    ) {
+        linear::forward(packing, x, layer, adapted, epilogue, true, y);
     }
 
     fn linear_gradient(

@@ -5,6 +5,9 @@ use std::fmt::Debug;
 
 /// What happens to values when an operation stores them for another one to read.
 pub trait Storage<T>: Copy + Debug + Default + Send + Sync + 'static {
+    /// Whether `store` changes nothing.
+    const EXACT: bool;
+
     fn store(values: &mut [T]);
 }
 
@@ -13,6 +16,8 @@ pub trait Storage<T>: Copy + Debug + Default + Send + Sync + 'static {
 pub struct Exact;
 
 impl<T: Scalar> Storage<T> for Exact {
+    const EXACT: bool = true;
+
     #[inline(always)]
     fn store(_: &mut [T]) {}
 }

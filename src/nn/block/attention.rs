@@ -1,6 +1,6 @@
 //! Attention of a stack to itself as a sub-layer.
 
-use super::Context;
+use super::{Context, Product};
 use crate::backend::{
     AdapterSlot, AttentionGradient, AttentionInput, AttentionSaved, AttentionShape, Backend, Columns, Epilogue,
     GradientEpilogue, Linear, Norm, RelativeBias, Rotary,
@@ -60,7 +60,8 @@ impl<B: Backend> Attention<B> {
         let (row, key) = (self.row(), self.shape.width());
         let value = key + self.shape.kv_width();
         let c = cache;
-        context.linear(x, &self.qkv, (&slots.qkv, &mut c.qkv_linear), Epilogue::None, &mut c.qkv);
+        let linear = (&slots.qkv, &mut c.qkv_linear);
+        context.first_linear(Product::QueryKeyValue, x, &self.qkv, linear, Epilogue::None, &mut c.qkv);
         if let Some(slot) = slots.key_scale {
             let before = keep.then_some(&mut c.key_before);
             backend.scale(packing, slot, trainable, &mut c.qkv, row, key, before);

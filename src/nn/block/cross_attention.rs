@@ -137,6 +137,7 @@ fn encoder_side<'a, B: Backend>(context: &Context<'a, B>) -> Context<'a, B> {
         dropout: memory.dropout,
         channel: None,
         memory: None,
+        begun: None,
         hidden_width,
     }
 }

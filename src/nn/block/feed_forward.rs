@@ -1,6 +1,6 @@
 //! The feed-forward layer as a sub-layer: `W2 act(W1 x)`, or gated `W2 (act(Wg x) * W1 x)` (Shazeer 2020).
 
-use super::Context;
+use super::{Context, Product};
 use crate::backend::{Activation, Backend, Epilogue, GradientEpilogue, Linear, Norm};
 use crate::nn::slots::BlockSlots;
 use crate::nn::sum_channel::{SlicedInput, Sum};
@@ -35,12 +35,12 @@ impl<B: Backend> FeedForward<B> {
         let activated = if keep && slots.ffn_down.reads_input() { &mut c.activated } else { wide };
         let linear = (&slots.ffn_up, &mut c.up_linear);
         if self.gated {
-            context.linear(x, &self.up, linear, Epilogue::None, &mut c.pairs);
+            context.first_linear(Product::FeedForward, x, &self.up, linear, Epilogue::None, &mut c.pairs);
             backend.gate(packing, &c.pairs, self.width, self.activation, activated);
         } else {
             let derivative = keep.then_some(&mut c.derivative);
             let epilogue = Epilogue::Activation { kind: self.activation, derivative };
-            context.linear(x, &self.up, linear, epilogue, activated);
+            context.first_linear(Product::FeedForward, x, &self.up, linear, epilogue, activated);
         }
         if let Some(slot) = slots.ffn_scale {
             let before = keep.then_some(&mut c.before);
@@ -48,6 +48,21 @@ impl<B: Backend> FeedForward<B> {
         }
         context.weigh(SlicedInput::Inner, activated);
         context.linear(activated, &self.down, (&slots.ffn_down, &mut c.down_linear), epilogue, y);
+    }
+
+    /// Where the forward pass puts the inner product.
+    pub fn product<'a>(
+        &self,
+        slots: &BlockSlots,
+        cache: &'a mut FeedForwardCache<B>,
+        wide: &'a mut B::Buffer,
+        keep: bool,
+    ) -> &'a mut B::Buffer {
+        match (self.gated, keep && slots.ffn_down.reads_input()) {
+            (true, _) => &mut cache.pairs,
+            (false, true) => &mut cache.activated,
+            (false, false) => wide,
+        }
     }
 
     /// The adapters at the output `y` of the layer with input `x`.

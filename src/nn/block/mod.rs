@@ -43,7 +43,16 @@ pub(super) struct Context<'a, B: Backend> {
     pub channel: Option<BlockChannel<'a, B>>,
     /// What a decoder's blocks attend to.
     pub memory: Option<Memory<'a, B>>,
+    /// Which product's frozen part is in its buffer already.
+    pub begun: Option<Product>,
     pub hidden_width: usize,
+}
+
+/// The first product of a block, or of what is left of it behind its attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Product {
+    QueryKeyValue,
+    FeedForward,
 }
 
 /// The output of an encoder.
@@ -79,6 +88,23 @@ impl<B: Backend> Context<'_, B> {
     ) {
         let adapted = Adapted { slots, trainable: self.trainable, dropout: self.dropout, cache };
         self.backend.linear(self.packing, x, layer, adapted, epilogue, y);
+    }
+
+    /// As [`Context::linear`] for the given product, whose frozen part may be there already.
+    fn first_linear(
+        &self,
+        product: Product,
+        x: &B::Buffer,
+        layer: &Linear<B>,
+        (slots, cache): (&LinearSlots, &mut LinearCache<B>),
+        epilogue: Epilogue<'_, B>,
+        y: &mut B::Buffer,
+    ) {
+        if self.begun != Some(product) {
+            return self.linear(x, layer, (slots, cache), epilogue, y);
+        }
+        let adapted = Adapted { slots, trainable: self.trainable, dropout: self.dropout, cache };
+        self.backend.linear_from_product(self.packing, x, layer, adapted, epilogue, y);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -118,9 +144,37 @@ impl<B: Backend> Context<'_, B> {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 impl<B: Backend> Block<B> {
-    /// Turns the block's input in `hidden` into its output. With `keep`, `cache` is filled for [`Block::backward`].
+    /// Turns the block's input in `hidden`, or with `attended` what [`Block::attend`] left there, into its output. With
+    /// `keep`, `cache` is filled for [`Block::backward`].
     pub fn forward(
+        &self,
+        context: &Context<'_, B>,
+        slots: &BlockSlots,
+        cache: &mut BlockCache<B>,
+        scratch: &mut Scratch<B>,
+        keep: bool,
+        attended: bool,
+        hidden: &mut B::Buffer,
+    ) {
+        if !attended {
+            self.attend(context, slots, cache, scratch, keep, hidden);
+        }
+        let c = cache;
+        if self.pre_norm {
+            if let Some(cross) = &self.cross {
+                cross.forward(context, &slots.cross, slots.cross_adapter, &mut c.cross, scratch, keep, hidden);
+            }
+            self.ffn.forward_pre(context, slots, &mut c.ffn, scratch, keep, hidden);
+        } else {
+            std::mem::swap(&mut c.middle, hidden);
+            self.ffn.forward_post(context, slots, &mut c.ffn, scratch, keep, &c.middle, hidden);
+        }
+    }
+
+    /// The block's attention to its own stack alone, with its residual sum and norm.
+    pub fn attend(
         &self,
         context: &Context<'_, B>,
         slots: &BlockSlots,
@@ -129,30 +183,85 @@ impl<B: Backend> Block<B> {
         keep: bool,
         hidden: &mut B::Buffer,
     ) {
-        let c = cache;
+        let (c, own, adapter) = (cache, &slots.attention, slots.attention_adapter);
         if self.pre_norm {
-            let adapter = slots.attention_adapter;
-            self.attention.forward_pre(context, &slots.attention, adapter, &mut c.attention, scratch, keep, hidden);
-            if let Some(cross) = &self.cross {
-                cross.forward(context, &slots.cross, slots.cross_adapter, &mut c.cross, scratch, keep, hidden);
-            }
-            self.ffn.forward_pre(context, slots, &mut c.ffn, scratch, keep, hidden);
+            self.attention.forward_pre(context, own, adapter, &mut c.attention, scratch, keep, hidden);
         } else {
             std::mem::swap(&mut c.input, hidden);
-            let adapter = slots.attention_adapter;
-            let (input, middle) = (&c.input, &mut c.middle);
             self.attention.forward_post(
                 context,
-                &slots.attention,
+                own,
                 adapter,
                 &mut c.attention,
                 scratch,
                 keep,
-                input,
-                middle,
+                &c.input,
+                &mut c.middle,
             );
-            self.ffn.forward_post(context, slots, &mut c.ffn, scratch, keep, middle, hidden);
+            std::mem::swap(&mut c.middle, hidden);
         }
+    }
+
+    /// The frozen part of the first product of [`Block::forward`], from the same `hidden`; returns whether the backend
+    /// has that apart. `keep` and `attended` are those of the forward pass.
+    pub fn begin(
+        &self,
+        context: &Context<'_, B>,
+        slots: &BlockSlots,
+        cache: &mut BlockCache<B>,
+        scratch: &mut Scratch<B>,
+        (keep, attended): (bool, bool),
+        hidden: &B::Buffer,
+    ) -> bool {
+        let (norm, norm_slots, layer) = match attended {
+            false => (&self.attention.norm, slots.attention.norm, &self.attention.qkv),
+            true => (&self.ffn.norm, slots.ffn_norm, &self.ffn.up),
+        };
+        let Context { backend, packing, trainable, .. } = *context;
+        if !self.pre_norm {
+            let (_, y) = self.product(slots, cache, scratch, (keep, attended));
+            return backend.frozen_product(packing.rows(), hidden, layer, y);
+        }
+        let mut normed = std::mem::take(&mut scratch.narrow);
+        backend.norm(packing, hidden, None, norm, norm_slots, trainable, &mut normed, None);
+        let (_, y) = self.product(slots, cache, scratch, (keep, attended));
+        let begun = backend.frozen_product(packing.rows(), &normed, layer, y);
+        scratch.narrow = normed;
+        begun
+    }
+
+    /// Which product [`Block::begin`] begins, and where it lies.
+    pub fn product<'a>(
+        &self,
+        slots: &BlockSlots,
+        cache: &'a mut BlockCache<B>,
+        scratch: &'a mut Scratch<B>,
+        (keep, attended): (bool, bool),
+    ) -> (Product, &'a mut B::Buffer) {
+        match attended {
+            false => (Product::QueryKeyValue, &mut cache.attention.qkv),
+            true => (Product::FeedForward, self.ffn.product(slots, &mut cache.ffn, &mut scratch.wide, keep)),
+        }
+    }
+
+    /// Columns of that product.
+    pub fn product_width(&self, attended: bool) -> usize {
+        if attended { self.ffn.up.outputs } else { self.attention.qkv.outputs }
+    }
+
+    /// Whether every trainable tensor acts behind the block's attention.
+    pub fn attention_is_frozen(&self, slots: &BlockSlots) -> bool {
+        self.cross.is_none() && slots.attention.is_frozen() && slots.attention_adapter.is_none()
+    }
+
+    /// Whether that product has a frozen part of a frozen input.
+    pub fn product_is_frozen(&self, slots: &BlockSlots, attended: bool) -> bool {
+        let (norm, layer) = match attended {
+            false => (slots.attention.norm, &slots.attention.qkv),
+            true => (slots.ffn_norm, &slots.ffn_up),
+        };
+        let own_input = self.pre_norm && !norm.is_frozen();
+        !own_input && layer.weight.is_none() && layer.lora.iter().all(|term| term.magnitude.is_none())
     }
 
     /// Turns the gradient of the block's output into the input's, and adds to the trainable parameters' gradient.

@@ -10,7 +10,7 @@ impl<'a, B: Backend> Context<'a, B> {
     pub(super) fn whole(&self) -> Context<'a, B> {
         let Self { backend, packing, trainable, dropout, hidden_width, .. } = *self;
         let memory = self.memory.as_ref().map(|m| Memory { packing: m.packing, hidden: m.hidden, dropout: m.dropout });
-        Context { backend, packing, trainable, dropout, channel: None, memory, hidden_width }
+        Context { backend, packing, trainable, dropout, channel: None, memory, begun: None, hidden_width }
     }
 
     /// Whether the block's sums are formed by a channel: then they are kept apart from the residual until they are heard.
