@@ -1,7 +1,8 @@
 //! What the modules below know by name. The only file of the reader that asks them.
 
 use super::schema::{
-    Building, Checkpoint, Fading, GlassLoss, ImageSize, LearningTask, LineOfSight, Propagation, RadioSpec, UplinkPower,
+    Building, Checkpoint, Fading, GlassLoss, ImageSize, LearningTask, LineOfSight, Propagation, RadioFidelity,
+    RadioSpec, UplinkPower,
 };
 use crate::fomo::{self, Architecture};
 use crate::radio::Preset;
@@ -86,6 +87,8 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
         rain_mm_per_h: 0.0,
         building: Building::LowLoss,
         glass_loss: GlassLoss::Edition19,
+        fidelity: RadioFidelity::Flow,
+        slot: None,
     };
     Some(RadioDefaults { spec, device_tx_power_dbm: preset.ue_power_dbm })
 }
@@ -105,6 +108,11 @@ pub(crate) fn tdd_pattern_fits(name: &str, pattern: &str) -> Result<(), BadPatte
         return Err(BadPattern::Fdd);
     }
     tdd_shares(pattern).map(drop).ok_or(BadPattern::Shape("1 to 20 letters D, S, U with time for both directions"))
+}
+
+/// Whether the preset `name` shares one carrier between uplink and downlink in time.
+pub(crate) fn is_tdd(name: &str) -> bool {
+    Preset::by_name(name).is_ok_and(|preset| preset.duplex == Duplex::Tdd)
 }
 
 /// Whether a carrier of the preset `name` has at least one resource block in `bandwidth_mhz`; else the reason.

@@ -8,16 +8,21 @@ use crate::compute;
 use crate::network::{Link, NodeId, RouteBy, Topology, WiredNetwork};
 use crate::radio::atmosphere::{Atmosphere, gases::Edition};
 use crate::radio::fading::{Fading, FadingModel};
+use crate::radio::harq::Combining;
 use crate::radio::mobility::RandomWaypoint;
 use crate::radio::pathloss;
 use crate::radio::presets::tdd_shares;
 use crate::radio::sidelink::Sidelink;
+use crate::radio::tdd::{Frame, SpecialSlot, TddPattern};
 use crate::radio::{
-    Area, CellConfig, CellModel, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, Site,
-    Trajectory, UeRadio,
+    Area, CellConfig, CellModel, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, SchedulerKind,
+    Site, SlotCell, SlotConfig, Trajectory, UeRadio,
 };
 use crate::random::Streams;
-use crate::scenario::{self, CellSpec, DeviceGroup, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario};
+use crate::scenario::{
+    self, CellSpec, DeviceGroup, HarqCombining, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario,
+    SlotScheduler,
+};
 use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -38,7 +43,7 @@ impl World {
         let mut cells = vec![];
         for c in &scenario.cells {
             let site = Site::new(&c.name, cell_config(scenario, &preset, c), &streams)?;
-            let air = CellModel::Flow(Box::new(FlowCell::new(site)));
+            let air = cell_model(scenario, &preset, site)?;
             cells.push(RadioCell {
                 name: c.name.clone(),
                 position_m: c.position_m,
@@ -223,6 +228,35 @@ fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
         (preset.downlink_share, preset.uplink_share) = (down, up);
     }
     Ok(preset)
+}
+
+/// The cell at the scenario's fidelity.
+fn cell_model(scenario: &Scenario, preset: &Preset, site: Site) -> Result<CellModel, WorldError> {
+    let Some(spec) = &scenario.radio.slot else { return Ok(CellModel::Flow(Box::new(FlowCell::new(site)))) };
+    let config = SlotConfig {
+        frame: match &scenario.radio.tdd_pattern {
+            Some(letters) => Frame::Tdd(TddPattern::new(letters, SpecialSlot::default())?),
+            None => Frame::of(preset.duplex),
+        },
+        scheduler: match spec.scheduler {
+            SlotScheduler::RoundRobin => SchedulerKind::RoundRobin,
+            SlotScheduler::ProportionalFair { window_slots } => SchedulerKind::ProportionalFair { window_slots },
+            SlotScheduler::MaxRate => SchedulerKind::MaxRate,
+        },
+        cqi_period_slots: spec.cqi_period_slots,
+        cqi_delay_slots: spec.cqi_delay_slots,
+        target_bler: spec.target_bler,
+        outer_loop_step_db: spec.outer_loop_step_db,
+        harq_processes: spec.harq_processes,
+        harq_round_trip_slots: spec.harq_round_trip_slots,
+        max_transmissions: spec.max_transmissions,
+        combining: match spec.harq_combining {
+            HarqCombining::None => Combining::None,
+            HarqCombining::Chase => Combining::Chase,
+            HarqCombining::IncrementalRedundancy => Combining::IncrementalRedundancy,
+        },
+    };
+    Ok(CellModel::Slot(Box::new(SlotCell::new(site, config)?)))
 }
 
 /// The band between devices, where the technique has one.

@@ -55,6 +55,8 @@ pub const CASES: &[Case] = &[
         &["devices[0].indoor_share: the propagation model has no outside", "use `radio: {propagation: umi}`"],
     ),
     ("load_above_one", (5, 25), &["radio.neighbour_load: found 1.5, allowed 0 to 1"]),
+    ("slots_of_a_flow", (5, 15), &["radio.slot: `fidelity: flow` plays no slots", "set `fidelity: slot`"]),
+    ("window_of_a_round_robin", (5, 44), &["radio.slot.scheduler.window_slots: `round_robin` has no such key"]),
     ("dangling_link", (7, 23), &["network.links[0].to: found \"edgy\", allowed edge, gnb", "did you mean `edge`?"]),
     ("deadline_of_nothing", (3, 48), &["technique.round_deadline_s: `on_device` waits for nobody's update: it has no"]),
     ("distances_exchanged", (7, 19), &["placement.min_distance_m: min_distance_m 300 is not below max_distance_m 30"]),

@@ -59,6 +59,8 @@ pub enum Base {
     Blocks,
     GradientDownload,
     Slopes,
+    /// Three devices at once in one cell whose slots are played.
+    Slots,
     /// Of `prompt_table`.
     Prompts(PromptBase),
 }
@@ -70,7 +72,7 @@ use Base::{
 use Base::{Beams, NoisyAir, Quantised, Sparse, Votes};
 use Base::{CutAuto, CutChosen, CutFrozen, CutQuantised, CutSparse, CutSparseBits};
 
-use Base::{Blocks, GradientDownload, Indoors, Slopes};
+use Base::{Blocks, GradientDownload, Indoors, Slopes, Slots};
 
 pub fn bases() -> Vec<Base> {
     let plain =
@@ -81,7 +83,7 @@ pub fn bases() -> Vec<Base> {
     bases.extend(FEDERATED.map(Federated));
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutSparseBits, CutAuto, CutFrozen, CutChosen]);
-    bases.push(Indoors);
+    bases.extend([Indoors, Slots]);
     bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
@@ -127,6 +129,17 @@ impl Base {
                     ("radio.building", json!("high_loss")),
                     ("radio.cell_tx_power_dbm", json!(60)),
                     ("radio.power_control", power_control),
+                ];
+                ("keys.yaml", changes)
+            }
+            Slots => {
+                let fair = json!({"kind": "proportional_fair", "window_slots": 50});
+                let positions_m = json!([[120, 20], [150, 40], [90, -170]]);
+                let changes = vec![
+                    ("placement", json!({"kind": "fixed", "positions_m": positions_m})),
+                    ("technique.devices_per_round", json!(3)),
+                    ("radio.fidelity", json!("slot")),
+                    ("radio.slot", json!({"scheduler": fair})),
                 ];
                 ("keys.yaml", changes)
             }
@@ -535,6 +548,17 @@ fn radio() -> Vec<Row> {
         row("radio.rain_mm_per_h", Indoors, json!(50)),
         row("radio.building", Indoors, json!("low_loss")),
         row("radio.glass_loss", Indoors, json!("edition_16_1")),
+        row("radio.fidelity", Emulated, json!("slot")),
+        together("radio.slot.scheduler.kind", Slots, &[("radio.slot.scheduler", json!({"kind": "max_rate"}))]),
+        row("radio.slot.scheduler.window_slots", Slots, json!(1)),
+        row("radio.slot.cqi_period_slots", Slots, json!(40)),
+        row("radio.slot.cqi_delay_slots", Slots, json!(20)),
+        row("radio.slot.target_bler", Slots, json!(0.3)),
+        row("radio.slot.outer_loop_step_db", Slots, json!(0)),
+        row("radio.slot.harq_processes", Slots, json!(2)),
+        row("radio.slot.harq_round_trip_slots", Slots, json!(16)),
+        row("radio.slot.max_transmissions", Slots, json!(1)),
+        row("radio.slot.harq_combining", Slots, json!("none")),
     ]
 }
 

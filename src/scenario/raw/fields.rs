@@ -3,8 +3,8 @@
 use super::{
     Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
     Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, PowerControl,
-    Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, SplitObjective, Staleness, Synchrony,
-    Technique, Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
+    Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, Slot, SlotScheduler, SplitObjective,
+    Staleness, Synchrony, Technique, Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -42,6 +42,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`mobility`", fields::<Mobility>()),
         ("`radio`", fields::<Radio>()),
         ("`radio.fading`", fields::<Fading>()),
+        ("`radio.slot`", fields::<Slot>()),
+        ("`radio.slot.scheduler`", fields::<SlotScheduler>()),
         ("`radio.power_control`", fields::<PowerControl>()),
         ("an entry of `cells`", fields::<Cell>()),
         ("an entry of `edge_servers`", fields::<EdgeServer>()),

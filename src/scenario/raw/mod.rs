@@ -17,7 +17,8 @@ pub(crate) use learning::{
     PartitionKind, Training, TrainingWord, Workload,
 };
 pub(crate) use network::{
-    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio, Results,
+    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio, Results, Slot,
+    SlotScheduler, SlotSchedulerKind,
 };
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};

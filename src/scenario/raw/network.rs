@@ -1,7 +1,7 @@
 //! Keys of `radio`, `cells`, `edge_servers`, `network`, `prices` and `results`.
 
 use super::CountOrAll;
-use crate::scenario::schema::{Building, GlassLoss, LineOfSight, Propagation, Routing};
+use crate::scenario::schema::{Building, GlassLoss, HarqCombining, LineOfSight, Propagation, RadioFidelity, Routing};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,6 +27,37 @@ pub(crate) struct Radio {
     pub rain_mm_per_h: Option<f64>,
     pub building: Option<Building>,
     pub glass_loss: Option<GlassLoss>,
+    pub fidelity: Option<RadioFidelity>,
+    pub slot: Option<Slot>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Slot {
+    pub scheduler: Option<SlotScheduler>,
+    pub cqi_period_slots: Option<u64>,
+    pub cqi_delay_slots: Option<u64>,
+    pub target_bler: Option<f64>,
+    pub outer_loop_step_db: Option<f64>,
+    pub harq_processes: Option<u64>,
+    pub harq_round_trip_slots: Option<u64>,
+    pub max_transmissions: Option<u64>,
+    pub harq_combining: Option<HarqCombining>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SlotScheduler {
+    pub kind: Option<SlotSchedulerKind>,
+    pub window_slots: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SlotSchedulerKind {
+    RoundRobin,
+    ProportionalFair,
+    MaxRate,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -17,8 +17,8 @@ pub use learning::{
     Checkpoint, DatasetChoice, ImageSize, LearningTask, ModelSpec, Optimizer, Partition, TrainingSpec, Workload,
 };
 pub use network::{
-    Building, CellSpec, EdgeServerSpec, Fading, GlassLoss, LineOfSight, LinkSpec, NetworkSpec, Prices, Propagation,
-    RadioSpec, ResultsSpec, Routing, UplinkPower,
+    Building, CellSpec, EdgeServerSpec, Fading, GlassLoss, HarqCombining, LineOfSight, LinkSpec, NetworkSpec, Prices,
+    Propagation, RadioFidelity, RadioSpec, ResultsSpec, Routing, SlotScheduler, SlotSpec, UplinkPower,
 };
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,

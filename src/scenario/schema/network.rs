@@ -34,6 +34,57 @@ pub struct RadioSpec {
     /// Walls around indoor devices.
     pub building: Building,
     pub glass_loss: GlassLoss,
+    pub fidelity: RadioFidelity,
+    /// With `fidelity: slot` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotSpec>,
+}
+
+/// How closely a cell is played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RadioFidelity {
+    /// Bytes as fluid.
+    #[default]
+    Flow,
+    /// Slot by slot.
+    Slot,
+}
+
+/// What decides how slots are played.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SlotSpec {
+    pub scheduler: SlotScheduler,
+    /// A device reports its channel so often, and the scheduler knows so much later.
+    pub cqi_period_slots: u32,
+    pub cqi_delay_slots: u32,
+    /// Share of first transmissions that outer-loop link adaptation lets fail.
+    pub target_bler: f64,
+    /// By how much a failure lowers its estimate; 0 turns it off.
+    pub outer_loop_step_db: f64,
+    pub harq_processes: u32,
+    /// From a transmission to its repetition at the earliest.
+    pub harq_round_trip_slots: u32,
+    pub max_transmissions: u32,
+    pub harq_combining: HarqCombining,
+}
+
+/// Who gets the resource blocks of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum SlotScheduler {
+    RoundRobin,
+    ProportionalFair { window_slots: f64 },
+    MaxRate,
+}
+
+/// What a receiver makes of several transmissions of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HarqCombining {
+    None,
+    Chase,
+    IncrementalRedundancy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod peft;
 mod peft_sizes;
 mod radio;
 mod search;
+mod slots;
 mod technique;
 mod topology;
 mod training;

@@ -1,6 +1,7 @@
 //! The air interface: what the preset leaves open and what the user overrides.
 
 use super::check::{Check, above_to, from_to};
+use super::slots;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
@@ -86,6 +87,8 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
         rain_mm_per_h: c.number(&at, "rain_mm_per_h", raw.rain_mm_per_h, d.rain_mm_per_h, from_to(0.0, 200.0)),
         building: raw.building.unwrap_or(d.building),
         glass_loss: raw.glass_loss.unwrap_or(d.glass_loss),
+        fidelity: raw.fidelity.unwrap_or(d.fidelity),
+        slot: slots::slot(c, &at, raw.fidelity.unwrap_or(d.fidelity), raw.slot, names::is_tdd(&d.preset)),
     };
     RadioDefaults { spec, ..defaults }
 }
