@@ -539,7 +539,7 @@ fn radio() -> Vec<Row> {
         row("radio.shadowing", Emulated, json!(false)),
         row("radio.line_of_sight", Emulated, json!("never")),
         together("radio.power_control.kind", Indoors, &[("radio.power_control", json!({"kind": "full"}))]),
-        row("radio.power_control.p0_dbm", Indoors, json!(-95)),
+        row("radio.power_control.p0_dbm", Indoors, json!(-115)),
         row("radio.power_control.alpha", Indoors, json!(0.5)),
         row("radio.tdd_pattern", Emulated, json!("DSUU")),
         row("radio.interference_margin_db", Emulated, json!(6)),
