@@ -5,6 +5,10 @@
 
 mod support;
 
+#[path = "support/key_bases.rs"]
+mod key_bases;
+#[path = "support/key_files.rs"]
+mod key_files;
 #[path = "support/key_table.rs"]
 mod key_table;
 #[path = "support/peft_table.rs"]
@@ -17,7 +21,8 @@ use deft::learning::Store;
 use deft::results::{RunDescription, write_run};
 use deft::scenario::{Complaint, Scenario};
 use deft::search::{self, Settings};
-use key_table::{Base, Effect, Row, bases, table};
+use key_bases::{Base, bases};
+use key_table::{Effect, Row, table};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;

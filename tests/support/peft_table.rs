@@ -1,6 +1,7 @@
 //! The keys of `peft`: each method once alone and once combined with another one.
 
-use crate::key_table::{Base, Row, row, together};
+use crate::key_bases::Base;
+use crate::key_table::{Row, row, together};
 use Base::{Beside, Emulated, Method, TrainedBeside, TrainedMethod};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! The keys of `technique.ensemble` and `technique.transfer`.
 
-use crate::key_table::{Base, Row, row, together};
+use crate::key_bases::Base;
+use crate::key_table::{Row, row, together};
 use Base::Prompts;
 use PromptBase::{ByKey, ByValidation, Trained, Transferred, TransferredTrained};
 use serde_json::{Value, json};
