@@ -262,12 +262,14 @@ fn bytes_follow_the_shapes() {
     }
 }
 
+/// Of `tests/data/tiny.tsv`: text, label, split.
+fn training_rows() -> impl Iterator<Item = &'static str> {
+    include_str!("data/tiny.tsv").lines().skip(1).filter(|row| row.split('\t').nth(2) == Some("train"))
+}
+
 #[test]
 fn bytes_follow_the_data_where_there_is_training() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.tsv");
-    let table = std::fs::read_to_string(path).expect("the data set is part of the sources");
-    let texts = table.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
-    let train: u64 = texts.filter(|row| row[2] == "train").map(|row| row[0].len() as u64 + 1).sum();
+    let train: u64 = training_rows().map(|row| row.split('\t').next().expect("a text").len() as u64 + 1).sum();
     let raw = play(&support::scenario("tiny.yaml", &technique("centralized", "digital")));
     assert_eq!(sizes(&raw, "uplink", "raw_data").iter().sum::<u64>(), train);
 
@@ -293,10 +295,10 @@ fn the_books_balance() {
         balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}"));
         set.push(("mobility", walk.clone()));
         balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}, walking"));
-        balanced(
-            &play(&support::scenario("tiny.yaml", &technique(kind, method))),
-            &format!("{kind}, {method}, training"),
-        );
+        let trained = play(&support::scenario("tiny.yaml", &technique(kind, method)));
+        balanced(&trained, &format!("{kind}, {method}, training"));
+        let dealt: usize = trained.devices.iter().map(|d| d.training_samples).sum();
+        assert_eq!(dealt, training_rows().count(), "{kind}, {method}: every sample is somebody's, and nobody else's");
         for seconds in [0.3, 3.0].iter().filter(|_| kind.ends_with("federated")) {
             set.push(("technique.round_deadline_s", json!(seconds)));
             balanced(&play(&support::scenario("keys.yaml", &set)), &format!("{kind}, {method}, at most {seconds} s"));
