@@ -3,7 +3,7 @@
 use super::NetworkError;
 use super::live_flows::{Flow, LiveFlows};
 use super::reached_flows::ReachedFlows;
-use super::routing::{Route, RouteBy};
+use super::routing::{Route, RouteBy, Search};
 use super::topology::{NodeId, Topology};
 use crate::sim::{FluidModel, SimDuration, SimTime};
 use std::cell::RefCell;
@@ -42,6 +42,10 @@ pub struct WiredNetwork {
     topology: Topology,
     route_by: RouteBy,
     routes: BTreeMap<(NodeId, NodeId), Arc<Route>>,
+    /// From where a route was asked for last; who asks again will ask for many.
+    asked_from: Option<NodeId>,
+    /// All routes from one host.
+    search: Option<(NodeId, Search)>,
     now: SimTime,
     next_key: u64,
     /// In a cell because asking for the next event is what brings stale rates up to date.
@@ -83,6 +87,8 @@ impl WiredNetwork {
             topology,
             route_by,
             routes: BTreeMap::new(),
+            asked_from: None,
+            search: None,
             now: SimTime::ZERO,
             next_key: 0,
             live: RefCell::new(live(capacities)),
@@ -104,6 +110,26 @@ impl WiredNetwork {
         found.ok_or_else(|| NetworkError::NoRoute { from: name(from), to: name(to) })
     }
 
+    /// For each of `starts` the number of that one of `ends` whose route has the least latency, the first of equals. All of
+    /// them must be within reach of each other.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoRoute`].
+    pub fn nearest(&self, starts: &[NodeId], ends: &[NodeId]) -> Result<Vec<usize>, NetworkError> {
+        let no_route = |from: NodeId, to: NodeId| {
+            let name = |host| self.topology.host_name(host).to_owned();
+            NetworkError::NoRoute { from: name(from), to: name(to) }
+        };
+        let Some(&first) = ends.first() else { return Ok(vec![]) };
+        let mut search = Search::default();
+        search.everywhere(&self.topology, first, self.route_by);
+        if let Some(&island) = starts.iter().chain(ends).find(|host| !search.reaches(**host)) {
+            return Err(no_route(first, island));
+        }
+        let nearest = self.topology.nearest(starts, ends, self.route_by).into_iter();
+        starts.iter().zip(nearest).map(|(start, end)| end.ok_or_else(|| no_route(*start, first))).collect()
+    }
+
     /// Seconds that `bytes` take from `from` to `to` where nobody else transmits.
     ///
     /// # Errors
@@ -123,7 +149,16 @@ impl WiredNetwork {
         if let Some(route) = self.routes.get(&(from, to)) {
             return Arc::clone(route);
         }
-        let route = Arc::new(self.route(from, to).unwrap_or_else(|e| panic!("{e}")));
+        let again = self.asked_from.replace(from) == Some(from);
+        if again && self.search.as_ref().is_none_or(|(known, _)| *known != from) {
+            let (_, mut search) = self.search.take().unwrap_or((from, Search::default()));
+            search.everywhere(&self.topology, from, self.route_by);
+            self.search = Some((from, search));
+        }
+        let search = self.search.as_ref().filter(|(known, _)| *known == from);
+        let known = search.and_then(|(_, search)| search.route(&self.topology, to));
+        let route = known.map_or_else(|| self.route(from, to), Ok).unwrap_or_else(|e| panic!("{e}"));
+        let route = Arc::new(route);
         self.routes.insert((from, to), Arc::clone(&route));
         route
     }

@@ -32,6 +32,7 @@ impl World {
             let costs = self.cut_costs(device.id, technique.local_steps)?;
             let choice = best_cut(&costs, objective).unwrap_or(nowhere);
             device.cut_plan.set(choice.number);
+            device.fits.set(None);
             device.split_point.set(self.demands[choice.number].split_point());
             device.edge_speed.set(choice.edge_speed);
         }

@@ -80,8 +80,9 @@ impl World {
             cells,
             streams,
         };
-        let nearest_server =
-            (0..world.cells.len()).map(|cell| world.nearest_server(cell)).collect::<Result<Vec<_>, _>>()?;
+        let at_cells: Vec<NodeId> = world.cells.iter().map(|c| c.host).collect();
+        let at_servers: Vec<NodeId> = world.servers.iter().map(|s| s.host).collect();
+        let nearest_server = world.wires.with(|w| w.nearest(&at_cells, &at_servers))?;
         let groups = scenario.devices.iter().flat_map(|g| (0..g.count).map(move |i| (g, i)));
         for (number, (group, in_group)) in (0u32..).zip(groups) {
             let device = world.device_of(scenario, &preset, (group, in_group), DeviceId(number), &nearest_server)?;
@@ -130,6 +131,7 @@ impl World {
             server: nearest_server[cell],
             split_point: Cell::new(self.demand.split_point()),
             cut_plan: Cell::new(0),
+            fits: Cell::new(None),
             edge_speed: Cell::new(1.0),
             battery: RefCell::new(hardware.battery(group.battery_percent)),
             radio: UeRadio {
@@ -140,6 +142,7 @@ impl World {
             trajectory: RefCell::new(trajectory),
             cell: Cell::new(cell),
             links: RefCell::default(),
+            link: Cell::new(None),
             name,
         })
     }
@@ -183,18 +186,6 @@ impl World {
                 Ok((Position::new(x, y, preset.ue_height_m), ring(cell, 0.0, reach)))
             }
         }
-    }
-
-    /// The edge server with the quickest route from a cell; the first of equals.
-    fn nearest_server(&self, cell: usize) -> Result<usize, WorldError> {
-        let mut nearest = (SimDuration::MAX, 0);
-        for (index, server) in self.servers.iter().enumerate() {
-            let route = self.wires.with(|w| w.route(self.cells[cell].host, server.host))?;
-            if route.latency < nearest.0 {
-                nearest = (route.latency, index);
-            }
-        }
-        Ok(nearest.1)
     }
 
     pub(super) fn device(&self, id: DeviceId) -> &Device {

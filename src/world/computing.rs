@@ -67,6 +67,9 @@ impl World {
     /// Whether the device, and the edge server that works with it, have memory for the technique's largest mini-batch.
     pub fn fits(&self, id: DeviceId) -> bool {
         let device = self.device(id);
+        if let Some(known) = device.fits.get() {
+            return known;
+        }
         let question = (device.cut_plan.get(), device.lora_rank, device.server);
         let known = self.edge_fits.borrow().get(&question).copied();
         let edge_fits = known.unwrap_or_else(|| {
@@ -74,7 +77,9 @@ impl World {
             self.edge_fits.borrow_mut().insert(question, fits);
             fits
         });
-        edge_fits && self.device_fits_with(device, self.demand_of(id))
+        let fits = edge_fits && self.device_fits_with(device, self.demand_of(id));
+        device.fits.set(Some(fits));
+        fits
     }
 
     /// The same for a technique that asks for `demand`.

@@ -36,6 +36,8 @@ pub struct Device {
     pub split_point: Cell<usize>,
     /// Number of the device's demand among those of all cuts and forms, where these were chosen.
     pub(super) cut_plan: Cell<usize>,
+    /// Whether it and its server have memory for the technique, once that was asked.
+    pub(super) fits: Cell<Option<bool>>,
     /// Speed of the edge server for this device, as a share of its profile's.
     pub edge_speed: Cell<f64>,
     pub(super) battery: RefCell<Option<Battery>>,
@@ -44,6 +46,8 @@ pub struct Device {
     /// The cell that serves it now, and its link there once it has transmitted.
     pub(super) cell: Cell<usize>,
     pub(super) links: RefCell<Vec<(usize, LinkId)>>,
+    /// The one of its links that was asked for last.
+    pub(super) link: Cell<Option<(usize, LinkId)>>,
 }
 
 impl Device {

@@ -65,13 +65,18 @@ impl World {
 
     /// The device's link in `cell`, made when it first transmits there.
     pub(super) fn link(&self, device: &Device, cell: usize) -> LinkId {
+        if let Some((_, link)) = device.link.get().filter(|(c, _)| *c == cell) {
+            return link;
+        }
         let known = device.links.borrow().iter().find(|(c, _)| *c == cell).map(|(_, link)| *link);
-        known.unwrap_or_else(|| {
+        let link = known.unwrap_or_else(|| {
             let trajectory = device.trajectory.borrow().clone();
             let link = self.cells[cell].air.with(|air| air.site().attach(&device.name, device.radio, trajectory));
             device.links.borrow_mut().push((cell, link));
             link
-        })
+        });
+        device.link.set(Some((cell, link)));
+        link
     }
 
     /// The nearest cell now. A transfer stays with the cell in which it began.
