@@ -4,6 +4,7 @@ use super::special::{exponential_integral_e1, poisson_cdf, sin_cos_turns};
 use super::units::{SPEED_OF_LIGHT_MPS, db_to_linear};
 use crate::random::CounterStream;
 use crate::sim::{SimDuration, SimTime};
+use std::cell::OnceCell;
 use std::f64::consts::TAU;
 
 /// Scattered waves in the sum; the variance of the Rayleigh power gain is 1 - 1/SCATTERERS instead of 1.
@@ -85,7 +86,15 @@ pub fn coherence_time_s(doppler_hz: f64) -> f64 {
 /// streams, and its time average of the power is exactly 1 for every link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkFading {
-    waves: Vec<Wave>,
+    stream: CounterStream,
+    doppler_hz: f64,
+    /// Found when the link first fades: where nothing does, a link is small.
+    waves: OnceCell<Waves>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Waves {
+    scattered: Box<[Wave]>,
     direct: Wave,
 }
 
@@ -97,21 +106,28 @@ struct Wave {
 
 impl LinkFading {
     pub fn new(stream: &CounterStream, doppler_hz: f64) -> Self {
+        Self { stream: *stream, doppler_hz, waves: OnceCell::new() }
+    }
+
+    fn waves(&self) -> &Waves {
+        let &Self { stream, doppler_hz, .. } = self;
         let wave =
             |i: u64, angle: f64| Wave { shift_hz: doppler_hz * angle.cos(), phase_turns: stream.uniform(2 * i + 1) };
         let sector = TAU / SCATTERERS as f64;
-        let waves = (0..SCATTERERS).map(|i| wave(i, sector * (i as f64 + stream.uniform(2 * i)))).collect();
-        let direct = wave(SCATTERERS, TAU * stream.uniform(2 * SCATTERERS));
-        Self { waves, direct }
+        self.waves.get_or_init(|| Waves {
+            scattered: (0..SCATTERERS).map(|i| wave(i, sector * (i as f64 + stream.uniform(2 * i)))).collect(),
+            direct: wave(SCATTERERS, TAU * stream.uniform(2 * SCATTERERS)),
+        })
     }
 
     /// Complex gain (real, imaginary) at `time_s` under `law`; unit mean power.
     pub fn gain_at(&self, time_s: f64, law: FadingLaw) -> (f64, f64) {
         let FadingLaw::Rician { k } = law else { return (1.0, 0.0) };
+        let waves = self.waves();
         let at = |w: &Wave| sin_cos_turns(w.shift_hz * time_s + w.phase_turns);
-        let (sin, cos) = self.waves.iter().map(at).fold((0.0, 0.0), |sum, w| (sum.0 + w.0, sum.1 + w.1));
+        let (sin, cos) = waves.scattered.iter().map(at).fold((0.0, 0.0), |sum, w| (sum.0 + w.0, sum.1 + w.1));
         let scattered = (1.0 / (SCATTERERS as f64 * (1.0 + k))).sqrt();
-        let (direct_sin, direct_cos) = at(&self.direct);
+        let (direct_sin, direct_cos) = at(&waves.direct);
         let direct = (k / (1.0 + k)).sqrt();
         (scattered * cos + direct * direct_cos, scattered * sin + direct * direct_sin)
     }

@@ -2,6 +2,7 @@
 
 use super::tables::{ModulationTable, Scheme, measured_thresholds};
 use super::units::{db_to_linear, linear_to_db};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Block error rate at which schemes are chosen (TS 38.214 clause 5.2.2.1).
 pub const TARGET_BLER: f64 = 0.1;
@@ -11,8 +12,11 @@ const LARGE_BLOCK_BITS: u32 = 2000;
 /// A table of schemes with the SNR that each needs for [`TARGET_BLER`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkAdaptation {
-    rungs: Vec<Rung>,
+    rungs: Arc<[Rung]>,
 }
+
+/// The rungs made last, with their table and loss: cells that are alike share them, and so find them warm.
+static LAST: Mutex<Option<(ModulationTable, f64, Arc<[Rung]>)>> = Mutex::new(None);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rung {
@@ -56,6 +60,10 @@ impl LinkAdaptation {
     /// over the index between their measured neighbours, and that of the nearest measured scheme at the table's ends.
     /// CQI tables read their MCS counterpart's gaps at equal efficiency.
     pub fn new(table: ModulationTable, implementation_loss_db: f64) -> Self {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, rungs)) = last.as_ref().filter(|(t, db, _)| (*t, *db) == (table, implementation_loss_db)) {
+            return Self { rungs: Arc::clone(rungs) };
+        }
         let gaps = measured_gaps(table.mcs_counterpart());
         let reference = table.mcs_counterpart().schemes();
         let rung = |scheme: &Scheme| {
@@ -64,7 +72,9 @@ impl LinkAdaptation {
             let threshold_db = shannon_snr_db(efficiency) + gap_db + implementation_loss_db;
             Rung { scheme: *scheme, efficiency, threshold_db, threshold: db_to_linear(threshold_db) }
         };
-        Self { rungs: table.schemes().iter().map(rung).collect() }
+        let rungs: Arc<[Rung]> = table.schemes().iter().map(rung).collect();
+        *last = Some((table, implementation_loss_db, Arc::clone(&rungs)));
+        Self { rungs }
     }
 
     /// SNR that scheme `index` needs on one layer, dB; `None` if the table has no such index.
@@ -87,7 +97,7 @@ impl LinkAdaptation {
     pub fn best(&self, offer: &Offer) -> Option<Choice> {
         let mut best: Option<(f64, Choice)> = None;
         for layers in 1..=offer.max_layers {
-            for rung in &self.rungs {
+            for rung in self.rungs.iter() {
                 let needed = rung.threshold * f64::from(layers);
                 let part = if offer.full_band_snr >= needed * offer.share {
                     offer.share
@@ -160,7 +170,7 @@ mod tests {
                 let slack_db = if order(0) == order(1) { 0.0 } else { 0.5 };
                 assert!(pair[1].threshold_db > pair[0].threshold_db - slack_db, "{table:?} {pair:?}");
             }
-            for rung in &adaptation.rungs {
+            for rung in adaptation.rungs.iter() {
                 let gap = rung.threshold_db - shannon_snr_db(rung.efficiency);
                 assert!((0.3..3.0).contains(&gap), "{table:?} {rung:?}");
             }

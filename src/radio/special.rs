@@ -44,7 +44,12 @@ pub fn erfc(x: f64) -> f64 {
         let (mut term, mut sum) = (x, x);
         for n in 1..100 {
             term *= 2.0 * x * x / (2 * n + 1) as f64;
+            let before = sum;
             sum += term;
+            // Terms rise to n = x^2 and fall from there on: no later one changes a bit.
+            if sum == before && 2.0 * x * x < (2 * n + 1) as f64 {
+                break;
+            }
         }
         return 1.0 - 2.0 / PI.sqrt() * (-x * x).exp() * sum;
     }

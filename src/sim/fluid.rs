@@ -89,7 +89,7 @@ impl<M: FluidModel + 'static> Fluid<M> {
 
     /// A flow, started when first awaited; completes with its report. Dropping it withdraws the flow.
     pub fn transfer(&self, request: M::Request) -> Transfer<M> {
-        Transfer { inner: Rc::clone(&self.inner), phase: Phase::Unstarted(request), withdrawn: Withdrawn::default() }
+        Transfer { inner: Rc::clone(&self.inner), phase: Phase::Unstarted(request), withdrawn: None }
     }
 
     /// Lets `access` inspect or change the model as of now, and follows up what it changed.
@@ -187,13 +187,13 @@ pub type Withdrawn<R> = Rc<RefCell<Option<R>>>;
 pub struct Transfer<M: FluidModel + 'static> {
     inner: Rc<Inner<M>>,
     phase: Phase<M::Request>,
-    withdrawn: Withdrawn<M::Report>,
+    withdrawn: Option<Withdrawn<M::Report>>,
 }
 
 impl<M: FluidModel + 'static> Transfer<M> {
     /// If the flow is withdrawn on its way, its report will lie in `place`.
     pub fn leaving(mut self, place: &Withdrawn<M::Report>) -> Self {
-        self.withdrawn = Rc::clone(place);
+        self.withdrawn = Some(Rc::clone(place));
         self
     }
 }
@@ -245,7 +245,10 @@ impl<M: FluidModel + 'static> Drop for Transfer<M> {
         if let Phase::Running(key) = self.phase {
             let mut state = self.inner.up_to_date();
             if let Some(Flow::Running(_)) = state.flows.remove(&key) {
-                *self.withdrawn.borrow_mut() = state.model.cancel(self.inner.sim.now(), key);
+                let report = state.model.cancel(self.inner.sim.now(), key);
+                if let Some(place) = &self.withdrawn {
+                    *place.borrow_mut() = report;
+                }
                 self.inner.settle_soon(&mut state);
             }
         }

@@ -271,7 +271,7 @@ impl Account {
     }
 
     /// Of n devices with k listed, those are whose number is the whole part of j n / k for some j below k.
-    fn lists(&self, device: DeviceId) -> bool {
+    pub fn lists(&self, device: DeviceId) -> bool {
         let (n, k, i) = (self.current.len() as u64, self.listed as u64, u64::from(device.number()));
         let j = (i * k).div_ceil(n.max(1));
         j < k && j * n / k == i

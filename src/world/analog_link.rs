@@ -58,7 +58,7 @@ impl World {
             tx_energy_joules: air.tx_power_watts * on_air_seconds,
             blocks: None,
         };
-        sending.crossed(report);
+        sending.crossed(Box::new(report));
         if way == FlowDirection::Uplink {
             self.wires.transfer(network::Request { from: host, to: server, bytes }).await;
         }

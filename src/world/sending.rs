@@ -18,9 +18,9 @@ pub(super) struct Sending<'a> {
     start: SimTime,
     outcome: FlowOutcome,
     /// The radio part, once it is over.
-    radio: Option<TransferReport>,
+    radio: Option<Box<TransferReport>>,
     /// The radio part, if it is cut off.
-    withdrawn: Withdrawn<TransferReport>,
+    withdrawn: Option<Withdrawn<Box<TransferReport>>>,
     token: Token,
 }
 
@@ -38,15 +38,15 @@ impl<'a> Sending<'a> {
             FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => Doing::Uplink,
         };
         let token = world.account.borrow_mut().begin(Occupied::Device(device.id, doing), start);
-        let withdrawn = Withdrawn::default();
-        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn, token }
+        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: None, token }
     }
 
     /// Moves `bytes` between device and cell.
     pub async fn over_the_radio(&mut self, direction: Direction, bytes: u64) -> Result<(), Lost> {
         let link = self.world.link(self.device, self.cell);
         let air = &self.world.cells[self.cell].air;
-        let report = air.transfer(TransferRequest { link, direction, bytes }).leaving(&self.withdrawn).await;
+        let withdrawn = &*self.withdrawn.insert(Withdrawn::default());
+        let report = air.transfer(TransferRequest { link, direction, bytes }).leaving(withdrawn).await;
         let outage = matches!(report.outcome, Outcome::Outage { .. });
         self.crossed(report);
         if outage {
@@ -57,7 +57,7 @@ impl<'a> Sending<'a> {
     }
 
     /// The radio part is over, by whatever way the bytes took.
-    pub fn crossed(&mut self, report: TransferReport) {
+    pub fn crossed(&mut self, report: Box<TransferReport>) {
         self.radio = Some(report);
     }
 
@@ -86,6 +86,9 @@ impl<'a> Sending<'a> {
             books.uplinks += 1;
         } else {
             books.downlink_bytes += bytes;
+        }
+        if !account.lists(device.id) {
+            return;
         }
         account.note(Flow {
             round: world.round.get(),
@@ -117,7 +120,8 @@ impl Drop for Sending<'_> {
         let world = self.world;
         world.account.borrow_mut().end(self.token, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
-        if let Some(radio) = self.radio.take().or_else(|| self.withdrawn.borrow_mut().take()) {
+        let withdrawn = || self.withdrawn.as_ref().and_then(|place| place.borrow_mut().take());
+        if let Some(radio) = self.radio.take().or_else(withdrawn) {
             self.book(&radio);
         }
         if world.trace().is_enabled() {

@@ -107,7 +107,7 @@ impl World {
             .with(|a| a.site().rate_now(start, slot.link, Direction::Uplink, slot.share_of_band));
         self.sim.sleep(SimDuration::from_seconds(slot.seconds)).await;
         let (end, tx_energy_joules) = (self.now(), slot.watts * slot.on_air_seconds);
-        sending.crossed(TransferReport {
+        sending.crossed(Box::new(TransferReport {
             link: slot.link,
             direction: Direction::Uplink,
             bytes,
@@ -124,7 +124,7 @@ impl World {
             outage_seconds: 0.0,
             tx_energy_joules,
             blocks: None,
-        });
+        }));
         let (from, to) = (self.cells[slot.cell].host, self.servers[device.server].host);
         self.wires.transfer(network::Request { from, to, bytes }).await;
         sending.arrive();

@@ -28,6 +28,18 @@ pub struct Allocation {
     pub tx_power_watts: f64,
 }
 
+/// What a link has to offer in one direction while its channel stands, whatever part of the band it is granted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reach {
+    pub direction: Direction,
+    max_layers: u32,
+    full_band_snr: f64,
+    snr_ceiling: f64,
+    /// What the terminal can radiate, and what is lost on the way.
+    max_power_dbm: f64,
+    coupling_gain_db: f64,
+}
+
 /// A cell's band, powers and schemes.
 #[derive(Clone, Debug)]
 pub(super) struct Carrier {
@@ -66,19 +78,38 @@ impl Carrier {
 
     /// The scheme and rate of a transfer that is granted `share` of the band.
     pub fn allocate(&self, channel: &Channel, ue: &UeRadio, direction: Direction, share: f64) -> Allocation {
-        let radio = &self.config.radio;
-        let (layers, overhead) = match direction {
-            Direction::Uplink => (ue.uplink_layers, radio.uplink_overhead),
-            Direction::Downlink => (ue.downlink_layers.min(radio.downlink_layers), radio.downlink_overhead),
-        };
+        self.allocate_within(&self.reach(channel, ue, direction), share)
+    }
+
+    pub fn reach(&self, channel: &Channel, ue: &UeRadio, direction: Direction) -> Reach {
         let (full_band_db, ceiling_db) = self.reach_db(channel, ue, direction);
-        let (full_band_snr, snr_ceiling) = (db_to_linear(full_band_db), db_to_linear(ceiling_db));
+        Reach {
+            direction,
+            max_layers: match direction {
+                Direction::Uplink => ue.uplink_layers,
+                Direction::Downlink => ue.downlink_layers.min(self.config.radio.downlink_layers),
+            },
+            full_band_snr: db_to_linear(full_band_db),
+            snr_ceiling: db_to_linear(ceiling_db),
+            max_power_dbm: ue.power_dbm,
+            coupling_gain_db: self.coupling_gain_db(channel, ue),
+        }
+    }
+
+    /// [`Carrier::allocate`] for who knows the link's reach: most of what an allocation takes depends on nothing else.
+    pub fn allocate_within(&self, reach: &Reach, share: f64) -> Allocation {
+        let radio = &self.config.radio;
+        let &Reach { direction, max_layers, full_band_snr, snr_ceiling, .. } = reach;
+        let overhead = match direction {
+            Direction::Uplink => radio.uplink_overhead,
+            Direction::Downlink => radio.downlink_overhead,
+        };
         let smallest_part = 1.0 / f64::from(self.resource_blocks);
-        let choice =
-            self.adaptation.best(&Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers: layers });
+        let choice = self.adaptation.best(&Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers });
         let used_share = choice.map_or(share, |c| c.used_share);
         let snr_db = linear_to_db((full_band_snr / used_share).min(snr_ceiling));
         let symbols = self.numerology.rate_bps(f64::from(self.resource_blocks) * used_share, 1.0, overhead);
+        let tx_dbm = self.transmit_dbm(direction, reach.max_power_dbm, reach.coupling_gain_db, used_share);
         Allocation {
             share,
             used_share,
@@ -86,7 +117,7 @@ impl Carrier {
             mcs: choice.map(|c| c.scheme.index),
             layers: choice.map_or(0, |c| c.layers),
             rate_bps: choice.map_or(0.0, |c| symbols * c.goodput_per_symbol * self.time_share(direction)),
-            tx_power_watts: dbm_to_watts(self.transmit_dbm(channel, ue, direction, used_share)),
+            tx_power_watts: dbm_to_watts(tx_dbm),
         }
     }
 
@@ -96,7 +127,8 @@ impl Carrier {
         let snr_db = |tx_dbm: f64| self.budget_of(channel, ue, direction, tx_dbm, 1.0).snr_db;
         match direction {
             Direction::Uplink => {
-                let controlled = |c: PowerControl| snr_db(self.controlled_dbm(&c, channel, ue, 1.0, f64::INFINITY));
+                let coupling_db = self.coupling_gain_db(channel, ue);
+                let controlled = |c: PowerControl| snr_db(self.controlled_dbm(&c, coupling_db, 1.0, f64::INFINITY));
                 (snr_db(ue.power_dbm), self.config.power_control.map_or(f64::INFINITY, controlled))
             }
             Direction::Downlink => {
@@ -112,7 +144,8 @@ impl Carrier {
 
     /// Every term of the link on a `part` of the band.
     pub fn budget(&self, channel: &Channel, ue: &UeRadio, direction: Direction, part: f64) -> LinkBudget {
-        self.budget_of(channel, ue, direction, self.transmit_dbm(channel, ue, direction, part), part)
+        let tx_dbm = self.transmit_dbm(direction, ue.power_dbm, self.coupling_gain_db(channel, ue), part);
+        self.budget_of(channel, ue, direction, tx_dbm, part)
     }
 
     /// Noise and interference margin in one subcarrier at the base station, watts.
@@ -123,17 +156,17 @@ impl Carrier {
     }
 
     /// Power on a `part` of the band: a terminal concentrates its power, a base station spreads it evenly.
-    fn transmit_dbm(&self, channel: &Channel, ue: &UeRadio, direction: Direction, part: f64) -> f64 {
+    fn transmit_dbm(&self, direction: Direction, max_dbm: f64, coupling_gain_db: f64, part: f64) -> f64 {
         match (direction, self.config.power_control) {
             (Direction::Downlink, _) => self.config.radio.gnb_power_dbm + linear_to_db(part),
-            (Direction::Uplink, None) => ue.power_dbm,
-            (Direction::Uplink, Some(control)) => self.controlled_dbm(&control, channel, ue, part, ue.power_dbm),
+            (Direction::Uplink, None) => max_dbm,
+            (Direction::Uplink, Some(control)) => self.controlled_dbm(&control, coupling_gain_db, part, max_dbm),
         }
     }
 
-    fn controlled_dbm(&self, control: &PowerControl, channel: &Channel, ue: &UeRadio, part: f64, max_dbm: f64) -> f64 {
+    fn controlled_dbm(&self, control: &PowerControl, coupling_gain_db: f64, part: f64, max_dbm: f64) -> f64 {
         let blocks = f64::from(self.resource_blocks) * part;
-        control.transmit_dbm(blocks, self.numerology.mu(), -self.coupling_gain_db(channel, ue), max_dbm)
+        control.transmit_dbm(blocks, self.numerology.mu(), -coupling_gain_db, max_dbm)
     }
 
     fn budget_of(

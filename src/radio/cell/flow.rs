@@ -4,8 +4,9 @@
 //! Who comes or withdraws changes the rates a nanosecond later: a round in which a thousand terminals start at one
 //! instant then costs one reallocation, not a thousand.
 
-use super::carrier::{Allocation, Carrier};
+use super::carrier::{Allocation, Carrier, Reach};
 use super::config::CellConfig;
+use super::link::Channel;
 use super::site::Site;
 use super::{Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
 use crate::radio::fading::FadingModel;
@@ -18,27 +19,41 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct FlowCell {
     site: Site,
-    /// Requests that the next reallocation admits.
-    arriving: BTreeMap<u64, (SimTime, TransferRequest)>,
-    /// By key, that is in order of admission.
-    flows: BTreeMap<u64, Flow>,
+    /// Requests that the next reallocation admits, by rising key.
+    arriving: Vec<(u64, SimTime, TransferRequest)>,
+    /// By rising key, that is in order of admission.
+    flows: Vec<Flow>,
     next_key: u64,
     clock: SimTime,
     /// When a flow ends or rates change, if nobody comes or goes.
     next: Option<SimTime>,
 }
 
+/// What every change of the cell looks at. The rest lies elsewhere: in a large scenario a cell is cold when its turn comes,
+/// and what it costs is what it reads.
 #[derive(Debug)]
 struct Flow {
-    request: TransferRequest,
-    start: SimTime,
-    budget: LinkBudget,
-    remaining_bits: f64,
+    key: u64,
+    reach: Reach,
     now: Allocation,
+    remaining_bits: f64,
     /// When the last bit arrives, or when the cell gives up.
     ends: SimTime,
     outage_since: Option<SimTime>,
+    /// Whether its channel can change while it lasts.
+    varies: bool,
     totals: Totals,
+    terms: Box<Terms>,
+}
+
+/// What is looked at when a flow comes, when its channel changes and when it goes.
+#[derive(Debug)]
+struct Terms {
+    request: TransferRequest,
+    start: SimTime,
+    budget: LinkBudget,
+    /// The channel for which the flow's `reach` holds.
+    channel: Channel,
 }
 
 /// Integrals over the life of a flow.
@@ -58,7 +73,7 @@ struct Totals {
 impl FlowCell {
     /// The cell of a base station, without transfers.
     pub fn new(site: Site) -> Self {
-        Self { site, arriving: BTreeMap::new(), flows: BTreeMap::new(), next_key: 0, clock: SimTime::ZERO, next: None }
+        Self { site, arriving: vec![], flows: vec![], next_key: 0, clock: SimTime::ZERO, next: None }
     }
 
     pub fn site(&mut self) -> &mut Site {
@@ -67,13 +82,16 @@ impl FlowCell {
 
     /// Transfers under way in `direction`.
     pub fn active(&self, direction: Direction) -> usize {
-        let arriving = self.arriving.values().map(|(_, request)| request);
-        self.flows.values().map(|f| &f.request).chain(arriving).filter(|r| r.direction == direction).count()
+        let arriving = self.arriving.iter().map(|(_, _, request)| request.direction);
+        self.flows.iter().map(|f| f.reach.direction).chain(arriving).filter(|d| *d == direction).count()
     }
 
     /// The part of the band of each uplink transfer, by link; `None` where they share equally.
     fn uplink_subbands(&self) -> Option<BTreeMap<LinkId, f64>> {
-        let requests = self.flows.values().map(|f| &f.request).chain(self.arriving.values().map(|(_, r)| r));
+        if self.site.reservations == 0 {
+            return None;
+        }
+        let requests = self.flows.iter().map(|f| &f.terms.request).chain(self.arriving.iter().map(|(_, _, r)| r));
         let uplink = requests.filter(|r| r.direction == Direction::Uplink);
         uplink.map(|r| Some((r.link, self.site.links[r.link.0].uplink_reservation?))).collect()
     }
@@ -83,8 +101,8 @@ impl FlowCell {
         let seconds = (to - self.clock).as_seconds();
         self.clock = self.clock.max(to);
         if seconds > 0.0 {
-            for flow in self.flows.values_mut() {
-                flow.integrate(seconds, self.site.carrier.time_share(flow.request.direction));
+            for flow in &mut self.flows {
+                flow.integrate(seconds, self.site.carrier.time_share(flow.reach.direction));
             }
         }
     }
@@ -96,25 +114,37 @@ impl FlowCell {
         let share = |flows: usize| 1.0 / flows as f64;
         let uplink_share = share(self.active(Direction::Uplink));
         let downlink_share = share(self.active(Direction::Downlink));
-        let subbands = self.uplink_subbands().unwrap_or_default();
-        let share = |request: &TransferRequest| match request.direction {
-            Direction::Uplink => subbands.get(&request.link).copied().unwrap_or(uplink_share),
+        let subbands = self.uplink_subbands();
+        let own_share = |link: LinkId| subbands.as_ref().and_then(|shares| shares.get(&link)).copied();
+        let share = |direction: Direction, link: &dyn Fn() -> LinkId| match direction {
+            Direction::Uplink if subbands.is_some() => own_share(link()).unwrap_or(uplink_share),
+            Direction::Uplink => uplink_share,
             Direction::Downlink => downlink_share,
         };
-        for (key, (start, request)) in std::mem::take(&mut self.arriving) {
-            let (allocation, budget) = self.site.rate_now(self.clock, request.link, request.direction, share(&request));
-            self.flows.insert(key, Flow::new(start, request, allocation, budget));
+        let fades = fading.model != FadingModel::None;
+        for (key, start, request) in self.arriving.drain(..) {
+            let share = share(request.direction, &|| request.link);
+            self.flows.push(Flow::admitted((key, start, request), share, (block, fades), &mut self.site));
         }
-        let mut next = None;
-        let mut varies = false;
-        for flow in self.flows.values_mut() {
-            let link = &mut self.site.links[flow.request.link.0];
-            let direction = flow.request.direction;
-            let channel = link.channel_in_block(block, &fading, &self.site.surroundings);
-            let allocation = self.site.carrier.allocate(&channel, &link.ue, direction, share(&flow.request));
-            flow.set(allocation, self.clock, self.site.carrier.config());
+        let (carrier, mut next, mut varies) = (&self.site.carrier, None, false);
+        for flow in &mut self.flows {
+            let share = share(flow.reach.direction, &|| flow.terms.request.link);
+            let mut stands = true;
+            if flow.varies {
+                let Terms { request, channel, .. } = &mut *flow.terms;
+                let link = &mut self.site.links[request.link.0];
+                let present = link.channel_in_block(block, &fading, &self.site.surroundings);
+                stands = present == *channel;
+                if !stands {
+                    (*channel, flow.reach) = (present, carrier.reach(&present, &link.ue, request.direction));
+                }
+                varies = true;
+            }
+            // What somebody gets depends on the channel and on the share: most changes leave most flows both.
+            let keeps = stands && share == flow.now.share;
+            let allocation = if keeps { flow.now } else { carrier.allocate_within(&flow.reach, share) };
+            flow.set(allocation, self.clock, carrier.config());
             next = earliest(next, flow.ends);
-            varies |= fading.model != FadingModel::None || link.trajectory.is_mobile();
         }
         if varies {
             next = earliest(next, fading.block_start(block + 1));
@@ -133,10 +163,29 @@ fn earliest(a: Option<SimTime>, b: SimTime) -> Option<SimTime> {
 }
 
 impl Flow {
-    fn new(start: SimTime, request: TransferRequest, now: Allocation, budget: LinkBudget) -> Self {
-        let remaining_bits = request.bytes as f64 * 8.0;
-        let (ends, totals) = (SimTime::MAX, Totals::default());
-        Self { request, start, budget, remaining_bits, now, ends, outage_since: None, totals }
+    /// A flow that begins in coherence block `block` on `share` of the band.
+    fn admitted(
+        (key, start, request): (u64, SimTime, TransferRequest),
+        share: f64,
+        (block, fades): (u64, bool),
+        site: &mut Site,
+    ) -> Self {
+        let (link, carrier) = (&mut site.links[request.link.0], &site.carrier);
+        let channel = link.channel_in_block(block, &carrier.config().fading, &site.surroundings);
+        let reach = carrier.reach(&channel, &link.ue, request.direction);
+        let now = carrier.allocate_within(&reach, share);
+        let budget = carrier.budget(&channel, &link.ue, request.direction, now.used_share);
+        Self {
+            key,
+            reach,
+            now,
+            remaining_bits: request.bytes as f64 * 8.0,
+            ends: SimTime::MAX,
+            outage_since: None,
+            varies: fades || link.trajectory.is_mobile(),
+            totals: Totals::default(),
+            terms: Box::new(Terms { request, start, budget, channel }),
+        }
     }
 
     fn integrate(&mut self, seconds: f64, time_share: f64) {
@@ -148,7 +197,7 @@ impl Flow {
             totals.mcs_seconds += f64::from(mcs) * seconds;
             totals.layer_seconds += f64::from(now.layers) * seconds;
             totals.used_seconds += now.used_share * seconds;
-            if self.request.direction == Direction::Uplink {
+            if self.reach.direction == Direction::Uplink {
                 totals.joules += now.tx_power_watts * time_share * seconds;
             }
             self.remaining_bits = (self.remaining_bits - now.rate_bps * seconds).max(0.0);
@@ -174,7 +223,7 @@ impl Flow {
     }
 
     /// The report of a flow that has ended by itself.
-    fn report(self, end: SimTime, carrier: &Carrier) -> TransferReport {
+    fn report(self, end: SimTime, carrier: &Carrier) -> Box<TransferReport> {
         let failed = self.now.mcs.is_none() && self.remaining_bits > 0.0;
         let undelivered_bytes = self.undelivered_bytes();
         let outcome = if failed { Outcome::Outage { undelivered_bytes } } else { Outcome::Delivered };
@@ -182,24 +231,25 @@ impl Flow {
     }
 
     /// The report of a flow that ends before its time.
-    fn withdraw(self, end: SimTime, carrier: &Carrier) -> TransferReport {
+    fn withdraw(self, end: SimTime, carrier: &Carrier) -> Box<TransferReport> {
         let undelivered_bytes = self.undelivered_bytes();
         self.summed_up(end, carrier, Outcome::Withdrawn { undelivered_bytes })
     }
 
     fn undelivered_bytes(&self) -> u64 {
-        ((self.remaining_bits / 8.0).ceil() as u64).min(self.request.bytes)
+        ((self.remaining_bits / 8.0).ceil() as u64).min(self.terms.request.bytes)
     }
 
-    fn summed_up(self, end: SimTime, carrier: &Carrier, outcome: Outcome) -> TransferReport {
+    fn summed_up(self, end: SimTime, carrier: &Carrier, outcome: Outcome) -> Box<TransferReport> {
+        let Terms { request, start, budget, .. } = *self.terms;
         let delivered = match outcome {
-            Outcome::Delivered => self.request.bytes,
+            Outcome::Delivered => request.bytes,
             Outcome::Outage { undelivered_bytes } | Outcome::Withdrawn { undelivered_bytes } => {
-                self.request.bytes - undelivered_bytes
+                request.bytes - undelivered_bytes
             }
         };
-        let seconds = (end - self.start).as_seconds();
-        let time_share = carrier.time_share(self.request.direction);
+        let seconds = (end - start).as_seconds();
+        let time_share = carrier.time_share(request.direction);
         let t = &self.totals;
         let served = t.active_seconds + t.outage_seconds;
         // An empty transfer ends when it is admitted.
@@ -218,47 +268,50 @@ impl Flow {
             on_air_s: Some(t.active_seconds * time_share),
             outage_s: Some(t.outage_seconds),
         };
-        TransferReport {
-            link: self.request.link,
-            direction: self.request.direction,
-            bytes: self.request.bytes,
-            start: self.start,
+        Box::new(TransferReport {
+            link: request.link,
+            direction: request.direction,
+            bytes: request.bytes,
+            start,
             end,
             outcome,
             mean_rate_bps: delivered as f64 * 8.0 / seconds,
             mean_share: mean(t.share_seconds, self.now.share),
             mean_snr_db: mean(t.snr_db_seconds, self.now.snr_db),
             mean_mcs,
-            budget: self.budget,
+            budget,
             link_layer,
             on_air_seconds: t.active_seconds * time_share,
             outage_seconds: t.outage_seconds,
             tx_energy_joules: t.joules,
             blocks: None,
-        }
+        })
     }
 }
 
 impl FluidModel for FlowCell {
     type Request = TransferRequest;
-    type Report = TransferReport;
+    type Report = Box<TransferReport>;
 
     fn start(&mut self, now: SimTime, request: TransferRequest) -> u64 {
         self.integrate(now);
         let key = self.next_key;
         self.next_key += 1;
-        self.arriving.insert(key, (now, request));
+        self.arriving.push((key, now, request));
         self.reallocate_soon();
         key
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) -> Option<TransferReport> {
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Box<TransferReport>> {
         self.integrate(now);
-        let flow = self.flows.remove(&key);
-        if flow.is_some() || self.arriving.remove(&key).is_some() {
+        let arriving = self.arriving.iter().position(|(arriving, ..)| *arriving == key);
+        if let Some(at) = arriving {
+            self.arriving.remove(at);
             self.reallocate_soon();
         }
-        let flow = flow?;
+        let at = self.flows.binary_search_by_key(&key, |flow| flow.key).ok()?;
+        let flow = self.flows.remove(at);
+        self.reallocate_soon();
         Some(flow.withdraw(now, &self.site.carrier))
     }
 
@@ -266,15 +319,12 @@ impl FluidModel for FlowCell {
         self.next
     }
 
-    fn advance(&mut self, now: SimTime) -> Vec<(u64, TransferReport)> {
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, Box<TransferReport>)> {
         let mut finished = Vec::new();
         while let Some(change) = self.next.filter(|change| *change <= now) {
             self.integrate(change);
-            let ended: Vec<u64> = self.flows.iter().filter(|(_, f)| f.ends <= change).map(|(key, _)| *key).collect();
-            for key in ended {
-                if let Some(flow) = self.flows.remove(&key) {
-                    finished.push((key, flow.report(change, &self.site.carrier)));
-                }
+            for flow in self.flows.extract_if(.., |flow| flow.ends <= change) {
+                finished.push((flow.key, flow.report(change, &self.site.carrier)));
             }
             self.reallocate();
         }

@@ -25,7 +25,7 @@ impl CellModel {
 
 impl FluidModel for CellModel {
     type Request = TransferRequest;
-    type Report = TransferReport;
+    type Report = Box<TransferReport>;
 
     fn start(&mut self, now: SimTime, request: TransferRequest) -> u64 {
         match self {
@@ -34,7 +34,7 @@ impl FluidModel for CellModel {
         }
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) -> Option<TransferReport> {
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Box<TransferReport>> {
         match self {
             Self::Flow(cell) => cell.cancel(now, key),
             Self::Slot(cell) => cell.cancel(now, key),
@@ -48,7 +48,7 @@ impl FluidModel for CellModel {
         }
     }
 
-    fn advance(&mut self, now: SimTime) -> Vec<(u64, TransferReport)> {
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, Box<TransferReport>)> {
         match self {
             Self::Flow(cell) => cell.advance(now),
             Self::Slot(cell) => cell.advance(now),

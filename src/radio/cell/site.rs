@@ -24,6 +24,8 @@ pub struct Site {
     pub(super) carrier: Carrier,
     pub(super) surroundings: Propagation,
     pub(super) links: Vec<Link>,
+    /// Links with a subband of their own.
+    pub(super) reservations: usize,
 }
 
 impl Site {
@@ -35,7 +37,7 @@ impl Site {
     pub fn new(name: &str, config: CellConfig, streams: &Streams) -> Result<Self, RadioError> {
         let surroundings = Propagation::new(&config, name, streams)?;
         let carrier = Carrier::new(config)?;
-        Ok(Self { name: name.to_owned(), streams: *streams, carrier, surroundings, links: Vec::new() })
+        Ok(Self { name: name.to_owned(), streams: *streams, carrier, surroundings, links: Vec::new(), reservations: 0 })
     }
 
     /// Connects a terminal. `name` decides its fading: links of one cell need different names to fade differently.
@@ -81,7 +83,8 @@ impl Site {
     /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
     /// everybody on the air has one; otherwise all share equally. Takes effect when rates change next.
     pub fn reserve_uplink(&mut self, link: LinkId, share: Option<f64>) {
-        self.links[link.0].uplink_reservation = share;
+        let before = std::mem::replace(&mut self.links[link.0].uplink_reservation, share);
+        self.reservations = self.reservations + usize::from(share.is_some()) - usize::from(before.is_some());
     }
 
     /// The uplink channels at `now`, in the order of `links`, as over-the-air aggregation sees them.

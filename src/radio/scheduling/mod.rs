@@ -37,6 +37,11 @@ pub trait Scheduler: std::fmt::Debug + Send {
     /// Deals `blocks` resource blocks. `serve(i, n)` lets `ready[i]` transmit on at most `n` of them, once a slot.
     fn deal(&mut self, blocks: u32, ready: &[Candidate], serve: &mut dyn FnMut(usize, u32) -> Use);
 
+    /// Whether [`Candidate::bits_per_block`] is looked at; it is 0 otherwise.
+    fn weighs_rates(&self) -> bool {
+        true
+    }
+
     /// Over how many slots [`Candidate::average_bits`] is to be averaged.
     fn window_slots(&self) -> Option<f64> {
         None

@@ -43,6 +43,10 @@ impl Scheduler for RoundRobin {
         let favoured = blocks as usize % count;
         self.next_key = ready[(first + favoured) % count].key;
     }
+
+    fn weighs_rates(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,24 @@ use crate::radio::cell::Direction;
 use crate::radio::cell::site::Site;
 use crate::radio::error_model::{ErrorCurve, ErrorModel, any_of};
 use crate::radio::numerology::{SUBCARRIERS_PER_RESOURCE_BLOCK, SYMBOLS_PER_SLOT};
+use crate::radio::special::q_function;
 use crate::radio::transport_block::{Grant, Segmentation, segmentation, transport_block_size_bits};
-use crate::radio::units::{db_to_linear, linear_to_db};
+use crate::radio::units::db_to_linear;
+use std::sync::OnceLock;
 
 /// Standard deviations beyond which an error curve is 0 or 1 to any draw.
 const CURVE_ENDS: f64 = 8.5;
+
+/// Points of [`tail`] a standard deviation, and how far its values may be off for rounding.
+const TAIL_STEPS: f64 = 8.0;
+const TAIL_SLACK: f64 = 1e-9;
+
+/// The Gaussian tail from `-CURVE_ENDS` to `CURVE_ENDS`.
+fn tail() -> &'static [f64] {
+    static TAIL: OnceLock<Vec<f64>> = OnceLock::new();
+    let points = (2.0 * CURVE_ENDS * TAIL_STEPS) as u32;
+    TAIL.get_or_init(|| (0..=points).map(|i| q_function(f64::from(i) / TAIL_STEPS - CURVE_ENDS)).collect())
+}
 
 /// One direction of a cell for terminals of so many layers.
 #[derive(Debug)]
@@ -31,6 +44,8 @@ pub(super) struct Knowledge {
     /// Channel quality index, 0 out of range. The base station measures an uplink by itself; the index is then what it
     /// would be if it were reported.
     pub cqi: u32,
+    /// Whether anything at all may be sent to such a link.
+    pub usable: bool,
 }
 
 /// A transport block's size and how often it fails.
@@ -69,21 +84,14 @@ impl Air {
     /// of a downlink as rank and channel quality index.
     pub fn measured(&self, offered: Offered) -> Knowledge {
         let snr_db = offered.on(0.0);
-        let layers_db = self.ladder.at(snr_db).map_or(0.0, |k| linear_to_db(f64::from(self.ladder.steps[k].layers)));
+        let layers_db = self.ladder.at(snr_db).map_or(0.0, |k| self.ladder.steps[k].layers_db);
         let cqi = self.quality.index(snr_db - layers_db);
         if self.direction == Direction::Uplink {
-            return Knowledge { offered, cqi };
+            let usable = self.ladder.at(offered.on(self.ladder.concentration_db(1))).is_some();
+            return Knowledge { offered, cqi, usable };
         }
         let promised = self.quality.snr_db(cqi).map_or(f64::NEG_INFINITY, |db| db + layers_db);
-        Knowledge { offered: Offered { full_band_db: promised, ceiling_db: promised }, cqi }
-    }
-
-    /// Whether anything at all may be sent to such a link.
-    pub fn usable(&self, known: &Knowledge) -> bool {
-        match self.direction {
-            Direction::Downlink => known.cqi > 0,
-            Direction::Uplink => self.ladder.at(known.offered.on(self.ladder.concentration_db(1))).is_some(),
-        }
+        Knowledge { offered: Offered { full_band_db: promised, ceiling_db: promised }, cqi, usable: cqi > 0 }
     }
 
     /// Step and blocks for a grant over a usable link whose knowledge the outer loop corrects. However pessimistic that
@@ -131,13 +139,57 @@ impl Air {
         }
     }
 
-    pub fn layers_db(&self, step: usize) -> f64 {
-        linear_to_db(f64::from(self.ladder.steps[step].layers))
+    /// Whether a block of this format fails at an SNR a layer, for a `draw` uniform in (0, 1): whether that is below
+    /// [`Air::error`]. Most draws are so far from it that a look at the curve's two neighbours tells.
+    pub fn fails(&self, format: &Format, snr_per_layer_db: f64, draw: f64) -> bool {
+        let sigmas = (snr_per_layer_db - format.curve.midpoint_db) / format.curve.spread_db;
+        let place = (sigmas + CURVE_ENDS) * TAIL_STEPS;
+        if place >= 0.0
+            && let Some(&[before, after]) = tail().get(place as usize..place as usize + 2).and_then(|w| w.first_chunk())
+        {
+            // Of C code blocks at least one fails no more often than C times one, and no less often than one.
+            if draw >= format.parts.code_blocks as f64 * before * (1.0 + TAIL_SLACK) {
+                return false;
+            }
+            if draw < after * (1.0 - TAIL_SLACK) {
+                return true;
+            }
+        }
+        draw < self.error(format, snr_per_layer_db)
     }
 
     /// Part of the terminal's power that goes into `blocks`: less than 1 under power control.
     pub fn power_part(&self, offered: &Offered, blocks: u32) -> f64 {
         let concentration_db = self.ladder.concentration_db(blocks);
         db_to_linear((offered.ceiling_db - offered.full_band_db - concentration_db).min(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::radio::cell::CellConfig;
+    use crate::radio::presets::Preset;
+    use crate::random::{CounterStream, Streams};
+
+    #[test]
+    fn a_quick_look_at_the_curve_decides_as_the_curve_does() {
+        let config = CellConfig::from_preset(Preset::by_name("nr_fr1").unwrap());
+        let site = Site::new("cell", config, &Streams::new(1, 0)).unwrap();
+        let air = Air::new(&site, Direction::Downlink, 2);
+        let draws = CounterStream::new(61, 67);
+        for n in 0..60_000 {
+            let step = (draws.bits(4 * n) % air.ladder.steps.len() as u64) as usize;
+            // One code block, and many.
+            let blocks = [1, 5, 273][(n % 3) as usize];
+            let format = air.format(step, blocks, 14);
+            let sigmas = 20.0 * draws.uniform(4 * n + 1) - 10.0;
+            let snr_db = format.curve.midpoint_db + sigmas * format.curve.spread_db;
+            let error = air.error(&format, snr_db);
+            // Draws anywhere, and close to the edge.
+            let draw =
+                if n % 2 == 0 { draws.uniform(4 * n + 2) } else { error * (0.9 + 0.2 * draws.uniform(4 * n + 3)) };
+            assert_eq!(air.fails(&format, snr_db, draw), draw < error, "{format:?}, {sigmas} sigmas, {draw}");
+        }
     }
 }

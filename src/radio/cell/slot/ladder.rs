@@ -16,6 +16,8 @@ pub(super) struct Step {
     pub threshold_db: f64,
     /// Bits per symbol over all layers.
     pub efficiency: f64,
+    /// 10 log10 of the layers.
+    pub layers_db: f64,
     efficiency_db: f64,
 }
 
@@ -54,10 +56,11 @@ impl Ladder {
         for layers in 1..=max_layers {
             for scheme in table.schemes() {
                 let Some(threshold_db) = adaptation.threshold_db(scheme.index) else { continue };
-                let threshold_db = threshold_db + linear_to_db(f64::from(layers));
+                let layers_db = linear_to_db(f64::from(layers));
+                let threshold_db = threshold_db + layers_db;
                 let efficiency = scheme.spectral_efficiency() * f64::from(layers);
                 let efficiency_db = linear_to_db(efficiency);
-                all.push(Step { scheme: *scheme, layers, threshold_db, efficiency, efficiency_db });
+                all.push(Step { scheme: *scheme, layers, threshold_db, efficiency, layers_db, efficiency_db });
             }
         }
         // Stable: of equal thresholds the one with fewer layers comes first.

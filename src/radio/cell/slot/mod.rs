@@ -72,9 +72,10 @@ impl SlotCell {
     }
 
     /// Plays the slot that begins at `start`, and sets when to come back.
-    fn play(&mut self, start: SimTime, finished: &mut Vec<(u64, TransferReport)>) {
+    fn play(&mut self, start: SimTime, finished: &mut Vec<(u64, Box<TransferReport>)>) {
         let number = start.as_nanos() / self.timing.slot.as_nanos();
         let blocks = self.site.carrier.resource_blocks;
+        let coherence_block = self.site.carrier.config().fading.block_at(start);
         let before = finished.len();
         for lane in &mut self.lanes {
             lane.take_finished(start, blocks, finished);
@@ -86,7 +87,7 @@ impl SlotCell {
             if lane.wakes > number || symbols == 0 || lane.transfers.is_empty() {
                 continue;
             }
-            let slot = Slot { number, symbols, start };
+            let slot = Slot { number, symbols, start, coherence_block };
             let again = lane.run(&slot, &mut self.site, &self.airs, &self.config, &self.timing, way);
             lane.wakes = again.map_or(u64::MAX, |slot| self.config.frame.next_slot(slot, lane.direction));
         }
@@ -157,7 +158,7 @@ impl Lane {
         }
     }
 
-    fn take_finished(&mut self, now: SimTime, blocks: u32, finished: &mut Vec<(u64, TransferReport)>) {
+    fn take_finished(&mut self, now: SimTime, blocks: u32, finished: &mut Vec<(u64, Box<TransferReport>)>) {
         if !std::mem::take(&mut self.finishing) {
             return;
         }
@@ -189,7 +190,7 @@ impl Lane {
             t.slot_bits = 0.0;
             t.observe(slot, site, air, timing);
             t.hear(slot, &mut site.links[t.request.link.0].outer_loop_db[way], config);
-            self.finishing |= t.watch_outage(slot, air, limit);
+            self.finishing |= t.watch_outage(slot, limit);
         }
         let blocks = site.carrier.resource_blocks;
         let left = self.repeat(slot, blocks, site, airs, config, way);
@@ -256,7 +257,7 @@ impl Lane {
         self.positions.clear();
         self.ready.clear();
         for (i, t) in self.transfers.iter().enumerate() {
-            if t.is_ready(slot, &airs[t.air]) {
+            if t.is_ready(slot) {
                 self.positions.push(i);
             }
         }
@@ -267,7 +268,10 @@ impl Lane {
         for &i in &self.positions {
             let t = &self.transfers[i];
             let (air, link) = (&airs[t.air], &site.links[t.request.link.0]);
-            let bits_per_block = t.expected_bits(air, link.outer_loop_db[way], even, slot.symbols);
+            let bits_per_block = match self.scheduler.weighs_rates() {
+                true => t.expected_bits(air, link.outer_loop_db[way], even, slot.symbols),
+                false => 0.0,
+            };
             let reserved_share = link.uplink_reservation.filter(|_| self.direction == Direction::Uplink);
             self.ready.push(Candidate { key: t.key, bits_per_block, average_bits: t.average_bits, reserved_share });
         }
@@ -283,7 +287,7 @@ impl Lane {
 
 impl FluidModel for SlotCell {
     type Request = TransferRequest;
-    type Report = TransferReport;
+    type Report = Box<TransferReport>;
 
     fn start(&mut self, now: SimTime, request: TransferRequest) -> u64 {
         let key = self.next_key;
@@ -294,7 +298,7 @@ impl FluidModel for SlotCell {
         key
     }
 
-    fn cancel(&mut self, now: SimTime, key: u64) -> Option<TransferReport> {
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Box<TransferReport>> {
         self.arriving.retain(|(arriving, _, _)| *arriving != key);
         let blocks = self.site.carrier.resource_blocks;
         self.lanes.iter_mut().find_map(|lane| {
@@ -307,7 +311,7 @@ impl FluidModel for SlotCell {
         self.next
     }
 
-    fn advance(&mut self, now: SimTime) -> Vec<(u64, TransferReport)> {
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, Box<TransferReport>)> {
         let mut finished = Vec::new();
         while let Some(start) = self.next.filter(|start| *start <= now) {
             self.play(start, &mut finished);

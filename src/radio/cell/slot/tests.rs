@@ -33,7 +33,7 @@ fn cell_with(config: CellConfig, distances_m: &[f64], change: impl Fn(&mut SlotC
     (cell, ids)
 }
 
-fn run_to_end(cell: &mut SlotCell) -> Vec<(u64, TransferReport)> {
+fn run_to_end(cell: &mut SlotCell) -> Vec<(u64, Box<TransferReport>)> {
     let mut reports = Vec::new();
     while let Some(next) = cell.next_event() {
         reports.extend(cell.advance(next));

@@ -16,12 +16,17 @@ use std::collections::VecDeque;
 /// Bounds of what the outer loop may learn.
 const OUTER_LOOP_DB: (f64, f64) = (-15.0, 15.0);
 
+/// Formats that a transfer remembers.
+const FORMATS: usize = 4;
+
 /// The slot being played.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     pub number: u64,
     pub symbols: u32,
     pub start: SimTime,
+    /// The coherence block in which it begins.
+    pub coherence_block: u64,
 }
 
 /// A transport block on its way.
@@ -52,7 +57,8 @@ pub(super) struct SlotTransfer {
     reports: VecDeque<(u64, Knowledge)>,
     next_measurement: u64,
     processes: Processes<Sent>,
-    format: Option<Format>,
+    /// Formats used lately, by the last bits of their number of blocks: grants of neighbouring slots differ by one block.
+    formats: [Option<Format>; FORMATS],
     pub served_slot: Option<u64>,
     pub average_bits: f64,
     pub slot_bits: f64,
@@ -135,7 +141,7 @@ impl SlotTransfer {
             reports: VecDeque::with_capacity((timing.delay / timing.period) as usize + 2),
             next_measurement: measured + timing.period,
             processes: Processes::new(config.harq_processes as usize, u64::from(config.harq_round_trip_slots)),
-            format: None,
+            formats: [None; FORMATS],
             served_slot: None,
             average_bits: 0.0,
             slot_bits: 0.0,
@@ -166,7 +172,7 @@ impl SlotTransfer {
             return;
         }
         let fading = site.carrier.config().fading;
-        let block = fading.block_at(slot.start);
+        let block = slot.coherence_block;
         // After a pause only the last reports matter.
         let horizon = slot.number.saturating_sub(timing.delay + timing.period);
         if self.next_measurement < horizon {
@@ -206,16 +212,13 @@ impl SlotTransfer {
     }
 
     /// Whether it could send a new block in this slot.
-    pub fn is_ready(&self, slot: &Slot, air: &Air) -> bool {
-        self.unsent_bits > 0
-            && self.served_slot != Some(slot.number)
-            && self.processes.has_free()
-            && air.usable(&self.known)
+    pub fn is_ready(&self, slot: &Slot) -> bool {
+        self.unsent_bits > 0 && self.served_slot != Some(slot.number) && self.processes.has_free() && self.known.usable
     }
 
     /// Notes whether any scheme works; true once none has for `limit`.
-    pub fn watch_outage(&mut self, slot: &Slot, air: &Air, limit: SimDuration) -> bool {
-        if air.usable(&self.known) {
+    pub fn watch_outage(&mut self, slot: &Slot, limit: SimDuration) -> bool {
+        if self.known.usable {
             self.close_outage(slot.start);
             return false;
         }
@@ -278,20 +281,21 @@ impl SlotTransfer {
     }
 
     fn format_of(&mut self, step: usize, blocks: u32, symbols: u32, air: &Air) -> Format {
-        let kept = self.format.filter(|f| (f.step, f.blocks, f.symbols) == (step, blocks, symbols));
-        kept.unwrap_or_else(|| *self.format.insert(air.format(step, blocks, symbols)))
+        let place = &mut self.formats[blocks as usize % FORMATS];
+        let kept = place.filter(|f| (f.step, f.blocks, f.symbols) == (step, blocks, symbols));
+        kept.unwrap_or_else(|| *place.insert(air.format(step, blocks, symbols)))
     }
 
     fn transmit(&mut self, slot: &Slot, air: &Air, blocks: u32, waiting: Waiting<Sent>, config: &SlotConfig) {
         let Waiting { transmissions, effective_snr, block, .. } = waiting;
         let Sent { payload_bits, format, .. } = block;
         let snr_db = self.channel.1.on(air.ladder.concentration_db(blocks));
-        let layer_db = snr_db - air.layers_db(format.step);
+        let layer_db = snr_db - air.ladder.steps[format.step].layers_db;
         // The first transmission needs no combining and no logarithm.
         let first = transmissions == 0;
         let together =
             if first { layer_db } else { linear_to_db(config.combining.after(effective_snr, db_to_linear(layer_db))) };
-        let fails = self.draws.uniform(slot.number) < air.error(&format, together);
+        let fails = air.fails(&format, together, self.draws.uniform(slot.number));
         if fails {
             let effective = if first { db_to_linear(layer_db) } else { db_to_linear(together) };
             self.processes.failed(slot.number, transmissions + 1, effective, block);
@@ -334,7 +338,7 @@ impl SlotTransfer {
     }
 
     /// The report of a transfer that ends by itself at `end`.
-    pub fn report(mut self, end: SimTime, blocks: u32) -> TransferReport {
+    pub fn report(mut self, end: SimTime, blocks: u32) -> Box<TransferReport> {
         self.close_outage(end);
         let undelivered_bytes = self.undelivered_bytes(0);
         let outcome = if self.is_done() { Outcome::Delivered } else { Outcome::Outage { undelivered_bytes } };
@@ -342,7 +346,7 @@ impl SlotTransfer {
     }
 
     /// The report of a transfer that is withdrawn at `end`: a block whose slot has not ended has not arrived.
-    pub fn withdraw(mut self, end: SimTime, blocks: u32, timing: &Timing) -> TransferReport {
+    pub fn withdraw(mut self, end: SimTime, blocks: u32, timing: &Timing) -> Box<TransferReport> {
         self.close_outage(end);
         let unfinished = timing.start(self.fresh.0 + 1) > end;
         let undelivered_bytes = self.undelivered_bytes(if unfinished { self.fresh.1 } else { 0 });
@@ -353,7 +357,7 @@ impl SlotTransfer {
         (self.request.bytes * 8 - (self.decoded_bits - fresh_bits)).div_ceil(8)
     }
 
-    fn summed_up(self, end: SimTime, blocks: u32, outcome: Outcome) -> TransferReport {
+    fn summed_up(self, end: SimTime, blocks: u32, outcome: Outcome) -> Box<TransferReport> {
         let t = &self.totals;
         let bytes = self.request.bytes;
         let delivered = match outcome {
@@ -372,7 +376,7 @@ impl SlotTransfer {
             given_up: t.given_up,
         };
         let sent = |mean: f64| (t.transmissions > 0).then_some(mean);
-        TransferReport {
+        Box::new(TransferReport {
             link: self.request.link,
             direction: self.request.direction,
             bytes,
@@ -397,7 +401,7 @@ impl SlotTransfer {
             outage_seconds: t.outage_seconds,
             tx_energy_joules: t.joules,
             blocks: Some(counts),
-        }
+        })
     }
 }
 
