@@ -7,11 +7,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use clap::Parser;
 use deft::network::{Link, NodeId, Request, RouteBy, Topology, WiredNetwork};
 use deft::sim::{Fluid, Sim, SimDuration, join_all};
+use des_load::{Watch, Xoshiro};
+
+mod des_load;
 
 const LINK_BITS_PER_SECOND: f64 = 125e6 * 8.0;
 const MEAN_BYTES: f64 = 10e6;
@@ -36,6 +38,9 @@ struct Args {
     tree: bool,
     #[arg(long)]
     plain: bool,
+    /// Prints the line that scripts/bench_des.sh reads.
+    #[arg(long)]
+    line: bool,
 }
 
 fn main() {
@@ -53,12 +58,18 @@ fn main() {
     let sim = Sim::new();
     let wires = Fluid::new(&sim, network);
     let load = Rc::new(RefCell::new(Load { random: Xoshiro::new(7), begun: 0, total: args.total }));
-    let started = Instant::now();
+    let started = Watch::start();
     let all = (0..args.live).map(|_| slot(wires.clone(), Rc::clone(&load), &hosts));
     sim.run(join_all(all)).expect("transfers end");
-    let seconds = started.elapsed().as_secs_f64();
-    println!("flows_per_second={:.0}", args.total as f64 / seconds);
-    println!("end={:.9} digest={:016x}", sim.now().as_seconds(), sim.digest());
+    let (spent, end) = (started.stop(), sim.now().as_seconds());
+    if args.line {
+        let shape = if args.tree { "tree" } else { "star" };
+        let name = format!("flows-{shape}-{}-{}", args.hosts, args.live);
+        let program = if args.plain { "deft-plain" } else { "deft" };
+        return println!("{}", spent.line(&name, program, args.total, &format!("end={end:.6}")));
+    }
+    println!("flows_per_second={:.0}", args.total as f64 / spent.cpu_seconds);
+    println!("end={end:.9} digest={:016x}", sim.digest());
 }
 
 /// One transfer after another, until as many have begun as there shall be.
@@ -110,48 +121,7 @@ impl Load {
         let from = self.random.below(hosts);
         let other = self.random.below(hosts - 1);
         let to = if other >= from { other + 1 } else { other };
-        let bytes = (-MEAN_BYTES * self.random.unit().ln()) as u64 + 1;
+        let bytes = (MEAN_BYTES * self.random.exponential()) as u64 + 1;
         Some((from as usize, to as usize, bytes))
-    }
-}
-
-/// xoshiro256++ (Blackman, Vigna 2019) seeded with SplitMix64, as in the programs that this one is compared with.
-struct Xoshiro {
-    state: [u64; 4],
-}
-
-impl Xoshiro {
-    fn new(seed: u64) -> Self {
-        let mut weyl = seed;
-        let state = std::array::from_fn(|_| {
-            weyl = weyl.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (weyl ^ (weyl >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^ (z >> 31)
-        });
-        Self { state }
-    }
-
-    fn bits(&mut self) -> u64 {
-        let [s0, s1, s2, s3] = &mut self.state;
-        let result = s0.wrapping_add(*s3).rotate_left(23).wrapping_add(*s0);
-        let t = *s1 << 17;
-        *s2 ^= *s0;
-        *s3 ^= *s1;
-        *s1 ^= *s2;
-        *s0 ^= *s3;
-        *s2 ^= t;
-        *s3 = s3.rotate_left(45);
-        result
-    }
-
-    /// Uniform in (0, 1].
-    fn unit(&mut self) -> f64 {
-        ((self.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Uniform in 0..n by multiplication (Lemire 2019).
-    fn below(&mut self, n: u32) -> u32 {
-        (((self.bits() >> 32) * u64::from(n)) >> 32) as u32
     }
 }

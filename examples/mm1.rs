@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
 
 use clap::Parser;
-use deft::random::{Stream, Streams};
 use deft::sim::{Context, Discipline, Model, Resource, Signal, Sim, SimDuration, SimTime, Simulation};
-use rand_distr::{Distribution, Exp};
+use des_load::{Watch, Xoshiro};
+
+mod des_load;
 
 #[derive(Parser)]
 struct Args {
@@ -22,6 +22,9 @@ struct Args {
     /// A process for each customer instead of two events.
     #[arg(long)]
     processes: bool,
+    /// Prints the line that scripts/bench_des.sh reads.
+    #[arg(long)]
+    line: bool,
 }
 
 fn main() {
@@ -29,32 +32,39 @@ fn main() {
     if cfg!(debug_assertions) {
         eprintln!("note: this build is not optimised; add --release for figures that mean something");
     }
-    let started = Instant::now();
+    let started = Watch::start();
     let mean_sojourn = if args.processes { processes(&args) } else { events(&args) };
-    println!("customers_per_second={:.0}", args.customers as f64 / started.elapsed().as_secs_f64());
+    let spent = started.stop();
+    if args.line {
+        let program = if args.processes { "deft-processes" } else { "deft-events" };
+        return println!("{}", spent.line("mm1", program, args.customers, &format!("sojourn={mean_sojourn:.4}")));
+    }
+    println!("customers_per_second={:.0}", args.customers as f64 / spent.cpu_seconds);
     println!("mean_sojourn={mean_sojourn:.4} theory=5.0");
 }
 
-/// The random part: one stream for each purpose, so that both ways see the same customers.
+/// The random part: a generator for each purpose, so that both ways see the same customers, those of scripts/peers_des.
 struct Draws {
-    arrivals: (Stream, Exp<f64>),
-    services: (Stream, Exp<f64>),
+    arrivals: Xoshiro,
+    services: Xoshiro,
 }
 
 impl Draws {
     fn new(seed: u64) -> Self {
-        let streams = Streams::new(seed, 0);
-        let draws = |purpose, rate| (streams.stream("queue", purpose), Exp::new(rate).expect("a positive rate"));
-        Self { arrivals: draws("arrivals", 0.8), services: draws("services", 1.0) }
+        Self { arrivals: Xoshiro::new(10 + seed), services: Xoshiro::new(11 + seed) }
     }
 
     fn until_next_arrival(&mut self) -> SimDuration {
-        SimDuration::from_seconds(self.arrivals.1.sample(&mut self.arrivals.0))
+        exponential(&mut self.arrivals, 1.25)
     }
 
     fn service(&mut self) -> SimDuration {
-        SimDuration::from_seconds(self.services.1.sample(&mut self.services.0))
+        exponential(&mut self.services, 1.0)
     }
+}
+
+fn exponential(random: &mut Xoshiro, mean_seconds: f64) -> SimDuration {
+    SimDuration::from_nanos((mean_seconds * random.exponential() * 1e9) as u64)
 }
 
 enum Event {

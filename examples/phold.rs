@@ -7,10 +7,12 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use deft::sim::{Context, Model, Signal, Sim, SimDuration, Simulation};
+use des_load::{Spent, Watch, Xoshiro};
+
+mod des_load;
 
 #[derive(Parser)]
 struct Args {
@@ -21,6 +23,9 @@ struct Args {
     pending: u32,
     #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
+    /// Every delay is one time unit, so that all pending events are due at once.
+    #[arg(long)]
+    together: bool,
     #[arg(long, value_enum, default_value_t = Through::Events)]
     through: Through,
     /// Runs all three, interleaved, and prints medians and ratios.
@@ -29,6 +34,9 @@ struct Args {
     /// Rounds of the comparison.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Prints the line that scripts/bench_des.sh reads.
+    #[arg(long)]
+    line: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,9 +51,20 @@ enum Through {
 
 /// What a run is checked by, and how fast it was.
 struct Outcome {
-    events_per_second: f64,
+    events: u64,
+    spent: Spent,
     end_nanos: u64,
     mix: u64,
+}
+
+impl Outcome {
+    fn events_per_second(&self) -> f64 {
+        self.events as f64 / self.spent.cpu_seconds
+    }
+
+    fn check(&self) -> String {
+        format!("end={:.6},mix={}", self.end_nanos as f64 / 1e9, self.mix)
+    }
 }
 
 fn main() {
@@ -57,8 +76,14 @@ fn main() {
         return compare(&args);
     }
     let outcome = run(args.through, &args);
-    println!("events_per_second={:.0}", outcome.events_per_second);
-    println!("end={:.6} mix={}", outcome.end_nanos as f64 / 1e9, outcome.mix);
+    if args.line {
+        let load = if args.together { "phold-together" } else { "phold" };
+        let load = format!("{load}-{}-{}", args.entities, args.pending);
+        let program = format!("deft-{:?}", args.through).to_lowercase();
+        return println!("{}", outcome.spent.line(&load, &program, outcome.events, &outcome.check()));
+    }
+    println!("events_per_second={:.0}", outcome.events_per_second());
+    println!("{}", outcome.check());
 }
 
 fn run(through: Through, args: &Args) -> Outcome {
@@ -77,7 +102,7 @@ fn compare(args: &Args) {
         for (outcome, rates) in outcomes.iter().zip(&mut rates) {
             let agrees = (outcome.end_nanos, outcome.mix) == (outcomes[0].end_nanos, outcomes[0].mix);
             assert!(agrees, "the runs differ: these are not the same simulation");
-            rates.push(outcome.events_per_second);
+            rates.push(outcome.events_per_second());
         }
     }
     let medians: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
@@ -96,15 +121,17 @@ fn median(values: &mut [f64]) -> f64 {
 struct Load {
     random: Xoshiro,
     visits: Vec<u32>,
+    together: bool,
 }
 
 impl Load {
-    fn new(entities: u32) -> Self {
-        Self { random: Xoshiro::new(1), visits: vec![0; entities as usize] }
+    fn new(args: &Args) -> Self {
+        Self { random: Xoshiro::new(1), visits: vec![0; args.entities as usize], together: args.together }
     }
 
     fn delay_nanos(&mut self) -> u64 {
-        ((0.1 - self.random.unit().ln()) * 1e9) as u64
+        let random = ((0.1 + self.random.exponential()) * 1e9) as u64;
+        if self.together { 1_000_000_000 } else { random }
     }
 
     /// An event at `entity`: whom to visit next, and after how long.
@@ -115,10 +142,10 @@ impl Load {
     }
 
     fn outcome(&self, started: Watch, end_nanos: u64) -> Outcome {
-        let seconds = started.seconds();
-        let events: u64 = self.visits.iter().map(|visits| u64::from(*visits)).sum();
+        let spent = started.stop();
+        let events = self.visits.iter().map(|visits| u64::from(*visits)).sum();
         let mix = (1..).zip(&self.visits).map(|(weight, visits)| weight * u64::from(*visits)).sum();
-        Outcome { events_per_second: events as f64 / seconds, end_nanos, mix }
+        Outcome { events, spent, end_nanos, mix }
     }
 }
 
@@ -127,7 +154,7 @@ fn bare(args: &Args) -> Outcome {
     let key = |time: u64, sequence: u64, entity: u32| {
         u128::from(time) << 64 | u128::from(sequence << ENTITY_BITS | u64::from(entity))
     };
-    let mut load = Load::new(args.entities);
+    let mut load = Load::new(args);
     let mut heap = BareHeap { keys: Vec::new() };
     let mut sequence = 0;
     for entity in 0..args.entities {
@@ -172,7 +199,7 @@ impl Model for Phold {
 }
 
 fn events(args: &Args) -> Outcome {
-    let mut sim = Simulation::new(Phold { load: Load::new(args.entities), left: args.events });
+    let mut sim = Simulation::new(Phold { load: Load::new(args), left: args.events });
     for entity in 0..args.entities {
         for _ in 0..args.pending {
             let delay = sim.model.load.delay_nanos();
@@ -201,7 +228,7 @@ async fn job(sim: Sim, shared: Rc<RefCell<Phold>>, done: Signal, mut entity: u32
 
 fn processes(args: &Args) -> Outcome {
     let sim = Sim::new();
-    let shared = Rc::new(RefCell::new(Phold { load: Load::new(args.entities), left: args.events }));
+    let shared = Rc::new(RefCell::new(Phold { load: Load::new(args), left: args.events }));
     let done = Signal::new();
     for entity in 0..args.entities {
         for _ in 0..args.pending {
@@ -214,29 +241,6 @@ fn processes(args: &Args) -> Outcome {
     black_box(sim.digest());
     let phold = shared.borrow();
     phold.load.outcome(started, sim.now().as_nanos())
-}
-
-/// Time that this thread has had a processor, where the system tells (Linux), so that a busy neighbour costs little;
-/// else the time of day.
-struct Watch {
-    wall: Instant,
-    cpu: Option<Duration>,
-}
-
-impl Watch {
-    fn start() -> Self {
-        Self { wall: Instant::now(), cpu: Self::cpu() }
-    }
-
-    fn seconds(&self) -> f64 {
-        let cpu = Self::cpu().zip(self.cpu).map(|(now, start)| now - start).filter(|spent| !spent.is_zero());
-        cpu.unwrap_or_else(|| self.wall.elapsed()).as_secs_f64()
-    }
-
-    fn cpu() -> Option<Duration> {
-        let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        schedule.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
-    }
 }
 
 /// An implicit 4-ary min-heap, as one would write it for one program.
@@ -293,46 +297,5 @@ impl BareHeap {
         }
         keys[hole] = key;
         least
-    }
-}
-
-/// xoshiro256++ (Blackman, Vigna 2019) seeded with SplitMix64: light enough for the queue to be what is measured.
-struct Xoshiro {
-    state: [u64; 4],
-}
-
-impl Xoshiro {
-    fn new(seed: u64) -> Self {
-        let mut weyl = seed;
-        let state = std::array::from_fn(|_| {
-            weyl = weyl.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (weyl ^ (weyl >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^ (z >> 31)
-        });
-        Self { state }
-    }
-
-    fn bits(&mut self) -> u64 {
-        let [s0, s1, s2, s3] = &mut self.state;
-        let result = s0.wrapping_add(*s3).rotate_left(23).wrapping_add(*s0);
-        let t = *s1 << 17;
-        *s2 ^= *s0;
-        *s3 ^= *s1;
-        *s1 ^= *s2;
-        *s0 ^= *s3;
-        *s2 ^= t;
-        *s3 = s3.rotate_left(45);
-        result
-    }
-
-    /// Uniform in (0, 1], so that its logarithm is finite.
-    fn unit(&mut self) -> f64 {
-        ((self.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Uniform in 0..n by multiplication (Lemire 2019), its bias of n / 2^32 left alone.
-    fn below(&mut self, n: u32) -> u32 {
-        (((self.bits() >> 32) * u64::from(n)) >> 32) as u32
     }
 }
