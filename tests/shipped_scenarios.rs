@@ -38,10 +38,21 @@ fn quick() -> Vec<(String, Value)> {
         .to_vec()
 }
 
+/// More devices than this are played for a few device-rounds only: books are looked through once a device.
+const MANY_DEVICES: usize = 10_000;
+
+/// What makes a scenario of many devices quick.
+fn few_take_part() -> Vec<(String, Value)> {
+    [("technique.rounds", json!(2)), ("technique.devices_per_round", json!(50))]
+        .map(|(key, value)| (key.to_owned(), value))
+        .to_vec()
+}
+
 /// The scenario as it is, and once for each variant at the first point of its space.
 fn plays(source: &ScenarioSource) -> Vec<(String, Scenario)> {
+    let large = source.resolve().is_ok_and(|scenario| scenario.device_count() > MANY_DEVICES);
     let resolve = |set: &[(String, Value)]| {
-        let set = [set, &quick()].concat();
+        let set = [set, &quick(), &if large { few_take_part() } else { vec![] }].concat();
         source.resolve_trial(&set).unwrap_or_else(|error| panic!("{error}"))
     };
     let whole = source.resolve().unwrap_or_else(|error| panic!("{error}"));
