@@ -58,7 +58,7 @@ fn sweeps() -> Vec<(&'static str, Vec<Size>)> {
     let sizes = [100, 300, 1000, 3000, 10_000, 30_000, 100_000];
     vec![
         ("city", sizes.map(|devices| town(devices, 20)).into()),
-        ("cells", [10, 30, 100, 300, 1000, 3000].map(|cells| Size { cells, ..town(10_000, 20) }).into()),
+        ("cells", [100, 300, 1000, 3000, 10_000].map(|cells| Size { cells, ..town(10_000, 20) }).into()),
         ("rounds", [10, 30, 100, 300, 1000, 3000].map(|rounds| town(1000, rounds)).into()),
         ("idle", sizes.map(|devices| Size { drawn: 10, ..town(devices, 200) }).into()),
     ]
@@ -132,12 +132,14 @@ fn peak_mb() -> f64 {
 }
 
 type Measured = (&'static str, Size, Cost);
+/// A sweep, what is written below its axis, and which number grows.
+type Panel = (&'static str, &'static str, fn(&Size) -> usize);
 
 fn draw(path: &PathBuf, measured: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
     register_font("sans-serif", FontStyle::Normal, FONT).map_err(|_| "the font")?;
     let root = BitMapBackend::new(path, (1200, 800)).into_drawing_area();
     root.fill(&WHITE)?;
-    let panels: [(&str, &str, fn(&Size) -> usize); 4] = [
+    let panels: [Panel; 4] = [
         ("city", "devices, 100 a cell, a tenth drawn in each of 20 rounds", |s| s.devices),
         ("cells", "cells and servers, 10,000 devices, 20 rounds", |s| s.cells),
         ("rounds", "rounds, 1,000 devices", |s| s.rounds),

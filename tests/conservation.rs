@@ -49,17 +49,20 @@ fn random_scenario(case: u64) -> Scenario {
     support::scenario("keys.yaml", &set)
 }
 
-fn play(scenario: &Scenario, trace: bool) -> Record {
-    let store = Arc::new(Store::open(None).expect("a store in memory"));
-    let options = Options { when: WhenToCompute::AtTheEnd, trace, watch: &|_, _| {} };
-    experiment::run(scenario, &store, &options).unwrap_or_else(|error| panic!("{error}")).record
+fn store() -> Arc<Store> {
+    Arc::new(Store::open(None).expect("a store in memory"))
+}
+
+fn with_a_timeline(scenario: &Scenario) -> Record {
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: true, watch: &|_, _| {} };
+    experiment::run(scenario, &store(), &options).unwrap_or_else(|error| panic!("{error}")).record
 }
 
 #[test]
 fn joules_and_bytes_are_conserved() {
     for case in 0..CASES {
         let scenario = random_scenario(case);
-        let record = play(&scenario, false);
+        let record = support::play(&scenario, &store());
         let played = &record.replications[0];
         let what = format!("case {case}");
         if !played.rounds.is_empty() {
@@ -95,6 +98,6 @@ fn joules_and_bytes_are_conserved() {
 fn a_timeline_changes_nothing() {
     for case in 0..CASES / 4 {
         let scenario = random_scenario(1000 + case);
-        assert_eq!(play(&scenario, true), play(&scenario, false), "case {case}");
+        assert_eq!(with_a_timeline(&scenario), support::play(&scenario, &store()), "case {case}");
     }
 }

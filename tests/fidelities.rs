@@ -16,8 +16,8 @@ const PHONES: usize = 10;
 const PRESETS: [&str; 2] = ["nr_fr1", "lte"];
 const DIRECTIONS: [Direction; 2] = [Direction::Downlink, Direction::Uplink];
 
-trait Cell: FluidModel<Request = TransferRequest, Report = TransferReport> {}
-impl<T: FluidModel<Request = TransferRequest, Report = TransferReport>> Cell for T {}
+trait Cell: FluidModel<Request = TransferRequest, Report = Box<TransferReport>> {}
+impl<T: FluidModel<Request = TransferRequest, Report = Box<TransferReport>>> Cell for T {}
 
 /// Ten phones at 35 to 250 m; Rayleigh fading of 50 ms coherence.
 fn site(preset: &str, seed: u64) -> (Site, CellConfig, Vec<LinkId>) {
@@ -41,7 +41,7 @@ fn both(preset: &str, seed: u64, measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f
 }
 
 /// Plays what lies before `until`.
-fn play(cell: &mut dyn Cell, until: SimTime) -> Vec<(u64, TransferReport)> {
+fn play(cell: &mut dyn Cell, until: SimTime) -> Vec<(u64, Box<TransferReport>)> {
     let mut reports = vec![];
     while let Some(next) = cell.next_event().filter(|next| *next <= until) {
         reports.extend(cell.advance(next));

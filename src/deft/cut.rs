@@ -63,14 +63,17 @@ impl CutLayer {
         trained: &dyn Fn(),
     ) -> Result<StepOptions, Lost> {
         let samples = run.learn.batch_lengths(client_of(device), step);
+        // All but the plain shape lie elsewhere: a future is as large as its largest branch, and there is one a device.
         let snr = match &self.spec {
-            CutSpec { labels: LabelPlace::Device, .. } => u_shaped(run, device, &samples).await.map(|()| None)?,
-            CutSpec { channel: CutChannel::Analog, .. } => Some(analog(run, device, &samples).await?),
+            CutSpec { labels: LabelPlace::Device, .. } => {
+                Box::pin(u_shaped(run, device, &samples)).await.map(|()| None)?
+            }
+            CutSpec { channel: CutChannel::Analog, .. } => Some(Box::pin(analog(run, device, &samples)).await?),
             CutSpec { micro_batches, .. } if *micro_batches > 1 => {
-                pipelined(run, device, &samples, *micro_batches, trained).await.map(|()| None)?
+                Box::pin(pipelined(run, device, &samples, *micro_batches, trained)).await.map(|()| None)?
             }
             CutSpec { cache_activations: true, .. } => {
-                self.with_kept_activations(run, device, step, &samples, trained).await.map(|()| None)?
+                Box::pin(self.with_kept_activations(run, device, step, &samples, trained)).await.map(|()| None)?
             }
             _ => plain(run, device, &samples, trained).await.map(|()| None)?,
         };

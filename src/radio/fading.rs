@@ -125,7 +125,13 @@ impl LinkFading {
         let FadingLaw::Rician { k } = law else { return (1.0, 0.0) };
         let waves = self.waves();
         let at = |w: &Wave| sin_cos_turns(w.shift_hz * time_s + w.phase_turns);
-        let (sin, cos) = waves.scattered.iter().map(at).fold((0.0, 0.0), |sum, w| (sum.0 + w.0, sum.1 + w.1));
+        // First all waves, which the processor's vectors share out, then the sums, one after another.
+        let mut parts = [[0.0; SCATTERERS as usize]; 2];
+        let [sines, cosines] = &mut parts;
+        for ((wave, sine), cosine) in waves.scattered.iter().zip(sines).zip(cosines) {
+            (*sine, *cosine) = at(wave);
+        }
+        let [sin, cos] = parts.map(|values| values.iter().fold(0.0, |sum, v| sum + v));
         let scattered = (1.0 / (SCATTERERS as f64 * (1.0 + k))).sqrt();
         let (direct_sin, direct_cos) = at(&waves.direct);
         let direct = (k / (1.0 + k)).sqrt();

@@ -15,8 +15,10 @@ pub struct LinkAdaptation {
     rungs: Arc<[Rung]>,
 }
 
-/// The rungs made last, with their table and loss: cells that are alike share them, and so find them warm.
-static LAST: Mutex<Option<(ModulationTable, f64, Arc<[Rung]>)>> = Mutex::new(None);
+/// Rungs with their table and implementation loss in dB.
+type Made = (ModulationTable, f64, Arc<[Rung]>);
+/// Those made last: cells that are alike share them, and so find them warm.
+static LAST: Mutex<Option<Made>> = Mutex::new(None);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rung {
