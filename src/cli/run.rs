@@ -41,6 +41,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
         wall_seconds: started.elapsed().as_secs_f64(),
         threads,
         backend: if scenario.training.is_some() { "cpu" } else { "none" },
+        score: scenario.training.as_ref().map_or("accuracy", |t| t.task.score()),
         adapters: &adapters,
     };
     let mut write_trace = |out: &mut dyn std::io::Write| out.write_all(trial.trace.as_deref().unwrap_or_default());

@@ -37,6 +37,8 @@ pub struct RunDescription<'a> {
     pub threads: usize,
     /// Which kernels did the arithmetic: `cpu`, `cuda`, or `none` without training.
     pub backend: &'a str,
+    /// What columns called accuracy hold: `accuracy`, or `R squared` where the task is a regression.
+    pub score: &'a str,
     /// The trained parameters that the first replication ended with, by name: `global`, or one a device.
     pub adapters: &'a [(String, AdapterFile)],
 }
@@ -100,7 +102,7 @@ fn fill(
     for (name, adapter) in run.adapters {
         files::write_whole(&adapter_path(folder, name), |out| out.write_all(&adapter.to_bytes()))?;
     }
-    let drawn = plots::draw_all(record, &folder.join(PLOTS))?;
+    let drawn = plots::draw_all(record, run.score, &folder.join(PLOTS))?;
     super::html::write_report(&folder.join(REPORT), run, &summary, &drawn)?;
     files::write_json(&folder.join(MANIFEST), &Manifest::of(run, record))
 }
@@ -222,6 +224,6 @@ impl RunFolder {
     /// # Errors
     /// As [`load`](Self::load), and [`ResultsError::Plot`].
     pub fn redraw(&self) -> Result<Vec<PathBuf>, ResultsError> {
-        plots::draw_all(&self.load()?, &self.plots_path())
+        plots::draw_all(&self.load()?, &self.manifest()?.score, &self.plots_path())
     }
 }

@@ -19,6 +19,8 @@ pub struct Manifest {
     pub replications: Vec<ReplicationManifest>,
     pub wall_seconds: f64,
     pub backend: String,
+    #[serde(default = "accuracy")]
+    pub score: String,
     pub host: Host,
 }
 
@@ -45,6 +47,11 @@ pub struct Host {
     pub build_profile: String,
 }
 
+/// What runs measured before there was another score.
+fn accuracy() -> String {
+    "accuracy".to_owned()
+}
+
 impl Manifest {
     pub(super) fn of(run: &RunDescription<'_>, record: &Record) -> Self {
         let replications = record.replications.iter().map(|r| ReplicationManifest {
@@ -62,6 +69,7 @@ impl Manifest {
             replications: replications.collect(),
             wall_seconds: run.wall_seconds,
             backend: run.backend.to_owned(),
+            score: run.score.to_owned(),
             host: Host::current(run.threads),
         }
     }
