@@ -117,7 +117,7 @@ fn play(size: Size) -> Cost {
     let set = set.map(|(key, value)| (key.to_owned(), value));
     let scenario = ScenarioSource::from_text("town.yaml", TOWN).resolve_with(&set).expect("a valid scenario");
     let store = Arc::new(Store::open(None).expect("a store in memory"));
-    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
     let trial = experiment::run(&scenario, &store, &options).expect("it runs");
     let events = trial.record.replications.iter().map(|r| r.events).sum();
     Cost { events, cpu_s: watch.stop().cpu_seconds, peak_mb: peak_mb() }

@@ -54,7 +54,7 @@ fn store() -> Arc<Store> {
 }
 
 fn with_a_timeline(scenario: &Scenario) -> Record {
-    let options = Options { when: WhenToCompute::AtTheEnd, trace: true, watch: &|_, _| {} };
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: true, watch: &|_, _| {}, journal: None };
     experiment::run(scenario, &store(), &options).unwrap_or_else(|error| panic!("{error}")).record
 }
 

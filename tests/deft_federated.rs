@@ -387,7 +387,7 @@ fn watching_computes_nothing_twice() {
         let scenario = tiny("federated", [more, vec![("technique.rounds", json!(5))]].concat());
         let counts = [WhenToCompute::AtTheEnd, WhenToCompute::AsRoundsEnd].map(|when| {
             let store = in_memory();
-            let options = Options { when, trace: false, watch: &|_, _| {} };
+            let options = Options { when, trace: false, watch: &|_, _| {}, journal: None };
             let trial = experiment::run(&scenario, &store, &options).unwrap_or_else(|error| panic!("{error}"));
             (store.counts(), learnt(&trial.record.replications[0]))
         });

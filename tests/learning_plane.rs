@@ -242,7 +242,7 @@ fn the_limit_of_no_noise_is_the_mean_entry_by_entry() {
 fn a_run_starts_where_an_adapter_ended() {
     let store = Arc::new(Store::open(None).expect("a store in memory"));
     let everything = ("training.evaluation_samples", json!("all"));
-    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
     let first = support::scenario("tiny.yaml", std::slice::from_ref(&everything));
     let trial = experiment::run(&first, &store, &options).expect("a run");
     let ended = trial.record.replications[0].final_accuracy;

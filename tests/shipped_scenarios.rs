@@ -73,7 +73,7 @@ fn plays(source: &ScenarioSource) -> Vec<(String, Scenario)> {
 
 fn play(scenario: &Scenario) -> ReplicationRecord {
     let store = Arc::new(Store::open(None).expect("a store in memory"));
-    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
     experiment::run_replication(scenario, 0, &store, &options).unwrap_or_else(|error| panic!("{error}"))
 }
 

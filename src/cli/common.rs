@@ -5,7 +5,7 @@ use crate::learning::Store;
 use crate::scenario::{Scenario, ScenarioError, ScenarioSource, parse_override};
 use clap::Args;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Part of every run's identity: another version may give other numbers.
@@ -79,9 +79,14 @@ impl ComputeArguments {
         Ok(threads)
     }
 
-    pub fn store(&self) -> Result<Arc<Store>, Failure> {
+    /// What computed numbers are kept in, with a journal of the run in `journal` if it has one.
+    pub fn store(&self, journal: Option<&Path>) -> Result<Arc<Store>, Failure> {
         let default = self.out.join(".cache");
         let cache = (!self.no_cache).then(|| self.cache.as_deref().unwrap_or(&default));
-        Ok(Arc::new(Store::open(cache)?))
+        let store = Store::open(cache)?;
+        Ok(Arc::new(match journal {
+            Some(folder) => store.with_journal(folder)?,
+            None => store,
+        }))
     }
 }

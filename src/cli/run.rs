@@ -3,8 +3,8 @@
 use super::Failure;
 use super::common::{ComputeArguments, ScenarioArguments, VERSION};
 use super::progress::RunProgress;
-use crate::experiment::{self, FinalModels, Options, WhenToCompute};
-use crate::results::{self, RunDescription};
+use crate::experiment::{self, FinalModels, Journal, Options, WhenToCompute};
+use crate::results::{self, CheckpointFolder, RunDescription, RunFolder};
 use clap::Args;
 use std::io::Write as _;
 use std::time::Instant;
@@ -18,21 +18,52 @@ pub struct Arguments {
     /// Also write trace.json, a timeline of who computed and sent what and when, for ui.perfetto.dev
     #[arg(long)]
     trace: bool,
+    /// Keep what a killed run needs to go on, every so many rounds; removed when the run is over
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..))]
+    checkpoint_every: Option<u32>,
+    /// Go on from what a killed run of the same scenario left
+    #[arg(long)]
+    resume: bool,
+}
+
+impl Arguments {
+    /// Where the run is kept while it goes on, if at all.
+    fn checkpoints(&self, run: &RunFolder) -> Result<Option<CheckpointFolder>, Failure> {
+        let every = self.checkpoint_every.map(|rounds| rounds as usize);
+        let left = if self.resume { CheckpointFolder::resume(run, every)? } else { None };
+        match (left, every) {
+            (Some(left), _) => Ok(Some(left)),
+            (None, Some(every)) => Ok(Some(CheckpointFolder::begin(run, every)?)),
+            (None, None) if self.resume => Err(Failure::Usage(format!(
+                "no run of this scenario with these settings left a checkpoint beside {}; \
+                 start one with --checkpoint-every ROUNDS, which may stand beside --resume",
+                run.path().display()
+            ))),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = arguments.scenario.resolve()?;
     let threads = arguments.compute.set_threads()?;
-    let store = arguments.compute.store()?;
     let started = Instant::now();
+    let resolved_yaml = scenario.to_yaml();
+    let folder = RunFolder::named(&arguments.compute.out, &scenario.name, &resolved_yaml, VERSION);
+    let checkpoints = arguments.checkpoints(&folder)?;
+    let store = arguments.compute.store(checkpoints.as_ref().map(CheckpointFolder::learning_path).as_deref())?;
     let progress = RunProgress::new(&scenario, arguments.compute.quiet);
     let watch = |replication, p| progress.round(replication, &p);
-    let options = Options { when: WhenToCompute::AsRoundsEnd, trace: arguments.trace, watch: &watch };
+    let options = Options {
+        when: WhenToCompute::AsRoundsEnd,
+        trace: arguments.trace,
+        watch: &watch,
+        journal: checkpoints.as_ref().map(|c| c as &dyn Journal),
+    };
     let trial = experiment::run(&scenario, &store, &options)?;
     progress.finish();
     let adapters = trial.models.as_ref().map(FinalModels::adapters).transpose()?.unwrap_or_default();
 
-    let resolved_yaml = scenario.to_yaml();
     let description = RunDescription {
         scenario_name: &scenario.name,
         resolved_yaml: &resolved_yaml,
@@ -41,12 +72,12 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
         wall_seconds: started.elapsed().as_secs_f64(),
         threads,
         backend: if scenario.training.is_some() { "cpu" } else { "none" },
-        score: scenario.training.as_ref().map_or("accuracy", |t| t.task.score()),
         adapters: &adapters,
     };
     let mut write_trace = |out: &mut dyn std::io::Write| out.write_all(trial.trace.as_deref().unwrap_or_default());
     let trace: Option<results::TraceWriter<'_>> = trial.trace.is_some().then_some(&mut write_trace as _);
     let folder = results::write_run(&arguments.compute.out, &description, &trial.record, trace)?;
+    checkpoints.map(CheckpointFolder::remove).transpose()?;
 
     let mut out = std::io::stdout().lock();
     results::print_table(&trial.record, Some(folder.path()), &mut out)?;

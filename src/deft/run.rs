@@ -81,7 +81,7 @@ pub struct Run<'a> {
     pub plan: &'a TechniqueSpec,
     training: Option<&'a TrainingSpec>,
     when: WhenToCompute,
-    watch: &'a dyn Fn(Progress),
+    watch: &'a dyn Fn(Progress) -> Result<(), LearningError>,
     played: RefCell<Played>,
     /// How tests differ from plain ones.
     tests: RefCell<EvaluationOptions>,
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
         plan: &'a TechniqueSpec,
         training: Option<&'a TrainingSpec>,
         when: WhenToCompute,
-        watch: &'a dyn Fn(Progress),
+        watch: &'a dyn Fn(Progress) -> Result<(), LearningError>,
     ) -> Self {
         let played = RefCell::new(Played::default());
         let tests = RefCell::default();
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
                 simulated_seconds: self.world.now().as_seconds(),
                 train_loss,
                 accuracy,
-            });
+            })?;
         }
         Ok(stop_at.zip(accuracy).is_some_and(|(goal, a)| a >= goal))
     }

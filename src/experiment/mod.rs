@@ -6,10 +6,12 @@
 mod assemble;
 mod estimate;
 mod final_models;
+mod journal;
 mod record;
 
 pub use estimate::{Estimate, MemoryNeed, estimate};
 pub use final_models::FinalModels;
+pub use journal::Journal;
 pub use record::{
     DeviceRecord, FlowRecord, LearningCounts, MeasureRecord, Outcome, Record, ReplicationRecord, RoundRecord,
 };
@@ -42,6 +44,8 @@ pub enum ExperimentError {
     UnknownModel { name: String },
     #[error(transparent)]
     Time(#[from] SimError),
+    #[error("{0}")]
+    Journal(std::io::Error),
 }
 
 /// How a trial is run; none of it changes the record.
@@ -51,6 +55,8 @@ pub struct Options<'a> {
     pub trace: bool,
     /// Called at the end of each round with the replication's number, where numbers are computed as rounds end.
     pub watch: &'a dyn Fn(u64, Progress),
+    /// Where the trial is kept while it runs, with numbers computed as rounds end; the store needs a journal too.
+    pub journal: Option<&'a dyn Journal>,
 }
 
 /// A record, a timeline if one was asked for (Chrome trace-event JSON), and the models of the first replication.
@@ -67,7 +73,16 @@ pub fn run(scenario: &Scenario, store: &Arc<Store>, options: &Options<'_>) -> Re
     let mut trial = Trial { record: Record { replications: vec![] }, trace: None, models: None };
     for replication in 0..scenario.replications {
         let trace = options.trace && replication == 0;
+        // The first one is played again for what is no part of its record.
+        let plain = replication > 0 || !(options.trace || scenario.training.is_some());
+        if let Some(record) = options.journal.filter(|_| plain).and_then(|j| j.finished(replication)) {
+            trial.record.replications.push(record);
+            continue;
+        }
         let replicated = replicate(scenario, &architecture, replication, store, options, trace)?;
+        if let Some(journal) = options.journal.filter(|_| plain && replication + 1 < scenario.replications) {
+            journal.finish(&replicated.record).map_err(ExperimentError::Journal)?;
+        }
         trial.record.replications.push(replicated.record);
         trial.trace = trial.trace.or(replicated.timeline);
         trial.models = trial.models.or(replicated.models);
@@ -118,11 +133,20 @@ fn replicate(
     let learn = Learning::new(task, store.clone());
     let sim = if trace { Sim::with_trace() } else { Sim::new() };
     let world = World::new(scenario, Demand::new(scenario, architecture)?, streams, sim.clone())?;
-    let watch = |progress| (options.watch)(replication, progress);
+    let watch = |progress: Progress| {
+        (options.watch)(replication, progress);
+        match options.journal {
+            Some(journal) if (progress.round + 1).is_multiple_of(journal.every_rounds().max(1)) => learn.checkpoint(),
+            _ => Ok(()),
+        }
+    };
     let run = Run::new(&world, &learn, &scenario.technique, scenario.training.as_ref(), options.when, &watch);
     sim.run(deft::play(&run))??;
     let played = run.finish();
     let models = played.models.clone();
+    if options.journal.is_some() && replication == 0 {
+        learn.keep_final(&models)?;
+    }
     let record = assemble::replication(replication, &world, &learn, played)?;
     let timeline = trace.then(|| {
         let mut json = vec![];

@@ -41,6 +41,14 @@ impl DiskCache {
         self.write(&self.path(identity, "state"), &encode(state))
     }
 
+    /// All states that are there, whole or not.
+    pub fn states(&self) -> impl Iterator<Item = Identity> {
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+        let files = entries(&self.root).flat_map(move |folder| entries(&folder).collect::<Vec<_>>());
+        let states = files.filter(|file| file.extension().is_some_and(|e| e == "state"));
+        states.filter_map(|file| Identity::from_name(file.file_stem()?.to_str()?))
+    }
+
     /// Two levels of folders keep each folder small.
     fn path(&self, identity: Identity, extension: &str) -> PathBuf {
         let name = identity.to_string();

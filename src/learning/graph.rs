@@ -52,8 +52,13 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// Whether nobody needs the value any more, as far as is known.
+    pub fn is_done(&self) -> bool {
+        self.open_uses == 0 && self.superseded
+    }
+
     fn drop_if_done(&mut self) {
-        if self.open_uses == 0 && self.superseded && !self.operation.is_metric() {
+        if self.is_done() && !self.operation.is_metric() {
             self.value = None;
         }
     }
@@ -114,8 +119,8 @@ impl Graph {
 /// Without training every operation returns a handle that names nothing, no node is made and no tensor is touched.
 pub struct Learning {
     task: Arc<Task>,
-    store: Arc<Store>,
-    graph: RefCell<Graph>,
+    pub(super) store: Arc<Store>,
+    pub(super) graph: RefCell<Graph>,
     /// What devices keep of updates that they could not send, by the client's number.
     residuals: RefCell<BTreeMap<u32, StateHandle>>,
 }

@@ -10,6 +10,16 @@ const ARITHMETIC_VERSION: u64 = 2;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; 16]);
 
+impl Identity {
+    /// The identity that is written as `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let digits = name.as_bytes().as_chunks::<2>().0;
+        let bytes = digits.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let identity = Self(bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()?);
+        (identity.to_string() == name).then_some(identity)
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))

@@ -21,6 +21,7 @@ mod gradient_terms;
 mod graph;
 mod ground;
 mod identity;
+mod journal;
 mod keys;
 mod library;
 mod low_rank;
@@ -70,6 +71,8 @@ pub enum LearningError {
     Nn(#[from] crate::nn::NnError),
     #[error("{path}: the cache cannot be used: {cause}; choose another folder with --cache, or --no-cache")]
     Cache { path: String, cause: String },
+    #[error("{path}: the checkpoint cannot be written: {cause}; choose another folder with --out")]
+    Journal { path: String, cause: String },
     #[error("the emulator has other trainable parameters than the model: {cause}; train only blocks that it keeps")]
     EmulatorLayout { cause: String },
     #[error("training diverged: the loss of {client} at its step {step} is not finite; lower the learning rates")]

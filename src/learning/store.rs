@@ -3,6 +3,7 @@
 use super::LearningError;
 use super::disk::DiskCache;
 use super::identity::Identity;
+use super::journal::Journal;
 use super::library::Library;
 use super::value::{Metric, State};
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub struct Store {
     pub(super) library: Library,
     disk: Option<DiskCache>,
+    journal: Option<Journal>,
     shared: Mutex<Shared>,
     changed: Condvar,
     asked: AtomicU64,
@@ -41,11 +43,26 @@ impl Store {
         Ok(Self {
             library: Library::default(),
             disk: cache.map(DiskCache::open).transpose()?,
+            journal: None,
             shared: Mutex::default(),
             changed: Condvar::new(),
             asked: AtomicU64::new(0),
             computed: AtomicU64::new(0),
         })
+    }
+
+    /// The store with a folder for what a run needs that goes on where this one is killed ([`Learning::checkpoint`]).
+    ///
+    /// [`Learning::checkpoint`]: super::Learning::checkpoint
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn with_journal(self, folder: &Path) -> Result<Self, LearningError> {
+        Ok(Self { journal: Some(Journal::open(folder)?), ..self })
+    }
+
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     pub fn counts(&self) -> StoreCounts {
@@ -86,6 +103,9 @@ impl Store {
         if let Some(disk) = &self.disk {
             disk.write_metric(identity, metric)?;
         }
+        if let Some(journal) = &self.journal {
+            journal.write_metric(identity, metric)?;
+        }
         let mut shared = self.lock();
         shared.metrics.insert(identity, metric);
         shared.in_flight.remove(&identity);
@@ -97,6 +117,7 @@ impl Store {
     pub(super) fn state(&self, identity: Identity) -> Option<Arc<State>> {
         let held = self.lock().states.get(&identity).and_then(Weak::upgrade);
         held.or_else(|| self.disk.as_ref()?.read_state(identity).map(Arc::new))
+            .or_else(|| self.journal.as_ref()?.read_state(identity).map(Arc::new))
     }
 
     /// Lets other trials find `state` for as long as somebody holds it; `keep` also writes it to the cache.
@@ -117,7 +138,8 @@ impl Store {
         if let Some(metric) = shared.metrics.get(&identity) {
             return Some(*metric);
         }
-        let metric = self.disk.as_ref()?.read_metric(identity)?;
+        let from_disk = self.disk.as_ref().and_then(|disk| disk.read_metric(identity));
+        let metric = from_disk.or_else(|| self.journal.as_ref()?.read_metric(identity))?;
         shared.metrics.insert(identity, metric);
         Some(metric)
     }

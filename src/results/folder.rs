@@ -37,8 +37,6 @@ pub struct RunDescription<'a> {
     pub threads: usize,
     /// Which kernels did the arithmetic: `cpu`, `cuda`, or `none` without training.
     pub backend: &'a str,
-    /// What columns called accuracy hold: `accuracy`, or `R squared` where the task is a regression.
-    pub score: &'a str,
     /// The trained parameters that the first replication ended with, by name: `global`, or one a device.
     pub adapters: &'a [(String, AdapterFile)],
 }
@@ -102,7 +100,7 @@ fn fill(
     for (name, adapter) in run.adapters {
         files::write_whole(&adapter_path(folder, name), |out| out.write_all(&adapter.to_bytes()))?;
     }
-    let drawn = plots::draw_all(record, run.score, &folder.join(PLOTS))?;
+    let drawn = plots::draw_all(record, &folder.join(PLOTS))?;
     super::html::write_report(&folder.join(REPORT), run, &summary, &drawn)?;
     files::write_json(&folder.join(MANIFEST), &Manifest::of(run, record))
 }
@@ -114,8 +112,12 @@ fn adapter_path(folder: &Path, name: &str) -> PathBuf {
 impl RunFolder {
     /// Where the run's result lies or will lie.
     pub fn locate(root: &Path, run: &RunDescription<'_>) -> Self {
-        let path = root.join(files::folder_name(run.scenario_name)).join(identity(run.resolved_yaml, run.version));
-        Self { path }
+        Self::named(root, run.scenario_name, run.resolved_yaml, run.version)
+    }
+
+    /// [`RunFolder::locate`] of a run that is yet to be described.
+    pub fn named(root: &Path, scenario_name: &str, resolved_yaml: &str, version: &str) -> Self {
+        Self { path: root.join(files::folder_name(scenario_name)).join(identity(resolved_yaml, version)) }
     }
 
     /// Whether a complete result is there.
@@ -224,6 +226,6 @@ impl RunFolder {
     /// # Errors
     /// As [`load`](Self::load), and [`ResultsError::Plot`].
     pub fn redraw(&self) -> Result<Vec<PathBuf>, ResultsError> {
-        plots::draw_all(&self.load()?, &self.manifest()?.score, &self.plots_path())
+        plots::draw_all(&self.load()?, &self.plots_path())
     }
 }

@@ -4,6 +4,7 @@
 //! time it is told. Everything except `manifest.json` is the same, byte for byte, for equal records.
 //! Start with [`write_run`] and [`RunFolder`]; `docs/metrics.md` defines every number.
 
+mod checkpoint;
 mod compare;
 mod csv_tables;
 mod error;
@@ -19,6 +20,7 @@ mod summary;
 mod table;
 pub mod units;
 
+pub use checkpoint::CheckpointFolder;
 pub use compare::{Comparison, compare};
 pub use csv_tables::columns;
 pub use error::ResultsError;

@@ -103,7 +103,7 @@ impl Search<'_> {
         {
             return Ok(result(stored.status));
         }
-        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
         let status = match experiment::run_replication(&scenario, replication, self.store, &options) {
             Ok(record) => TrialStatus::Done(Numbers::of(&record, self.target)),
             Err(error) => TrialStatus::Failed { cause: error.to_string() },

@@ -37,7 +37,7 @@ pub fn folder_of(file: &Path) -> PathBuf {
 pub fn trained_adapter() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+        let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
         let store = Arc::new(Store::open(None).expect("a store in memory"));
         let trial = experiment::run(&support::scenario::<&str>("tiny.yaml", &[]), &store, &options).expect("a run");
         let adapters = trial.models.expect("something was trained").adapters().expect("the last state");

@@ -21,6 +21,6 @@ pub fn scenario<K: AsRef<str>>(file: &str, set: &[(K, Value)]) -> Scenario {
 
 /// All replications of `scenario`, as a search would play them.
 pub fn play(scenario: &Scenario, store: &Arc<Store>) -> Record {
-    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {} };
+    let options = Options { when: WhenToCompute::AtTheEnd, trace: false, watch: &|_, _| {}, journal: None };
     experiment::run(scenario, store, &options).unwrap_or_else(|error| panic!("{error}")).record
 }
