@@ -3,7 +3,7 @@
 #[path = "support/wired.rs"]
 mod wired;
 
-use deft::network::{Direction, Link, NetworkError, NodeId, Report, Request, RouteBy, Topology, WiredNetwork};
+use deft::network::{Direction, Link, NetworkError, NodeId, Outages, Report, Request, RouteBy, Topology, WiredNetwork};
 use deft::sim::{Fluid, FluidModel, Sim, SimDuration, SimTime, join_all};
 use wired::play;
 
@@ -150,4 +150,116 @@ fn processes_share_the_network() {
     assert_eq!((local.start, local.end), (at_millis(112), at_millis(112)));
     assert_eq!(second.end, at_millis(112 + 50 + 11));
     assert_eq!(sim.now(), second.end);
+}
+
+/// a to d over b (2 ms) or over c (6 ms), each hop 1 Mbit/s over b and 0.5 Mbit/s over c; links 0 and 1 lead over b, 2 and 3
+/// over c.
+fn two_ways() -> (Topology, [NodeId; 2]) {
+    let link = |from, to, rate, ms| Link::new(from, to, rate, millis(ms));
+    let topology = ["a", "b", "c", "d"]
+        .iter()
+        .fold(Topology::builder(), |t, n| t.host(n))
+        .link(link("a", "b", 1e6, 1))
+        .link(link("b", "d", 1e6, 1))
+        .link(link("a", "c", 5e5, 3))
+        .link(link("c", "d", 5e5, 3))
+        .build()
+        .unwrap();
+    let ends = ["a", "d"].map(|n| topology.host(n).unwrap());
+    (topology, ends)
+}
+
+fn stated(times_ms: &[(u64, u64)]) -> Outages {
+    Outages::Stated(times_ms.iter().map(|&(from, to)| (at_millis(from), at_millis(to))).collect())
+}
+
+/// Both solvers, with the same links out of service.
+fn failing(outages: &[(usize, Outages)]) -> [WiredNetwork; 2] {
+    let build = |new: fn(Topology, RouteBy) -> WiredNetwork| {
+        let network = new(two_ways().0, RouteBy::Latency);
+        outages.iter().fold(network, |network, (link, o)| network.failing(*link, o.clone()))
+    };
+    [build(WiredNetwork::new), build(WiredNetwork::with_plain_refill)]
+}
+
+#[test]
+fn a_transfer_goes_on_with_what_it_has_left_over_what_is_left() {
+    let (_, [a, d]) = two_ways();
+    // 1 Mbit: 400 ms at 1 Mbit/s, 200 ms at half of it over c, then back to b for the other 500 kbit.
+    for mut network in failing(&[(1, stated(&[(400, 600)]))]) {
+        let report = &play(&mut network, &[(at_millis(0), Request { from: a, to: d, bytes: 125_000 })])[0];
+        assert_eq!(report.end, at_millis(400 + 200 + 500 + 2));
+        assert_eq!((report.hops, report.path_latency, report.stalled), (2, millis(2), SimDuration::ZERO));
+        assert_eq!(report.bottleneck.as_deref(), Some("a-b"), "for 900 of 1,100 ms");
+        // Who comes while the link is down takes the other way from its start.
+        let late = [(at_millis(450), Request { from: a, to: d, bytes: 0 })];
+        let mut fresh = failing(&[(1, stated(&[(400, 600)]))]);
+        assert_eq!(play(&mut fresh[0], &late)[0].end, at_millis(456));
+    }
+}
+
+#[test]
+fn where_nothing_is_left_a_transfer_waits() {
+    let (_, [a, d]) = two_ways();
+    let outages = [(0, stated(&[(100, 300), (350, 400)])), (3, stated(&[(50, 1000)]))];
+    for mut network in failing(&outages) {
+        let request = |bytes| Request { from: a, to: d, bytes };
+        let reports = play(
+            &mut network,
+            &[(at_millis(0), request(25_000)), (at_millis(200), request(0)), (at_millis(200), request(1))],
+        );
+        // 200 kbit: 100 ms before the first outage, 50 between the two, 50 after them; the short ones pass in between.
+        assert_eq!(reports[0].stalled, millis(250));
+        assert!(reports[0].end >= at_millis(452) && reports[0].end < at_millis(453), "{:?}", reports[0].end);
+        assert_eq!((reports[1].end, reports[1].stalled), (at_millis(302), millis(100)));
+        assert_eq!(reports[2].stalled, millis(100));
+    }
+}
+
+#[test]
+fn what_has_been_sent_arrives_whatever_fails_behind_it() {
+    let (_, [a, d]) = two_ways();
+    let [mut network, _] = failing(&[(0, stated(&[(101, 5000)]))]);
+    let report = &play(&mut network, &[(at_millis(0), Request { from: a, to: d, bytes: 12_500 })])[0];
+    assert_eq!(report.end, at_millis(102), "sent by 100 ms, under way when the link failed");
+}
+
+/// No byte is lost or sent twice: with links that fail at random, both solvers agree on every transfer, and all arrive.
+#[test]
+fn solvers_agree_while_links_fail() {
+    let (_, [a, d]) = two_ways();
+    for seed in 0..20 {
+        let draws = deft::random::CounterStream::new(seed, 5);
+        let random =
+            |link: u64| Outages::Random { mean_up: millis(300), mean_down: millis(150), draws: draws.child(link) };
+        let outages: Vec<_> = (0..4).map(|link| (link as usize, random(link))).collect();
+        let arrivals: Vec<_> = (0..40)
+            .map(|n| {
+                let (from, to) = if draws.bits(2 * n).is_multiple_of(3) { (d, a) } else { (a, d) };
+                (at_millis(draws.bits(2 * n) % 3000), Request { from, to, bytes: draws.bits(2 * n + 1) % 40_000 })
+            })
+            .collect();
+        let [fast, plain] = failing(&outages).map(|mut network| play(&mut network, &arrivals));
+        let mut stalled = 0;
+        for (one, other) in fast.iter().zip(&plain) {
+            let apart = one.end.as_nanos().abs_diff(other.end.as_nanos());
+            assert!(apart < 1000, "{one:?} {other:?}");
+            assert_eq!((one.stalled, one.hops), (other.stalled, other.hops));
+            // A route of 1 Mbit/s is the best there is.
+            let least = SimDuration::from_seconds(one.bytes as f64 * 8.0 / 1e6) + one.stalled + one.path_latency;
+            assert!(one.end + SimDuration::from_nanos(10) >= one.start + least, "{one:?}");
+            stalled += u64::from(one.stalled > SimDuration::ZERO);
+        }
+        assert!(stalled > 0, "seed {seed}: links never failed together");
+    }
+}
+
+/// A link that never fails while somebody sends leaves no mark.
+#[test]
+fn outages_of_which_nobody_takes_note_change_nothing() {
+    let (_, [a, d]) = two_ways();
+    let arrivals = [0, 10, 2000].map(|ms| (at_millis(ms), Request { from: a, to: d, bytes: 10_000 }));
+    let [mut never, _] = failing(&[]);
+    let [mut idle, _] = failing(&[(0, stated(&[(500, 1000), (1200, 1300)]))]);
+    assert_eq!(play(&mut idle, &arrivals), play(&mut never, &arrivals));
 }

@@ -6,6 +6,9 @@ use super::routing::Route;
 use crate::sim::{SimDuration, SimTime};
 use std::sync::Arc;
 
+/// No channel's number.
+const NOWHERE: usize = usize::MAX;
+
 /// A flow that still has bytes to send.
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
@@ -19,12 +22,14 @@ pub(super) struct Flow {
     rate_bits_per_second: f64,
     bottleneck: usize,
     pub(super) finish: SimTime,
-    /// How long each channel of the route has been the bottleneck, up to `since`.
-    limited: Vec<SimDuration>,
+    /// How long each channel that it has crossed was the bottleneck, up to `since`.
+    limited: Vec<(usize, SimDuration)>,
+    /// How long it has waited for a route.
+    pub stalled: SimDuration,
 }
 
 impl Flow {
-    /// A flow that has not been given a rate. The route must have a hop.
+    /// A flow that has not been given a rate.
     pub fn new(key: u64, route: Arc<Route>, bytes: u64, start: SimTime) -> Self {
         Self {
             key,
@@ -33,19 +38,37 @@ impl Flow {
             remaining_bits: bytes as f64 * 8.0,
             since: start,
             rate_bits_per_second: 0.0,
-            bottleneck: route.channels[0],
+            bottleneck: NOWHERE,
             finish: SimTime::MAX,
-            limited: vec![SimDuration::ZERO; route.hops()],
+            limited: route.channels.iter().map(|&channel| (channel, SimDuration::ZERO)).collect(),
+            stalled: SimDuration::ZERO,
             route,
         }
+    }
+
+    /// Gives the flow another route, on which it has no rate yet; [`Flow::settle`] must have been called.
+    pub fn take_route(&mut self, route: Arc<Route>) {
+        for &channel in &route.channels {
+            if self.limited.iter().all(|(known, _)| *known != channel) {
+                self.limited.push((channel, SimDuration::ZERO));
+            }
+        }
+        (self.rate_bits_per_second, self.bottleneck, self.finish) = (0.0, NOWHERE, SimTime::MAX);
+        self.route = route;
+    }
+
+    /// Ends a wait for a route.
+    pub fn go_on(&mut self, now: SimTime) {
+        self.stalled += now - self.since;
+        self.since = now;
     }
 
     /// Brings `remaining_bits` and `limited` up to `now`.
     pub fn settle(&mut self, now: SimTime) {
         let elapsed = now - self.since;
         self.remaining_bits = (self.remaining_bits - self.rate_bits_per_second * elapsed.as_seconds()).max(0.0);
-        if let Some(hop) = self.route.channels.iter().position(|c| *c == self.bottleneck) {
-            self.limited[hop] += elapsed;
+        if let Some((_, limited)) = self.limited.iter_mut().find(|(channel, _)| *channel == self.bottleneck) {
+            *limited += elapsed;
         }
         self.since = now;
     }
@@ -60,14 +83,11 @@ impl Flow {
     }
 
     /// The channel that has been the bottleneck for the longest time; the first on the route among equals.
-    pub fn longest_bottleneck(&self) -> usize {
-        let mut longest = 0;
-        for hop in 1..self.limited.len() {
-            if self.limited[hop] > self.limited[longest] {
-                longest = hop;
-            }
-        }
-        self.route.channels[longest]
+    pub fn longest_bottleneck(&self) -> Option<usize> {
+        let longer = |longest: (usize, SimDuration), next: (usize, SimDuration)| {
+            if next.1 > longest.1 { next } else { longest }
+        };
+        self.limited.iter().copied().reduce(longer).map(|(channel, _)| channel)
     }
 }
 
@@ -96,18 +116,22 @@ impl LiveFlows {
     }
 
     pub fn admit(&mut self, flow: Flow) {
-        self.flows.push(flow);
+        // The last place, but for a flow that comes back.
+        let place = self.flows.partition_point(|f| f.key < flow.key);
+        self.flows.insert(place, flow);
         self.stale = true;
     }
 
-    /// Takes the flow out; false if it is not here.
-    pub fn withdraw(&mut self, key: u64) -> bool {
-        let found = self.flows.binary_search_by_key(&key, |f| f.key);
-        if let Ok(at) = found {
-            self.flows.remove(at);
-            self.stale = true;
-        }
-        found.is_ok()
+    /// Takes the flow out, if it is here, as it was when its rate last changed.
+    pub fn withdraw(&mut self, key: u64) -> Option<Flow> {
+        let place = self.flows.binary_search_by_key(&key, |f| f.key).ok()?;
+        self.stale = true;
+        Some(self.flows.remove(place))
+    }
+
+    /// Each flow's key and route, in the order of admission.
+    pub fn routes(&self) -> Vec<(u64, Arc<Route>)> {
+        self.flows.iter().map(|flow| (flow.key, flow.route.clone())).collect()
     }
 
     /// The earliest finish, after sharing out the rates as of `now` if they are stale.

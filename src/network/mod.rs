@@ -1,9 +1,11 @@
 //! The wired side: hosts, links, routes, and flows that share them.
 //!
 //! Knows names, rates and virtual time; nothing of radios, devices or models. A [`Topology`] is built once and
-//! validated; [`WiredNetwork`] moves bytes over it as a fluid. `fair_share` holds the rule by which flows share.
+//! validated; [`WiredNetwork`] moves bytes over it as a fluid. `fair_share` holds the rule by which flows share, `failures`
+//! when links are out of service.
 //! Start with [`WiredNetwork`].
 
+mod failures;
 mod fair_share;
 mod finish_heap;
 mod live_flows;
@@ -12,6 +14,7 @@ mod routing;
 mod topology;
 mod wired;
 
+pub use failures::Outages;
 pub use fair_share::{Share, max_min_rates};
 pub use routing::{Route, RouteBy};
 pub use topology::{Direction, Link, NodeId, Topology, TopologyBuilder};

@@ -13,9 +13,11 @@
 
 use super::finish_heap::FinishHeap;
 use super::live_flows::Flow;
+use super::routing::Route;
 use crate::sim::SimTime;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
 
 /// Rates this close to the floor rise again: they may be equal to it but for rounding.
 const FLOOR_MARGIN: f64 = 1e-9;
@@ -136,10 +138,18 @@ impl ReachedFlows {
         self.stale = true;
     }
 
-    /// Takes the flow out; false if it is not here.
-    pub fn withdraw(&mut self, key: u64) -> bool {
-        let slot = self.by_key.get(&key).copied();
-        slot.is_some_and(|slot| self.take(slot).is_some())
+    /// Takes the flow out, if it is here, as it was when its rate last changed.
+    pub fn withdraw(&mut self, key: u64) -> Option<Flow> {
+        let slot = *self.by_key.get(&key)?;
+        self.take(slot)
+    }
+
+    /// Each flow's key and route, in the order of admission.
+    pub fn routes(&self) -> Vec<(u64, Arc<Route>)> {
+        let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
+        let mut routes: Vec<_> = flows.map(|flow| (flow.key, flow.route.clone())).collect();
+        routes.sort_unstable_by_key(|(key, _)| *key);
+        routes
     }
 
     /// The earliest finish, after sharing out the rates as of `now` if they are stale.
@@ -322,10 +332,8 @@ impl ReachedFlows {
 mod tests {
     use super::*;
     use crate::network::fair_share::max_min_rates;
-    use crate::network::routing::Route;
     use crate::random::CounterStream;
     use crate::sim::SimDuration;
-    use std::sync::Arc;
 
     /// Flows come and go on random networks, alone and in crowds; after each change all rates are those of a filling of
     /// everything.
@@ -355,7 +363,7 @@ mod tests {
                 }
                 for _ in 0..[0, 1, 1, 5][below(4)].min(known.len()) {
                     let (key, _) = known.remove(below(known.len()));
-                    assert!(live.withdraw(key) && !live.withdraw(key));
+                    assert!(live.withdraw(key).is_some() && live.withdraw(key).is_none());
                 }
                 let slices: Vec<&[usize]> = known.iter().map(|(_, channels)| channels.as_slice()).collect();
                 let shares = max_min_rates(&capacities, &slices);

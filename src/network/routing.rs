@@ -21,7 +21,7 @@ pub enum RouteBy {
 }
 
 /// A path through the network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Route {
     /// Channels in the order of traversal; empty from a host to itself.
     pub(super) channels: Vec<usize>,
@@ -74,6 +74,8 @@ pub(super) struct Search {
     costs: Vec<(u32, Cost)>,
     number: u32,
     frontier: BinaryHeap<Reverse<(Cost, NodeIndex)>>,
+    /// Channels that lead nowhere at the moment; those beyond the end are up.
+    down: Vec<bool>,
 }
 
 impl Search {
@@ -100,6 +102,9 @@ impl Search {
                 return;
             }
             for edge in topology.graph.edges(here) {
+                if self.is_down(edge.weight()) {
+                    continue;
+                }
                 let (there, candidate) = (edge.target(), cost + topology.cost(edge.weight(), by));
                 if self.cost(there).is_none_or(|known| candidate < known) {
                     self.costs[there.index()] = (self.number, candidate);
@@ -112,6 +117,10 @@ impl Search {
     /// Looks for ways from `from` to every host.
     pub fn everywhere(&mut self, topology: &Topology, from: NodeId, by: RouteBy) {
         self.run(topology, from.0, by, |_, _| true);
+    }
+
+    fn is_down(&self, hop: &Hop) -> bool {
+        self.down.get(hop.channel).is_some_and(|down| *down)
     }
 
     fn cost(&self, host: NodeIndex) -> Option<Cost> {
@@ -134,7 +143,7 @@ impl Search {
             let before = |edge: &petgraph::graph::EdgeReference<'_, Hop>| {
                 self.cost(edge.source()).filter(|c| *c + topology.cost(edge.weight(), by) == cost)
             };
-            let edges = topology.graph.edges_directed(here, Incoming);
+            let edges = topology.graph.edges_directed(here, Incoming).filter(|edge| !self.is_down(edge.weight()));
             let (edge, nearer) =
                 edges.filter_map(|e| before(&e).map(|c| (e, c))).min_by_key(|(edge, _)| EdgeRef::id(edge))?;
             hops.push(edge.weight());
@@ -157,7 +166,19 @@ impl Topology {
 
     /// The best route, or `None` if nothing leads from `from` to `to`.
     pub fn route(&self, from: NodeId, to: NodeId, by: RouteBy) -> Option<Route> {
-        let mut search = Search::default();
+        self.route_without(from, to, by, |_| false)
+    }
+
+    /// The best route of those without a channel that `is_down`.
+    pub(super) fn route_without(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        by: RouteBy,
+        is_down: impl Fn(usize) -> bool,
+    ) -> Option<Route> {
+        let down = (0..self.channels.len()).map(is_down).collect();
+        let mut search = Search { down, ..Search::default() };
         search.run(self, from.0, by, |host, _| host != to.0);
         search.route(self, to)
     }

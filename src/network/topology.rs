@@ -4,6 +4,7 @@ use super::NetworkError;
 use crate::sim::SimDuration;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A host of one topology.
@@ -79,6 +80,8 @@ pub(super) struct Hop {
 pub struct Topology {
     pub(super) graph: DiGraph<String, Hop>,
     pub(super) channels: Vec<Channel>,
+    /// Of each link, in the order of their declaration.
+    link_channels: Vec<Range<usize>>,
     by_name: BTreeMap<String, NodeId>,
 }
 
@@ -94,6 +97,11 @@ impl Topology {
 
     pub fn host_name(&self, host: NodeId) -> &str {
         &self.graph[host.0]
+    }
+
+    /// The channels of link number `link`, in the order of declaration: one, or one each way.
+    pub(super) fn channels_of(&self, link: usize) -> Range<usize> {
+        self.link_channels[link].clone()
     }
 
     /// All hosts in the order of their declaration.
@@ -135,9 +143,11 @@ impl TopologyBuilder {
                 return Err(NetworkError::DuplicateHost { name: name.clone() });
             }
         }
-        let mut topology = Topology { graph, channels: Vec::new(), by_name };
+        let mut topology = Topology { graph, channels: Vec::new(), link_channels: Vec::new(), by_name };
         for link in &self.links {
+            let first = topology.channels.len();
             topology.add(link, &self.hosts)?;
+            topology.link_channels.push(first..topology.channels.len());
         }
         Ok(topology)
     }

@@ -1,6 +1,7 @@
 //! Transfers over a topology, as a fluid: exact between arrivals and departures, no packets.
 
 use super::NetworkError;
+use super::failures::{Failures, Outages};
 use super::live_flows::{Flow, LiveFlows};
 use super::reached_flows::ReachedFlows;
 use super::routing::{Route, RouteBy, Search};
@@ -31,21 +32,32 @@ pub struct Report {
     /// Over the time of transmission, without `path_latency`; 0 where nothing had to be transmitted.
     pub mean_rate_bits_per_second: f64,
     pub path_latency: SimDuration,
+    /// How long nothing led to the receiver.
+    pub stalled: SimDuration,
 }
 
 /// The wired network in motion.
 ///
 /// Live flows share their links max-min fairly. A flow ends when its last byte has been sent and has then travelled the
 /// route's latency. A transfer of no bytes takes the latency only, one from a host to itself no time at all.
+///
+/// When a link fails or comes back, every flow that still has bytes to send takes the route that is then the best, with what
+/// it has left; where nothing leads to its receiver, it waits. What has been sent arrives.
 #[derive(Clone, Debug)]
 pub struct WiredNetwork {
     topology: Topology,
     route_by: RouteBy,
-    routes: BTreeMap<(NodeId, NodeId), Arc<Route>>,
+    /// As links are now.
+    routes: BTreeMap<(NodeId, NodeId), Option<Arc<Route>>>,
     /// From where a route was asked for last; who asks again will ask for many.
     asked_from: Option<NodeId>,
-    /// All routes from one host.
+    /// All routes from one host, where links do not fail.
     search: Option<(NodeId, Search)>,
+    failures: Failures,
+    /// From where to where each flow goes, where links may fail.
+    ends: BTreeMap<u64, (NodeId, NodeId)>,
+    /// Flows without a route, in the order of admission.
+    stranded: Vec<Flow>,
     now: SimTime,
     next_key: u64,
     /// In a cell because asking for the next event is what brings stale rates up to date.
@@ -89,6 +101,9 @@ impl WiredNetwork {
             routes: BTreeMap::new(),
             asked_from: None,
             search: None,
+            failures: Failures::default(),
+            ends: BTreeMap::new(),
+            stranded: Vec::new(),
             now: SimTime::ZERO,
             next_key: 0,
             live: RefCell::new(live(capacities)),
@@ -96,18 +111,28 @@ impl WiredNetwork {
         }
     }
 
+    /// The network, whose link number `link`, in the order of declaration, is out of service at times, both ways.
+    #[must_use]
+    pub fn failing(mut self, link: usize, outages: Outages) -> Self {
+        self.failures.add(self.topology.channels_of(link).collect(), outages);
+        self
+    }
+
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// The route that transfers from `from` to `to` take.
+    /// The route that transfers from `from` to `to` take while every link is up.
     ///
     /// # Errors
     /// [`NetworkError::NoRoute`]. Ask once for every pair that a simulation uses, before it starts.
     pub fn route(&self, from: NodeId, to: NodeId) -> Result<Route, NetworkError> {
+        self.topology.route(from, to, self.route_by).ok_or_else(|| self.no_route(from, to))
+    }
+
+    fn no_route(&self, from: NodeId, to: NodeId) -> NetworkError {
         let name = |host| self.topology.host_name(host).to_owned();
-        let found = self.topology.route(from, to, self.route_by);
-        found.ok_or_else(|| NetworkError::NoRoute { from: name(from), to: name(to) })
+        NetworkError::NoRoute { from: name(from), to: name(to) }
     }
 
     /// For each of `starts` the number of that one of `ends` whose route has the least latency, the first of equals. All of
@@ -116,18 +141,14 @@ impl WiredNetwork {
     /// # Errors
     /// [`NetworkError::NoRoute`].
     pub fn nearest(&self, starts: &[NodeId], ends: &[NodeId]) -> Result<Vec<usize>, NetworkError> {
-        let no_route = |from: NodeId, to: NodeId| {
-            let name = |host| self.topology.host_name(host).to_owned();
-            NetworkError::NoRoute { from: name(from), to: name(to) }
-        };
         let Some(&first) = ends.first() else { return Ok(vec![]) };
         let mut search = Search::default();
         search.everywhere(&self.topology, first, self.route_by);
         if let Some(&island) = starts.iter().chain(ends).find(|host| !search.reaches(**host)) {
-            return Err(no_route(first, island));
+            return Err(self.no_route(first, island));
         }
         let nearest = self.topology.nearest(starts, ends, self.route_by).into_iter();
-        starts.iter().zip(nearest).map(|(start, end)| end.ok_or_else(|| no_route(*start, first))).collect()
+        starts.iter().zip(nearest).map(|(start, end)| end.ok_or_else(|| self.no_route(*start, first))).collect()
     }
 
     /// Seconds that `bytes` take from `from` to `to` where nobody else transmits.
@@ -145,10 +166,26 @@ impl WiredNetwork {
         either!(&*self.live.borrow(), flows => flows.len())
     }
 
-    fn cached_route(&mut self, from: NodeId, to: NodeId) -> Arc<Route> {
+    /// The best route as links are now.
+    ///
+    /// # Panics
+    /// If nothing leads to the receiver and no link can fail.
+    fn present_route(&mut self, from: NodeId, to: NodeId) -> Option<Arc<Route>> {
         if let Some(route) = self.routes.get(&(from, to)) {
-            return Arc::clone(route);
+            return route.clone();
         }
+        let route = if self.failures.are_possible() {
+            let is_down = |channel| self.failures.is_down(channel);
+            self.topology.route_without(from, to, self.route_by, is_down).map(Arc::new)
+        } else {
+            Some(Arc::new(self.lasting_route(from, to).unwrap_or_else(|e| panic!("{e}"))))
+        };
+        self.routes.insert((from, to), route.clone());
+        route
+    }
+
+    /// The best route where links do not fail.
+    fn lasting_route(&mut self, from: NodeId, to: NodeId) -> Result<Route, NetworkError> {
         let again = self.asked_from.replace(from) == Some(from);
         if again && self.search.as_ref().is_none_or(|(known, _)| *known != from) {
             let (_, mut search) = self.search.take().unwrap_or((from, Search::default()));
@@ -157,73 +194,10 @@ impl WiredNetwork {
         }
         let search = self.search.as_ref().filter(|(known, _)| *known == from);
         let known = search.and_then(|(_, search)| search.route(&self.topology, to));
-        let route = known.map_or_else(|| self.route(from, to), Ok).unwrap_or_else(|e| panic!("{e}"));
-        let route = Arc::new(route);
-        self.routes.insert((from, to), Arc::clone(&route));
-        route
+        known.map_or_else(|| self.route(from, to), Ok)
     }
 
-    /// Sends the last byte of a flow on its way.
-    fn dispatch(&mut self, flow: &Flow) {
-        let sending_seconds = (self.now - flow.start).as_seconds();
-        let report = Report {
-            start: flow.start,
-            end: self.now + flow.route.latency,
-            bytes: flow.bytes,
-            hops: flow.route.hops(),
-            bottleneck: Some(Arc::clone(&self.topology.channels[flow.longest_bottleneck()].link_name)),
-            mean_rate_bits_per_second: flow.bytes as f64 * 8.0 / sending_seconds,
-            path_latency: flow.route.latency,
-        };
-        self.travelling.insert((report.end, flow.key), report);
-    }
-}
-
-impl FluidModel for WiredNetwork {
-    type Request = Request;
-    type Report = Report;
-
-    /// # Panics
-    /// If nothing leads to the receiver, which [`WiredNetwork::route`] would have told.
-    fn start(&mut self, now: SimTime, request: Request) -> u64 {
-        debug_assert_eq!(now, self.now, "advance the network before starting a flow");
-        let key = self.next_key;
-        self.next_key += 1;
-        let route = self.cached_route(request.from, request.to);
-        if request.bytes > 0 && route.hops() > 0 {
-            let flow = Flow::new(key, route, request.bytes, now);
-            either!(self.live.get_mut(), flows => flows.admit(flow));
-            return key;
-        }
-        let report = Report {
-            start: now,
-            end: now + route.latency,
-            bytes: request.bytes,
-            hops: route.hops(),
-            bottleneck: None,
-            mean_rate_bits_per_second: 0.0,
-            path_latency: route.latency,
-        };
-        self.travelling.insert((report.end, key), report);
-        key
-    }
-
-    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Self::Report> {
-        debug_assert_eq!(now, self.now, "advance the network before cancelling a flow");
-        if !either!(self.live.get_mut(), flows => flows.withdraw(key)) {
-            self.travelling.retain(|(_, k), _| *k != key);
-        }
-        None
-    }
-
-    fn next_event(&self) -> Option<SimTime> {
-        let arrival = self.travelling.first_key_value().map(|((end, _), _)| *end);
-        let finish = either!(&mut *self.live.borrow_mut(), flows => flows.next_finish(self.now));
-        [arrival, finish].into_iter().flatten().min()
-    }
-
-    fn advance(&mut self, now: SimTime) -> Vec<(u64, Report)> {
-        debug_assert!(now >= self.now, "time runs forward only");
+    fn send_until(&mut self, now: SimTime) {
         // Stale rates have had no effect yet if no time has passed: more flows may come in this instant.
         while now > self.now || !either!(self.live.get_mut(), flows => flows.is_stale()) {
             match either!(self.live.get_mut(), flows => flows.next_finish(self.now)) {
@@ -236,6 +210,118 @@ impl FluidModel for WiredNetwork {
             }
         }
         self.now = now;
+    }
+
+    /// Starts a flow, or starts it again.
+    fn admit(&mut self, flow: Flow) {
+        if flow.bytes > 0 && flow.route.hops() > 0 {
+            either!(self.live.get_mut(), flows => flows.admit(flow));
+        } else {
+            self.dispatch(&flow);
+        }
+    }
+
+    /// A link has failed or come back: everybody who still sends looks for a route anew.
+    fn reroute(&mut self) {
+        let now = self.now;
+        self.failures.pass(now);
+        self.routes.clear();
+        let mut moved = vec![];
+        for (key, before) in either!(self.live.get_mut(), flows => flows.routes()) {
+            let (from, to) = self.ends[&key];
+            if self.present_route(from, to).is_some_and(|route| route.channels == before.channels) {
+                continue;
+            }
+            let mut flow = either!(self.live.get_mut(), flows => flows.withdraw(key)).expect("it was listed");
+            flow.settle(now);
+            moved.push(flow);
+        }
+        for mut flow in std::mem::take(&mut self.stranded) {
+            flow.go_on(now);
+            moved.push(flow);
+        }
+        moved.sort_unstable_by_key(|flow| flow.key);
+        for mut flow in moved {
+            let (from, to) = self.ends[&flow.key];
+            match self.present_route(from, to) {
+                Some(route) => {
+                    flow.take_route(route);
+                    self.admit(flow);
+                }
+                None => {
+                    flow.take_route(Arc::default());
+                    self.stranded.push(flow);
+                }
+            }
+        }
+    }
+
+    /// Sends the last byte of a flow on its way.
+    fn dispatch(&mut self, flow: &Flow) {
+        self.ends.remove(&flow.key);
+        let sent = flow.bytes > 0 && flow.route.hops() > 0;
+        let sending_seconds = (self.now - flow.start).as_seconds();
+        let bottleneck = flow.longest_bottleneck().filter(|_| sent);
+        let report = Report {
+            start: flow.start,
+            end: self.now + flow.route.latency,
+            bytes: flow.bytes,
+            hops: flow.route.hops(),
+            bottleneck: bottleneck.map(|channel| Arc::clone(&self.topology.channels[channel].link_name)),
+            mean_rate_bits_per_second: if sent { flow.bytes as f64 * 8.0 / sending_seconds } else { 0.0 },
+            path_latency: flow.route.latency,
+            stalled: flow.stalled,
+        };
+        self.travelling.insert((report.end, flow.key), report);
+    }
+}
+
+impl FluidModel for WiredNetwork {
+    type Request = Request;
+    type Report = Report;
+
+    /// # Panics
+    /// If nothing leads to the receiver even when every link is up, which [`WiredNetwork::route`] would have told.
+    fn start(&mut self, now: SimTime, request: Request) -> u64 {
+        debug_assert_eq!(now, self.now, "advance the network before starting a flow");
+        let key = self.next_key;
+        self.next_key += 1;
+        if self.failures.are_possible() {
+            self.ends.insert(key, (request.from, request.to));
+        }
+        match self.present_route(request.from, request.to) {
+            Some(route) => self.admit(Flow::new(key, route, request.bytes, now)),
+            None => self.stranded.push(Flow::new(key, Arc::default(), request.bytes, now)),
+        }
+        key
+    }
+
+    fn cancel(&mut self, now: SimTime, key: u64) -> Option<Self::Report> {
+        debug_assert_eq!(now, self.now, "advance the network before cancelling a flow");
+        self.ends.remove(&key);
+        if either!(self.live.get_mut(), flows => flows.withdraw(key)).is_none() {
+            self.travelling.retain(|(_, k), _| *k != key);
+            self.stranded.retain(|flow| flow.key != key);
+        }
+        None
+    }
+
+    fn next_event(&self) -> Option<SimTime> {
+        let arrival = self.travelling.first_key_value().map(|((end, _), _)| *end);
+        let finish = either!(&mut *self.live.borrow_mut(), flows => flows.next_finish(self.now));
+        // Links that fail while nobody sends concern nobody.
+        let sending = self.live_flows() + self.stranded.len() > 0;
+        let change = self.failures.next_change().filter(|_| sending);
+        [arrival, finish, change].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, now: SimTime) -> Vec<(u64, Report)> {
+        debug_assert!(now >= self.now, "time runs forward only");
+        while let Some(change) = self.failures.next_change().filter(|change| *change <= now) {
+            self.send_until(change);
+            self.reroute();
+        }
+        self.send_until(now);
         if self.travelling.first_key_value().is_none_or(|((end, _), _)| *end > now) {
             return Vec::new();
         }
