@@ -13,10 +13,12 @@
 pub mod aircomp;
 pub mod atmosphere;
 pub mod cell;
+pub mod drx;
 mod error;
 pub mod error_model;
 pub mod fading;
 pub mod geometry;
+pub mod handover;
 pub mod harq;
 pub mod link_adaptation;
 pub mod link_budget;

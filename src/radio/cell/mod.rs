@@ -10,6 +10,7 @@ mod flow;
 mod link;
 mod model;
 mod propagation;
+mod report;
 mod site;
 mod slot;
 #[cfg(test)]

@@ -66,6 +66,11 @@ impl Propagation {
         })
     }
 
+    /// All loss to the own base station, dB.
+    pub fn own_loss_db(&self, terminal: &Position, indoor: Option<&Indoor>) -> f64 {
+        self.own.at(terminal, indoor).total_db()
+    }
+
     /// For a terminal there; a building stands in the way of neighbours as well.
     pub fn at(&self, terminal: &Position, indoor: Option<&Indoor>) -> LargeScale {
         let gain = |(load, station): &(f64, Station)| load * db_to_linear(-station.at(terminal, indoor).total_db());

@@ -2,13 +2,14 @@
 //! asks it the same questions, so that two of them see the same channels.
 
 use super::carrier::{Allocation, Carrier};
-use super::config::{CellConfig, UeRadio};
+use super::config::{CellConfig, Indoor, UeRadio};
 use super::link::{Channel, Link};
 use super::propagation::Propagation;
 use super::{AnalogLink, Direction, LinkId};
 use crate::radio::aircomp::{AirInterface, ChannelState};
 use crate::radio::error::RadioError;
 use crate::radio::fading::LinkFading;
+use crate::radio::geometry::Position;
 use crate::radio::link_budget::LinkBudget;
 use crate::radio::mobility::Trajectory;
 use crate::radio::numerology::SUBCARRIERS_PER_RESOURCE_BLOCK;
@@ -46,6 +47,11 @@ impl Site {
         let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
         self.links.push(Link::new(ue, trajectory, fading, stream));
         LinkId(self.links.len() - 1)
+    }
+
+    /// Large-scale loss to a terminal at `place`, dB: what long measurements of its reference signals differ by.
+    pub fn loss_db(&self, place: &Position, indoor: Option<&Indoor>) -> f64 {
+        self.surroundings.own_loss_db(place, indoor)
     }
 
     pub fn config(&self) -> &CellConfig {
