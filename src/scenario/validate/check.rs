@@ -103,19 +103,27 @@ impl Check {
 
     /// Whether `word` is one of `known`; `list` tells where a user sees them all.
     pub fn known<S: AsRef<str>>(&mut self, path: KeyPath, word: &str, known: &[S], list: &str) -> bool {
-        const SHOWN: usize = 8;
-        if known.iter().any(|name| name.as_ref() == word) {
-            return true;
+        let is_known = known.iter().any(|name| name.as_ref() == word);
+        if !is_known {
+            self.unknown(path, word, known, list);
         }
+        is_known
+    }
+
+    /// Notes that `word` is none of `known`.
+    pub fn unknown<S: AsRef<str>>(&mut self, path: KeyPath, word: &str, known: &[S], list: &str) {
+        const SHOWN: usize = 8;
+        // Whoever has so many mistakes or so many names is not helped by the nearest one, which takes long to find.
+        const GUESSED: usize = 100;
+        let compared = if self.issues.len() < GUESSED { known.len().min(10_000) } else { 0 };
         let mut names: Vec<&str> = known.iter().take(SHOWN).map(AsRef::as_ref).collect();
         if known.len() > SHOWN {
             names.push("...");
         }
-        let help = suggest::for_word(word, known.iter().map(AsRef::as_ref))
+        let help = suggest::for_word(word, known[..compared].iter().map(AsRef::as_ref))
             .map_or(list.to_owned(), |suggestion| format!("{suggestion} {list}"));
         let issue = Issue::value(path, quoted(word), if names.is_empty() { "none".into() } else { names.join(", ") });
         self.issues.push(issue.help(help));
-        false
     }
 
     /// Whether `name` can stand in file names and tables: 1 to 64 letters, digits, `.`, `-` and `_`, a letter or
