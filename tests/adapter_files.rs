@@ -117,7 +117,6 @@ fn a_run_keeps_its_adapters_by_name() {
             wall_seconds: 0.0,
             threads: 1,
             backend: "cpu",
-            score: "accuracy",
             adapters,
         };
         write_run(root.path(), &run, &Record { replications: vec![] }, None).unwrap()

@@ -176,7 +176,6 @@ fn report(scenario: &Scenario, record: &Record) -> String {
         wall_seconds: 0.0,
         threads: 1,
         backend: "none",
-        score: "accuracy",
         adapters: &[],
     };
     let folder = write_run(out.path(), &run, record, None).expect("the results can be written");

@@ -107,7 +107,6 @@ fn description(name: &str) -> RunDescription<'_> {
         wall_seconds: 1.5,
         threads: 2,
         backend: "cpu",
-        score: "accuracy",
         adapters: &[],
     }
 }
@@ -200,7 +199,7 @@ fn folders_that_do_not_fit_are_refused_with_their_path() {
 
     let manifest = folder.path().join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace("\"format_version\": 3", "\"format_version\": 9")).unwrap();
+    fs::write(&manifest, text.replace("\"format_version\": 4", "\"format_version\": 9")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Format { found: 9, .. })));
     fs::write(&manifest, text.replace("fedcba9876543210", "0000000000000001")).unwrap();
     assert!(matches!(folder.load(), Err(ResultsError::Inconsistent { .. })));
@@ -237,7 +236,7 @@ fn the_summary_is_what_its_definition_says() {
 fn plots_are_written_for_what_the_record_has() {
     let names = |record: &Record| {
         let folder = tempfile::tempdir().unwrap();
-        let written = plots::draw_all(record, "accuracy", folder.path()).unwrap();
+        let written = plots::draw_all(record, folder.path()).unwrap();
         for path in &written {
             let start: &[u8] = if path.extension().unwrap() == "png" { b"\x89PNG" } else { b"<svg" };
             assert!(fs::read(path).unwrap().starts_with(start), "{}", path.display());
@@ -251,20 +250,6 @@ fn plots_are_written_for_what_the_record_has() {
     assert_eq!(names(&record(1, 1, 1, true)), all);
     assert_eq!(names(&record(1, 45, 41, false)), all[2..]);
     assert_eq!(names(&record(1, 0, 0, false)), all[..0]);
-}
-
-#[test]
-fn the_score_of_a_run_names_the_axis_now_and_when_it_is_drawn_again() {
-    let root = tempfile::tempdir().unwrap();
-    let run = RunDescription { score: "R squared", ..description("regression") };
-    let folder = write_run(root.path(), &run, &record(1, 3, 1, true), None).unwrap();
-    let axis = || {
-        let svg = fs::read_to_string(folder.plots_path().join("accuracy_vs_time.svg")).unwrap();
-        (svg.contains("Test R squared"), svg.contains("Test accuracy"))
-    };
-    assert_eq!(axis(), (true, false));
-    folder.redraw().unwrap();
-    assert_eq!(axis(), (true, false));
 }
 
 #[test]

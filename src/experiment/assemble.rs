@@ -134,7 +134,7 @@ fn devices(
             group: device.group.clone(),
             hardware: device.hardware.name.clone(),
             cell: world.cell_name(device.cell()).to_owned(),
-            edge_server: world.server_name(device.server).to_owned(),
+            edge_server: world.server_name(device.server.get()).to_owned(),
             training_samples: if learn.trains() {
                 learn.samples(Client::Device(device.id.number())) as usize
             } else {
@@ -142,6 +142,7 @@ fn devices(
             },
             rounds_taken_part: t.rounds_taken_part,
             rounds_delivered: t.rounds_delivered,
+            handovers: world.handovers(device.id),
             device_compute_s: t.activity.device_compute.as_seconds(),
             uplink_s: t.activity.uplink.as_seconds(),
             edge_compute_s: t.activity.edge_compute.as_seconds(),
@@ -176,6 +177,7 @@ fn flow(replication: u64, world: &World, f: &Flow) -> FlowRecord {
         end_s: f.end.as_seconds(),
         radio_s: f.radio.as_seconds(),
         wired_s: f.wired.as_seconds(),
+        no_route_s: f.no_route.as_seconds(),
         cell: world.cell_name(f.cell).to_owned(),
         edge_server: match f.direction {
             FlowDirection::Sidelink { to } => world.device_name(to).to_owned(),

@@ -3,7 +3,6 @@
 use super::error::ResultsError;
 use super::files;
 use super::folder::RunFolder;
-use super::manifest::Manifest;
 use super::plots::{self, Curve, Panel, Unit};
 use super::stats::Estimate;
 use super::summary::Summary;
@@ -29,8 +28,7 @@ pub fn compare(runs: &[RunFolder], out: &Path) -> Result<Comparison, ResultsErro
     if runs.len() < 2 {
         return Err(ResultsError::TooFewRuns { found: runs.len() });
     }
-    let manifests = runs.iter().map(RunFolder::manifest).collect::<Result<Vec<_>, _>>()?;
-    let labels = labels(&manifests);
+    let labels = labels(runs)?;
     let records = runs.iter().map(RunFolder::load).collect::<Result<Vec<_>, _>>()?;
     let summaries: Vec<Summary> = records.iter().map(Summary::of).collect();
     std::fs::create_dir_all(out).map_err(ResultsError::write(out))?;
@@ -39,7 +37,7 @@ pub fn compare(runs: &[RunFolder], out: &Path) -> Result<Comparison, ResultsErro
     let named = records.iter().zip(&labels);
     let curves: Vec<Curve> = named.filter_map(|(r, label)| Curve::accuracy(r, Some(label.clone()))).collect();
     if !curves.is_empty() {
-        written.extend(plots::accuracy_vs_time(&curves, &score(&manifests), &out.join("accuracy_vs_time"))?);
+        written.extend(plots::accuracy_vs_time(&curves, &out.join("accuracy_vs_time"))?);
     }
     written.extend(plots::totals(&labels, &panels(&summaries), &out.join("totals"))?);
     let table = difference_table(&labels, &summaries);
@@ -50,20 +48,13 @@ pub fn compare(runs: &[RunFolder], out: &Path) -> Result<Comparison, ResultsErro
 }
 
 /// Scenario names, with the id behind those that occur more than once.
-fn labels(manifests: &[Manifest]) -> Vec<String> {
-    let label = |m: &Manifest| match manifests.iter().filter(|o| o.scenario == m.scenario).count() {
+fn labels(runs: &[RunFolder]) -> Result<Vec<String>, ResultsError> {
+    let manifests = runs.iter().map(RunFolder::manifest).collect::<Result<Vec<_>, _>>()?;
+    let label = |m: &super::Manifest| match manifests.iter().filter(|o| o.scenario == m.scenario).count() {
         1 => m.scenario.clone(),
         _ => format!("{} {}", m.scenario, &m.id[..m.id.len().min(6)]),
     };
-    manifests.iter().map(label).collect()
-}
-
-/// What the runs' accuracies are called: all names that occur.
-fn score(manifests: &[Manifest]) -> String {
-    let mut names: Vec<&str> = manifests.iter().map(|m| m.score.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join(" or ")
+    Ok(manifests.iter().map(label).collect())
 }
 
 fn panels(summaries: &[Summary]) -> Vec<Panel> {

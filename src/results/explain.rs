@@ -167,6 +167,9 @@ fn blocks_to_seconds(w: &mut Walk, f: &FlowRecord) {
     );
     w.step("radio time", &Quantity::Seconds.show(f.radio_s), &format!("cell `{}`", f.cell));
     w.step("wired time", &Quantity::Seconds.show(f.wired_s), &format!("`{}`", f.edge_server));
+    if f.no_route_s > 0.0 {
+        w.step("without a route", &Quantity::Seconds.show(f.no_route_s), "part of it, waiting for a link to come back");
+    }
     let span = format!("from {} to {}", Quantity::Seconds.show(f.start_s), Quantity::Seconds.show(f.end_s));
     w.step("in all", &Quantity::Seconds.show(f.end_s - f.start_s), &format!("{span}: {}", f.outcome));
 }

@@ -6,7 +6,7 @@ use crate::experiment::{LearningCounts, Outcome, Record};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout of a run folder; a reader refuses any other.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +19,6 @@ pub struct Manifest {
     pub replications: Vec<ReplicationManifest>,
     pub wall_seconds: f64,
     pub backend: String,
-    #[serde(default = "accuracy")]
-    pub score: String,
     pub host: Host,
 }
 
@@ -47,11 +45,6 @@ pub struct Host {
     pub build_profile: String,
 }
 
-/// What runs measured before there was another score.
-fn accuracy() -> String {
-    "accuracy".to_owned()
-}
-
 impl Manifest {
     pub(super) fn of(run: &RunDescription<'_>, record: &Record) -> Self {
         let replications = record.replications.iter().map(|r| ReplicationManifest {
@@ -69,7 +62,6 @@ impl Manifest {
             replications: replications.collect(),
             wall_seconds: run.wall_seconds,
             backend: run.backend.to_owned(),
-            score: run.score.to_owned(),
             host: Host::current(run.threads),
         }
     }

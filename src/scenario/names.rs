@@ -89,6 +89,7 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
         glass_loss: GlassLoss::Edition19,
         fidelity: RadioFidelity::Flow,
         slot: None,
+        drx: None,
     };
     Some(RadioDefaults { spec, device_tx_power_dbm: preset.ue_power_dbm })
 }

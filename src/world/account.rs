@@ -127,6 +127,8 @@ pub struct Flow {
     pub end: SimTime,
     pub radio: SimDuration,
     pub wired: SimDuration,
+    /// Part of it in which no wires led to the receiver.
+    pub no_route: SimDuration,
     pub cell: usize,
     pub server: usize,
     /// The link at the start of the transfer.
@@ -236,6 +238,8 @@ pub(super) struct Account {
     /// This round's stretches of time by device, where a device may do several things at once.
     spans: Option<Vec<Vec<Span>>>,
     underway: Underway,
+    /// Requests that share the accelerators of a server, and since when there are so many.
+    sharing: Vec<(usize, SimTime)>,
 }
 
 impl Account {
@@ -285,7 +289,8 @@ impl Account {
     pub fn new(devices: usize, servers: usize) -> Self {
         let empty = vec![DeviceTotals::default(); devices];
         let edge_busy = vec![SimDuration::ZERO; servers];
-        Self { current: empty.clone(), total: empty, edge_busy, listed: devices, ..Self::default() }
+        let sharing = vec![(0, SimTime::ZERO); servers];
+        Self { current: empty.clone(), total: empty, edge_busy, listed: devices, sharing, ..Self::default() }
     }
 
     pub fn begin_round(&mut self, now: SimTime, participants: &[DeviceId]) {
@@ -293,6 +298,7 @@ impl Account {
         self.participants = participants.to_vec();
         self.edge_busy.fill(SimDuration::ZERO);
         self.edge_extra_joules = 0.0;
+        self.sharing.iter_mut().for_each(|(_, since)| *since = now);
         for d in participants {
             self.device(*d).rounds_taken_part = 1;
         }
@@ -310,6 +316,10 @@ impl Account {
 
     /// Notes that something begins; [`Account::end`] takes the answer.
     pub fn begin(&mut self, occupied: Occupied, now: SimTime) -> Token {
+        if let Occupied::Share { server, .. } = occupied {
+            self.occupied(occupied, now, now);
+            self.sharing[server].0 += 1;
+        }
         self.underway.begin(occupied, now)
     }
 
@@ -317,6 +327,9 @@ impl Account {
     pub fn end(&mut self, token: Token, now: SimTime) -> SimDuration {
         let Some(Stretch { occupied, since }) = self.underway.end(token) else { return SimDuration::ZERO };
         self.occupied(occupied, since, now);
+        if let Occupied::Share { server, .. } = occupied {
+            self.sharing[server].0 -= 1;
+        }
         now - since
     }
 
@@ -339,6 +352,14 @@ impl Account {
             Occupied::Accelerator { server, extra_watts } => {
                 self.edge_busy[server] += end - start;
                 self.edge_extra_joules += extra_watts * (end - start).as_seconds();
+            }
+            // Whichever of those who share ends first books for all: as many accelerators are busy as there are requests.
+            Occupied::Share { server, accelerators, extra_watts } => {
+                let (requests, since) = self.sharing[server];
+                let busy = SimDuration::from_nanos((end - since).as_nanos() * requests.min(accelerators) as u64);
+                self.edge_busy[server] += busy;
+                self.edge_extra_joules += extra_watts * busy.as_seconds();
+                self.sharing[server].1 = end;
             }
         }
     }

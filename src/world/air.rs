@@ -55,7 +55,8 @@ pub struct Heard {
 impl World {
     /// Lets `devices` send their device-side parameters as analog symbols at once.
     ///
-    /// Each cell sums its own devices; the sums travel to the first edge server over the wires and are added there. The
+    /// Each cell sums its own devices; the sums travel over the wires to where servers' parts come together and are added
+    /// there. The
     /// air time depends on the number of parameters, not of devices.
     pub async fn superpose(&self, devices: &[DeviceId], sent: &Transmission<'_>) -> Heard {
         let start = self.now();
@@ -84,18 +85,19 @@ impl World {
         if worst > 0.0 {
             heard.receive_snr_db = Some(-linear_to_db(worst));
         }
-        join_all(cells.iter().map(|c| self.sound_and_forward(c, sent.bytes))).await;
+        let no_route = join_all(cells.iter().map(|c| self.sound_and_forward(c, sent.bytes))).await;
         let senders = heard.arrivals.iter().filter(|a| a.sends).count() as u64;
-        for c in &cells {
-            self.note_superposition(c, devices, start, sent.content, sent.bytes / senders.max(1));
+        for (c, no_route) in cells.iter().zip(no_route) {
+            self.note_superposition(c, devices, (start, no_route), sent.content, sent.bytes / senders.max(1));
         }
         heard
     }
 
-    async fn sound_and_forward(&self, sum: &CellSum, bytes: u64) {
+    /// Returns for how long no wires led on.
+    async fn sound_and_forward(&self, sum: &CellSum, bytes: u64) -> SimDuration {
         self.sim.sleep(sum.air).await;
-        let (from, to) = (self.cells[sum.cell].host, self.servers[0].host);
-        self.wires.transfer(network::Request { from, to, bytes }).await;
+        let (from, to) = (self.cells[sum.cell].host, self.hub);
+        self.wires.transfer(network::Request { from, to, bytes }).await.stalled
     }
 
     /// Books the round of one cell. A superposition carries its payload once, however many take part: its bytes are
@@ -104,7 +106,7 @@ impl World {
         &self,
         sum: &CellSum,
         devices: &[DeviceId],
-        start: SimTime,
+        (start, no_route): (SimTime, SimDuration),
         content: Content,
         bytes_each: u64,
     ) {
@@ -137,6 +139,7 @@ impl World {
                 end: self.now(),
                 radio: sum.air,
                 wired: SimDuration::from_nanos(spent.as_nanos() - sum.air.as_nanos().min(spent.as_nanos())),
+                no_route,
                 cell: sum.cell,
                 server: 0,
                 budget,

@@ -6,7 +6,6 @@
 use super::account::{Content, FlowDirection};
 use super::sending::Sending;
 use super::{DeviceId, Lost, World};
-use crate::network;
 use crate::radio::aircomp::ValuesPerSymbol;
 use crate::radio::{Direction, LinkLayer, Outcome, TransferReport};
 use crate::scenario::TechniqueKind;
@@ -33,10 +32,10 @@ impl World {
         let seconds = air.grid.round_seconds(values, ValuesPerSymbol::Two);
         let on_air_seconds = seconds * air.grid.time_share;
         let bytes = values * self.demand_of(id).precision().bytes();
-        let (host, server) = (self.cells[cell].host, self.servers[device.server].host);
+        let (host, server) = (self.cells[cell].host, self.servers[device.server.get()].host);
         let radio_time = SimDuration::from_seconds(seconds);
         if way == FlowDirection::Downlink {
-            self.wires.transfer(network::Request { from: server, to: host, bytes }).await;
+            sending.over_the_wires(server, host, bytes).await;
         }
         let start = self.now();
         self.sim.sleep(radio_time).await;
@@ -60,7 +59,7 @@ impl World {
         };
         sending.crossed(Box::new(report));
         if way == FlowDirection::Uplink {
-            self.wires.transfer(network::Request { from: host, to: server, bytes }).await;
+            sending.over_the_wires(host, server, bytes).await;
         }
         sending.arrive();
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(air.snr) }

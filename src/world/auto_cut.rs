@@ -49,7 +49,7 @@ impl World {
         let (up, down) = (rate(Direction::Uplink), rate(Direction::Downlink));
         let uplink_share = self.cells[cell].air.with(|a| a.site().air_interface().time_share);
         let downlink_share = self.cells[cell].air.with(|a| a.site().config().radio.downlink_share);
-        let server = &self.servers[device.server];
+        let server = &self.servers[device.server.get()];
         let (host, far) = (self.cells[cell].host, server.host);
         let mut costs = vec![];
         for of_all in &self.demands {
@@ -70,7 +70,7 @@ impl World {
             let edge = demand.at_edge().unwrap_or_else(|| demand.cost().whole());
             let edge_work = [demand.forward(&edge, batch), demand.backward(&edge, batch)];
             let seconds_of = |w: &_| server.hardware.seconds(w, demand.precision());
-            let edge_seconds = steps * edge_work.iter().map(seconds_of).sum::<f64>();
+            let edge_seconds = steps * edge_work.iter().map(seconds_of).sum::<f64>() / server.clock_share;
             let device_seconds = steps * self.device_seconds(device, &device_work);
             let (up_air, down_air) = (air_seconds(&ups, &up), air_seconds(&downs, &down));
             let mut wired = 0.0;
@@ -82,13 +82,13 @@ impl World {
             let radio = self.radio_joules(up.tx_power_watts * on_air.0, on_air.0 + on_air.1);
             let hardware = device.hardware;
             let idle_seconds = other_seconds + edge_seconds - device_seconds;
-            let computing = hardware.active_w * device_seconds * device.compute_share + hardware.idle_w * idle_seconds;
+            let computing = device.computing_watts() * device_seconds + hardware.idle_w * idle_seconds;
             let memory = self.fits_with(device, of_all);
             costs.push(CutCost {
                 other_seconds,
                 edge_seconds,
                 device_joules: radio + computing,
-                edge_joules: server.hardware.active_w * edge_seconds,
+                edge_joules: server.hardware.active_w * server.clock_share.powi(3) * edge_seconds,
                 fits: memory,
             });
         }

@@ -1,13 +1,19 @@
 //! From a scenario to a world: the only place that reads the scenario's description of hardware, radio and wires.
 
+mod wires;
+
 use super::account::Account;
+use super::handover::{Handovers, Tracked};
 use super::nearest::NearestPlace;
+use super::serving::Line;
 use super::sidelink::SidelinkAir;
 use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
 use crate::compute;
-use crate::network::{Link, NodeId, RouteBy, Topology, WiredNetwork};
+use crate::network::NodeId;
 use crate::radio::atmosphere::{Atmosphere, gases::Edition};
+use crate::radio::drx::Drx;
 use crate::radio::fading::{Fading, FadingModel};
+use crate::radio::handover::A3Event;
 use crate::radio::harq::Combining;
 use crate::radio::mobility::RandomWaypoint;
 use crate::radio::pathloss;
@@ -20,14 +26,13 @@ use crate::radio::{
 };
 use crate::random::Streams;
 use crate::scenario::{
-    self, CellSpec, DeviceGroup, HarqCombining, LineOfSight, Mobility, Placement, Propagation, Routing, Scenario,
+    self, CellSpec, DeviceGroup, DrxSpec, HarqCombining, LineOfSight, Mobility, Placement, Propagation, Scenario,
     SlotScheduler,
 };
 use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::rc::Rc;
 
-const BITS_PER_GBIT: f64 = 1e9;
 /// Walkers of a fixed placement roam at least this far around their cell.
 const SMALLEST_WALK_M: f64 = 50.0;
 /// Two rings of a hexagonal layout: cells beyond them hardly matter.
@@ -37,7 +42,7 @@ impl World {
     /// Builds one replication of the scenario's system. `streams` decide placement, shadowing, fading and draws.
     pub fn new(scenario: &Scenario, demand: Demand, streams: Streams, sim: Sim) -> Result<Self, WorldError> {
         let preset = preset(scenario)?;
-        let (network, hosts) = wires(scenario)?;
+        let (network, hosts) = wires::wires(scenario, &streams)?;
         let host = |name: &str| hosts.get(name).copied();
         let missing = |kind, name: &str| WorldError::Unknown { kind, name: name.to_owned() };
         let mut cells = vec![];
@@ -57,20 +62,28 @@ impl World {
                 name: s.name.clone(),
                 hardware: compute::profile(&s.hardware).ok_or_else(|| missing("hardware", &s.hardware))?,
                 accelerators: s.accelerators,
-                queue: Resource::new(&sim, s.accelerators, Discipline::Fifo),
+                clock_share: s.clock_share,
+                line: Line::new(&sim, s.accelerators, &s.sharing),
                 devices: 0,
                 host: host(&s.name).ok_or_else(|| missing("edge server", &s.name))?,
             });
         }
         let mut world = Self {
-            account: RefCell::new(
+            account: Rc::new(RefCell::new(
                 Account::new(scenario.device_count(), servers.len()).listing(scenario.results.flow_devices),
-            ),
+            )),
             edge_fits: RefCell::default(),
+            hub: match &scenario.network.aggregate_at {
+                Some(name) => host(name).ok_or_else(|| missing("node", name))?,
+                None => servers[0].host,
+            },
+            server_of_cell: vec![],
+            handovers: None,
             nearest: NearestPlace::new(scenario.cells.iter().map(|c| c.position_m).collect()),
             wires: Fluid::new(&sim, network),
             sidelink: sidelink(scenario, &sim)?,
             prices: scenario.prices.clone(),
+            drx: scenario.radio.drx.map(|spec| drx(&spec)),
             round: Cell::new(0),
             devices: vec![],
             sim,
@@ -83,10 +96,12 @@ impl World {
         let at_cells: Vec<NodeId> = world.cells.iter().map(|c| c.host).collect();
         let at_servers: Vec<NodeId> = world.servers.iter().map(|s| s.host).collect();
         let nearest_server = world.wires.with(|w| w.nearest(&at_cells, &at_servers))?;
+        world.server_of_cell.clone_from(&nearest_server);
+        world.handovers = handovers(scenario, &preset, &streams)?;
         let groups = scenario.devices.iter().flat_map(|g| (0..g.count).map(move |i| (g, i)));
         for (number, (group, in_group)) in (0u32..).zip(groups) {
             let device = world.device_of(scenario, &preset, (group, in_group), DeviceId(number), &nearest_server)?;
-            world.servers[device.server].devices += 1;
+            world.servers[device.server.get()].devices += 1;
             world.devices.push(device);
         }
         if scenario.technique.cut.as_ref().is_some_and(|cut| cut.micro_batches > 1) {
@@ -114,7 +129,7 @@ impl World {
         let (start, area) = self.place(scenario, preset, &name, id, home)?;
         let trajectory = match &scenario.mobility {
             Mobility::Static => Trajectory::Static(start),
-            Mobility::RandomWaypoint { min_speed_m_per_s, max_speed_m_per_s, pause_s } => {
+            Mobility::RandomWaypoint { min_speed_m_per_s, max_speed_m_per_s, pause_s, .. } => {
                 let stream = self.streams.counter(&name, "mobility");
                 let speeds = (*min_speed_m_per_s, *max_speed_m_per_s);
                 Trajectory::RandomWaypoint(RandomWaypoint::new(start, area, speeds, *pause_s, stream)?)
@@ -126,9 +141,10 @@ impl World {
             group: group.name.clone(),
             hardware,
             compute_share: group.compute_share,
+            clock_share: group.clock_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
             lora_rank: group.lora_rank,
-            server: nearest_server[cell],
+            server: Cell::new(nearest_server[cell]),
             split_point: Cell::new(self.demand.split_point()),
             cut_plan: Cell::new(0),
             fits: Cell::new(None),
@@ -143,6 +159,7 @@ impl World {
             cell: Cell::new(cell),
             links: RefCell::default(),
             link: Cell::new(None),
+            idle: Cell::default(),
             name,
         })
     }
@@ -219,6 +236,44 @@ fn preset(scenario: &Scenario) -> Result<Preset, WorldError> {
         (preset.downlink_share, preset.uplink_share) = (down, up);
     }
     Ok(preset)
+}
+
+fn drx(spec: &DrxSpec) -> Drx {
+    let ms = |ms: f64| SimDuration::from_seconds(ms / 1e3);
+    Drx {
+        inactivity: ms(spec.inactivity_ms),
+        on_duration: ms(spec.on_duration_ms),
+        cycle: ms(spec.cycle_ms),
+        listening_watts: spec.listening_w,
+        sleeping_watts: spec.sleeping_w,
+    }
+}
+
+/// Handover by event A3, if the scenario asks for it.
+fn handovers(scenario: &Scenario, preset: &Preset, streams: &Streams) -> Result<Option<Handovers>, WorldError> {
+    let Mobility::RandomWaypoint { handover: Some(spec), .. } = &scenario.mobility else { return Ok(None) };
+    let ms = |ms: f64| SimDuration::from_seconds(ms / 1e3);
+    let sites = scenario.cells.iter().map(|c| Site::new(&c.name, cell_config(scenario, preset, c), streams));
+    let nearest = |cell: &CellSpec| {
+        let here = position(cell);
+        let others = scenario.cells.iter().enumerate().filter(|(_, other)| other.name != cell.name);
+        let mut others: Vec<(f64, usize)> = others.map(|(i, o)| (position(o).distance_2d_m(&here), i)).collect();
+        others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        others.into_iter().take(MOST_NEIGHBOURS).map(|(_, i)| i).collect()
+    };
+    Ok(Some(Handovers {
+        event: A3Event {
+            offset_db: spec.offset_db,
+            hysteresis_db: spec.hysteresis_db,
+            time_to_trigger: ms(spec.time_to_trigger_ms),
+        },
+        period: ms(spec.measurement_period_ms),
+        interruption: ms(spec.interruption_ms),
+        migrate: spec.migrate_state,
+        sites: sites.collect::<Result<_, _>>()?,
+        neighbours: scenario.cells.iter().map(nearest).collect(),
+        tracked: RefCell::new(vec![Tracked::default(); scenario.device_count()]),
+    }))
 }
 
 /// The cell at the scenario's fidelity.
@@ -322,26 +377,4 @@ fn neighbours(scenario: &Scenario, cell: &CellSpec) -> Vec<Neighbour> {
     others.sort_by(|a, b| a.0.total_cmp(&b.0));
     let near = others.into_iter().take(MOST_NEIGHBOURS);
     near.map(|(_, other)| Neighbour { name: other.name.clone(), position: position(other), load }).collect()
-}
-
-/// The wired network: cells, edge servers and routers as hosts, links as the scenario lists them.
-fn wires(scenario: &Scenario) -> Result<(WiredNetwork, HashMap<String, NodeId>), WorldError> {
-    let cells = scenario.cells.iter().map(|c| &c.name);
-    let servers = scenario.edge_servers.iter().map(|s| &s.name);
-    let mut topology = Topology::builder();
-    for name in cells.chain(servers).chain(&scenario.network.routers) {
-        topology = topology.host(name);
-    }
-    for l in &scenario.network.links {
-        let latency = SimDuration::from_seconds(l.latency_ms / 1e3);
-        topology = topology.link(Link::new(&l.from, &l.to, l.rate_gbit_per_s * BITS_PER_GBIT, latency));
-    }
-    let topology = topology.build()?;
-    let hosts = topology.hosts().map(|h| (topology.host_name(h).to_owned(), h)).collect();
-    let by = match scenario.network.route_by {
-        Routing::Latency => RouteBy::Latency,
-        Routing::Rate => RouteBy::Rate,
-        Routing::Hops => RouteBy::Hops,
-    };
-    Ok((WiredNetwork::new(topology, by), hosts))
 }

@@ -1,10 +1,11 @@
 //! Work on devices and at the edge: seconds by roofline, queues, joules, memory.
 
 use super::overlap::Doing;
+use super::serving::{Pass, Request};
 use super::underway::{Occupied, Token};
 use super::{Demand, Device, DeviceId, Lost, World};
 use crate::compute::Work;
-use crate::fomo::BatchShape;
+use crate::fomo::{BatchShape, Segment};
 use crate::sim::{SimDuration, SimTime};
 
 /// Which way through the edge's side of a cut.
@@ -13,6 +14,20 @@ pub enum EdgePasses {
     Forward,
     Backward,
     Both,
+}
+
+impl EdgePasses {
+    /// Their work on the edge's side of a cut, phase by phase.
+    fn work(self) -> fn(&Demand, &BatchShape) -> Vec<Work> {
+        fn side(demand: &Demand) -> Segment {
+            demand.at_edge().unwrap_or_else(|| demand.cost().whole())
+        }
+        match self {
+            EdgePasses::Both => |d, batch| vec![d.forward(&side(d), batch), d.backward(&side(d), batch)],
+            EdgePasses::Forward => |d, batch| vec![d.forward(&side(d), batch)],
+            EdgePasses::Backward => |d, batch| vec![d.backward(&side(d), batch)],
+        }
+    }
 }
 
 impl World {
@@ -48,20 +63,20 @@ impl World {
     pub async fn compute_edge_side(&self, id: DeviceId, passes: EdgePasses, batch: &BatchShape) {
         let device = self.device(id);
         let demand = self.demand_of(id);
-        let segment = demand.at_edge().unwrap_or_else(|| demand.cost().whole());
-        let work: &[Work] = match passes {
-            EdgePasses::Both => &[demand.forward(&segment, batch), demand.backward(&segment, batch)],
-            EdgePasses::Forward => &[demand.forward(&segment, batch)],
-            EdgePasses::Backward => &[demand.backward(&segment, batch)],
-        };
-        self.compute_at_edge(device.server, &[id], work, device.edge_speed.get()).await;
+        self.fetch_state(id).await;
+        let of_pass = passes.work();
+        let work = of_pass(demand, batch);
+        let kind = (device.cut_plan.get(), device.lora_rank, passes as u8);
+        let pass = Some(Pass { demand, batch: *batch, work: of_pass, kind });
+        self.serve(device.server.get(), Request { devices: &[id], work: &work, speed: device.edge_speed.get(), pass })
+            .await;
     }
 
     /// One training step of the whole model at the first edge server, for which all `devices` wait.
     pub async fn train_at_edge(&self, devices: &[DeviceId], batch: &BatchShape) {
         let whole = self.demand.cost().whole();
         let work = [self.demand.forward(&whole, batch), self.demand.backward(&whole, batch)];
-        self.compute_at_edge(0, devices, &work, 1.0).await;
+        self.work_at_edge(0, devices, &work).await;
     }
 
     /// Whether the device, and the edge server that works with it, have memory for the technique's largest mini-batch.
@@ -70,10 +85,10 @@ impl World {
         if let Some(known) = device.fits.get() {
             return known;
         }
-        let question = (device.cut_plan.get(), device.lora_rank, device.server);
+        let question = (device.cut_plan.get(), device.lora_rank, device.server.get());
         let known = self.edge_fits.borrow().get(&question).copied();
         let edge_fits = known.unwrap_or_else(|| {
-            let fits = self.edge_fits_with(device.server, self.demand_of(id));
+            let fits = self.edge_fits_with(device.server.get(), self.demand_of(id));
             self.edge_fits.borrow_mut().insert(question, fits);
             fits
         });
@@ -84,7 +99,7 @@ impl World {
 
     /// The same for a technique that asks for `demand`.
     pub(super) fn fits_with(&self, device: &Device, demand: &Demand) -> bool {
-        self.device_fits_with(device, demand) && self.edge_fits_with(device.server, demand)
+        self.device_fits_with(device, demand) && self.edge_fits_with(device.server.get(), demand)
     }
 
     fn device_fits_with(&self, device: &Device, demand: &Demand) -> bool {
@@ -102,7 +117,8 @@ impl World {
     /// Time of `work` on the device, phases one after another.
     pub fn device_seconds(&self, device: &Device, work: &[Work]) -> f64 {
         let precision = self.demand.precision();
-        work.iter().map(|w| device.hardware.seconds(w, precision)).sum::<f64>() / device.compute_share
+        let seconds: f64 = work.iter().map(|w| device.hardware.seconds(w, precision)).sum();
+        seconds / (device.compute_share * device.clock_share)
     }
 
     /// Lets the device do `work` in `memory` bytes.
@@ -127,56 +143,7 @@ impl World {
 
     /// `work`, phases one after another, by an accelerator of `server`, for which `devices` wait.
     pub(super) async fn work_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work]) {
-        self.compute_at_edge(server, devices, work, 1.0).await;
-    }
-
-    /// `speed` is the share of the profile's clock: power follows its cube (Mei et al. in docs/deft/split_auto.md).
-    async fn compute_at_edge(&self, server: usize, devices: &[DeviceId], work: &[Work], speed: f64) {
-        let at = &self.servers[server];
-        let precision = self.demand.precision();
-        let seconds: f64 = work.iter().map(|w| at.hardware.seconds(w, precision)).sum();
-        let service = SimDuration::from_seconds(seconds / speed);
-        let _accelerator = at.queue.acquire(0).await;
-        let _serving = Serving::begin(self, server, devices, speed);
-        self.sim.sleep(service).await;
-    }
-}
-
-/// An accelerator at work for some devices. Dropped when the work ends or is cut off: either way the time was spent.
-struct Serving<'a> {
-    world: &'a World,
-    server: usize,
-    devices: &'a [DeviceId],
-    start: SimTime,
-    tokens: Vec<Token>,
-}
-
-impl<'a> Serving<'a> {
-    /// `speed` is a share of the profile's; power follows the cube.
-    fn begin(world: &'a World, server: usize, devices: &'a [DeviceId], speed: f64) -> Self {
-        let start = world.now();
-        let extra_watts = world.servers[server].hardware.active_w * (speed.powi(3) - 1.0);
-        let occupied = devices.iter().map(|d| Occupied::Device(*d, Doing::EdgeCompute));
-        let occupied = occupied.chain([Occupied::Accelerator { server, extra_watts }]);
-        let mut account = world.account.borrow_mut();
-        let tokens = occupied.map(|o| account.begin(o, start)).collect();
-        Self { world, server, devices, start, tokens }
-    }
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        let world = self.world;
-        let mut account = world.account.borrow_mut();
-        for token in &self.tokens {
-            account.end(*token, world.now());
-        }
-        drop(account);
-        if world.trace().is_enabled() {
-            let who = self.devices.first().map_or("", |d| &world.device(*d).name);
-            let name = &world.servers[self.server].name;
-            world.trace().span(name, "train", self.start, world.now(), &[("device", who.into())]);
-        }
+        self.serve(server, Request { devices, work, speed: 1.0, pass: None }).await;
     }
 }
 

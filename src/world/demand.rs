@@ -342,6 +342,15 @@ impl Demand {
         if self.is_zeroth_order() { scalars } else { self.device_side_bytes() }
     }
 
+    /// What an edge server holds for one device alone: its trainable parameters there in 32 bits, and their moments. 0 where
+    /// devices share the edge's side, or it holds none.
+    pub fn edge_state_bytes(&self) -> u64 {
+        const MASTER_BYTES: u64 = 4;
+        let own = self.kind.is_split() && self.cut.server_side == ServerSide::PerDevice;
+        let Some(segment) = self.at_edge().filter(|_| own) else { return 0 };
+        self.cost.segment_trainable_parameters(&segment) * (MASTER_BYTES + self.optimizer_bytes_per_parameter())
+    }
+
     /// What edge servers exchange after a round.
     pub fn server_update_bytes(&self) -> u64 {
         match self.kind {

@@ -1,5 +1,6 @@
 //! Devices: what they are, where they are, what is left in their battery.
 
+use super::sleeping::Idle;
 use crate::compute::{Battery, HardwareProfile};
 use crate::radio::{LinkId, Trajectory, UeRadio};
 use crate::sim::SimDuration;
@@ -27,11 +28,13 @@ pub struct Device {
     pub hardware: &'static HardwareProfile,
     /// Share of the hardware's speed that fine-tuning gets.
     pub compute_share: f64,
+    /// Share of the hardware's clock at which it computes.
+    pub clock_share: f64,
     pub memory_limit_bytes: u64,
     /// Ranks of low-rank pairs that it holds, at most; `None` for all.
     pub lora_rank: Option<usize>,
     /// The edge server that works with this device.
-    pub server: usize,
+    pub server: Cell<usize>,
     /// Where the model is cut for this device, under a split technique.
     pub split_point: Cell<usize>,
     /// Number of the device's demand among those of all cuts and forms, where these were chosen.
@@ -48,6 +51,7 @@ pub struct Device {
     pub(super) links: RefCell<Vec<(usize, LinkId)>>,
     /// The one of its links that was asked for last.
     pub(super) link: Cell<Option<(usize, LinkId)>>,
+    pub(super) idle: Cell<Idle>,
 }
 
 impl Device {
@@ -64,9 +68,16 @@ impl Device {
         self.battery.borrow().as_ref().is_some_and(Battery::exhausted)
     }
 
+    /// What it draws while it computes, beside what others draw from it; power follows the cube of the clock (Mei et al. in
+    /// docs/deft/split_auto.md).
+    pub(super) fn computing_watts(&self) -> f64 {
+        self.hardware.active_w * self.compute_share * self.clock_share.powi(3)
+    }
+
     /// Takes the energy of `spent` seconds of work out of the battery; in joules.
     pub(super) fn spend_computing(&self, spent: SimDuration) -> f64 {
-        let joules = self.hardware.energy_joules(spent, SimDuration::ZERO) * self.compute_share;
+        let at_full_clock = self.hardware.energy_joules(spent, SimDuration::ZERO) * self.compute_share;
+        let joules = at_full_clock * self.clock_share.powi(3);
         self.drain(joules);
         joules
     }

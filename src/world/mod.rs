@@ -19,6 +19,7 @@ mod demand;
 mod device;
 mod drawing;
 mod gradients;
+mod handover;
 mod memo;
 mod nearest;
 mod overlap;
@@ -26,8 +27,10 @@ mod peft_shape;
 mod prompts;
 mod rounds;
 mod sending;
+mod serving;
 mod shared_uplink;
 mod sidelink;
+mod sleeping;
 mod slice_demand;
 mod slices;
 mod transferring;
@@ -48,10 +51,11 @@ use crate::network::WiredNetwork;
 use crate::radio::CellModel;
 use crate::random::{CounterStream, Streams};
 use crate::scenario::Prices;
-use crate::sim::{Fluid, Resource, Sim, SimTime, Trace};
+use crate::sim::{Fluid, Sim, SimTime, Trace};
 use account::Account;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Why a device's part in a round came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,23 +92,33 @@ pub struct World {
     servers: Vec<EdgeServer>,
     cells: Vec<RadioCell>,
     nearest: nearest::NearestPlace,
+    /// The edge server that works with the devices of each cell.
+    server_of_cell: Vec<usize>,
+    /// Where devices change cells by measurement.
+    handovers: Option<handover::Handovers>,
     wires: Fluid<WiredNetwork>,
+    /// Where what servers have gathered comes together.
+    hub: crate::network::NodeId,
     /// Where a technique uses one.
     sidelink: Option<sidelink::SidelinkAir>,
     prices: Prices,
+    /// Where radios sleep between transfers.
+    drx: Option<crate::radio::drx::Drx>,
     streams: Streams,
-    account: RefCell<Account>,
+    account: Rc<RefCell<Account>>,
     /// Whether a server has memory for its devices' sides.
     edge_fits: RefCell<HashMap<EdgeSides, bool>>,
     round: Cell<usize>,
 }
 
-/// An edge server: accelerators behind one queue.
+/// An edge server.
 pub(crate) struct EdgeServer {
     pub name: String,
     pub hardware: &'static crate::compute::HardwareProfile,
     pub accelerators: usize,
-    pub queue: Resource,
+    /// Share of the profile's clock at which they run.
+    pub clock_share: f64,
+    pub line: serving::Line,
     /// Devices that it works with.
     pub devices: usize,
     pub host: crate::network::NodeId,

@@ -42,7 +42,7 @@ impl World {
 
     /// A forward pass of the whole model at the device's edge server, in its queue.
     pub async fn infer_at_edge(&self, device: DeviceId, batch: &BatchShape) {
-        let server = self.device(device).server;
+        let server = self.device(device).server.get();
         let work = self.demand.forward(&self.demand.cost().whole(), batch);
         self.work_at_edge(server, &[device], &[work]).await;
     }

@@ -23,7 +23,7 @@ impl World {
         let ids = self.draw(round, wanted.saturating_sub(busy.len()), able, draw);
         let mut participants = [busy, &ids].concat();
         participants.sort_unstable();
-        self.account.borrow_mut().begin_round(self.now(), &participants);
+        self.open_books(&participants);
         ids
     }
 
@@ -32,8 +32,13 @@ impl World {
         self.round.set(round);
         let able = |id: &&DeviceId| !self.device(**id).battery_is_empty() && self.fits(**id);
         let ids: Vec<DeviceId> = wanted.iter().filter(able).copied().collect();
-        self.account.borrow_mut().begin_round(self.now(), &ids);
+        self.open_books(&ids);
         ids
+    }
+
+    fn open_books(&self, participants: &[DeviceId]) {
+        self.account.borrow_mut().begin_round(self.now(), participants);
+        participants.iter().for_each(|d| self.begin_idle_radio(self.device(*d)));
     }
 
     /// Lets `playing` go on until `seconds` after `start` at most.
@@ -50,13 +55,16 @@ impl World {
     /// Ends the round and settles what it cost. Waiting devices draw idle power until now.
     pub fn end_round(&self, round: usize, delivered: &[DeviceId]) -> RoundTotals {
         let now = self.now();
+        let participants = self.account.borrow().participants.clone();
+        for &d in &participants {
+            self.book_idle_radio(self.device(d));
+        }
         let mut account = self.account.borrow_mut();
         let start = account.round_start;
         let length = now - start;
         for (d, spent) in account.cut_underway(now) {
             account.device(d).compute_joules += self.device(d).spend_computing(spent);
         }
-        let participants = account.participants.clone();
         for &d in &participants {
             let device = &self.devices[d.index()];
             account.settle_overlaps(d);

@@ -2,10 +2,12 @@
 
 use super::account::{Content, Flow, FlowDirection, FlowOutcome};
 use super::overlap::Doing;
+use super::sleeping::Awake;
 use super::underway::{Occupied, Token};
 use super::{Device, Lost, World};
+use crate::network::{NodeId, Request};
 use crate::radio::{Direction, Outcome, TransferReport, TransferRequest};
-use crate::sim::{SimDuration, SimTime, Withdrawn};
+use crate::sim::{Either, SimDuration, SimTime, Withdrawn, select};
 
 /// A transfer under way. Dropped when it ends or is cut off: either way time, energy and bytes were spent, and the books
 /// say so then.
@@ -21,6 +23,8 @@ pub(super) struct Sending<'a> {
     radio: Option<Box<TransferReport>>,
     /// The radio part, if it is cut off.
     withdrawn: Option<Withdrawn<Box<TransferReport>>>,
+    /// How long no wires led to the receiver.
+    no_route: SimDuration,
     token: Token,
 }
 
@@ -38,15 +42,42 @@ impl<'a> Sending<'a> {
             FlowDirection::Uplink | FlowDirection::OverTheAir | FlowDirection::Sidelink { .. } => Doing::Uplink,
         };
         let token = world.account.borrow_mut().begin(Occupied::Device(device.id, doing), start);
-        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: None, token }
+        let no_route = SimDuration::ZERO;
+        Self { world, device, direction, content, cell, start, outcome, radio: None, withdrawn: None, no_route, token }
     }
 
-    /// Moves `bytes` between device and cell.
+    /// The cell that carries it.
+    pub fn cell(&self) -> usize {
+        self.cell
+    }
+
+    /// Moves `bytes` between device and cell; a device that changes cells goes on in the next with what is left.
     pub async fn over_the_radio(&mut self, direction: Direction, bytes: u64) -> Result<(), Lost> {
-        let link = self.world.link(self.device, self.cell);
-        let air = &self.world.cells[self.cell].air;
-        let withdrawn = &*self.withdrawn.insert(Withdrawn::default());
-        let report = air.transfer(TransferRequest { link, direction, bytes }).leaving(withdrawn).await;
+        let (world, device) = (self.world, self.device);
+        if direction == Direction::Downlink {
+            world.until_it_listens(device).await;
+        }
+        let _awake = Awake::begin(world, device);
+        let withdrawn = self.withdrawn.insert(Withdrawn::default()).clone();
+        let mut left = bytes;
+        let report = loop {
+            let (link, air) = (world.link(device, self.cell), &world.cells[self.cell].air);
+            let transfer = air.transfer(TransferRequest { link, direction, bytes: left }).leaving(&withdrawn);
+            if !world.may_be_handed_over(device) {
+                break transfer.await;
+            }
+            match select(transfer, world.handed_over(device, self.cell)).await {
+                Either::Left(report) => break report,
+                Either::Right(()) => {
+                    self.cell = device.cell.get();
+                    if let Some(part) = withdrawn.take() {
+                        left -= part.sent_bytes();
+                        self.crossed(part);
+                    }
+                    world.ready_in_cell(device).await;
+                }
+            }
+        };
         let outage = matches!(report.outcome, Outcome::Outage { .. });
         self.crossed(report);
         if outage {
@@ -56,9 +87,18 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// The radio part is over, by whatever way the bytes took.
+    /// The radio part, or a further part of it, is over, by whatever way the bytes took.
     pub fn crossed(&mut self, report: Box<TransferReport>) {
-        self.radio = Some(report);
+        self.radio = Some(match self.radio.take() {
+            Some(before) => Box::new(before.followed_by(*report)),
+            None => report,
+        });
+    }
+
+    /// Moves `bytes` between cell and server, or the other way.
+    pub async fn over_the_wires(&mut self, from: NodeId, to: NodeId, bytes: u64) {
+        let report = self.world.wires.transfer(Request { from, to, bytes }).await;
+        self.no_route += report.stalled;
     }
 
     /// The last byte is where it should be.
@@ -102,8 +142,9 @@ impl<'a> Sending<'a> {
             end: world.now(),
             radio: radio_time,
             wired: SimDuration::from_nanos((world.now() - self.start).as_nanos() - radio_time.as_nanos()),
+            no_route: self.no_route,
             cell: self.cell,
-            server: device.server,
+            server: device.server.get(),
             budget: radio.budget,
             mean_snr_db: radio.mean_snr_db,
             mean_mcs: radio.mean_mcs,
@@ -120,8 +161,11 @@ impl Drop for Sending<'_> {
         let world = self.world;
         world.account.borrow_mut().end(self.token, world.now());
         // Cut off on the wires before it reached the air, or before the cell admitted it, a transfer has no radio part.
-        let withdrawn = || self.withdrawn.as_ref().and_then(|place| place.borrow_mut().take());
-        if let Some(radio) = self.radio.take().or_else(withdrawn) {
+        let part = self.withdrawn.take().and_then(|place| place.take());
+        if let Some(part) = part {
+            self.crossed(part);
+        }
+        if let Some(radio) = self.radio.take() {
             self.book(&radio);
         }
         if world.trace().is_enabled() {

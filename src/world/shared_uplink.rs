@@ -6,7 +6,6 @@
 use super::account::{Content, FlowDirection};
 use super::sending::Sending;
 use super::{DeviceId, Lost, World};
-use crate::network;
 use crate::radio::units::linear_to_db;
 use crate::radio::uplink_access::{Sender, equal_bandwidths, fdma_seconds, optimal_bandwidths, tdma_seconds};
 use crate::radio::{Direction, LinkId, LinkLayer, Outcome, TransferReport};
@@ -125,8 +124,8 @@ impl World {
             tx_energy_joules,
             blocks: None,
         }));
-        let (from, to) = (self.cells[slot.cell].host, self.servers[device.server].host);
-        self.wires.transfer(network::Request { from, to, bytes }).await;
+        let (from, to) = (self.cells[slot.cell].host, self.servers[device.server.get()].host);
+        sending.over_the_wires(from, to, bytes).await;
         sending.arrive();
         if device.battery_is_empty() { Err(Lost::BatteryEmpty) } else { Ok(()) }
     }

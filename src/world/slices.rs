@@ -120,7 +120,7 @@ impl World {
         (values, bytes): (u64, u64),
         content: Content,
     ) -> Result<(), Lost> {
-        let to = self.servers[self.device(owner).server].host;
+        let to = self.servers[self.device(owner).server.get()].host;
         let each = |c| self.hear_cell(c, devices, to, (values, bytes), content);
         join_all(sum.cells.iter().map(each)).await;
         self.all_have_charge(devices)
@@ -139,7 +139,8 @@ impl World {
         let radio = SimDuration::from_seconds(seconds);
         let on_air_seconds = seconds * sum.interface.time_share;
         self.sim.sleep(radio).await;
-        self.wires.transfer(network::Request { from: self.cells[sum.cell].host, to, bytes }).await;
+        let from = self.cells[sum.cell].host;
+        let no_route = self.wires.transfer(network::Request { from, to, bytes }).await.stalled;
         let shares = even_shares(bytes, sum.members.len());
         for (position, (&member, bytes)) in sum.members.iter().zip(shares).enumerate() {
             let sent = Sent {
@@ -152,6 +153,7 @@ impl World {
                 bytes,
                 start,
                 radio,
+                no_route,
                 on_air_seconds,
                 tx_joules: sum.tx_watts[position] * on_air_seconds,
             };
@@ -171,7 +173,7 @@ impl World {
         if bytes == 0 {
             return Ok(());
         }
-        let from = self.servers[self.device(owner).server].host;
+        let from = self.servers[self.device(owner).server.get()].host;
         let cells = self.by_cell(devices);
         let sends = cells.iter().map(|(cell, members)| {
             self.broadcast_in_cell(*cell, members.iter().map(|&i| devices[i]).collect(), from, bytes, content)
@@ -189,7 +191,7 @@ impl World {
         content: Content,
     ) -> Result<(), Lost> {
         let start = self.now();
-        self.wires.transfer(network::Request { from, to: self.cells[cell].host, bytes }).await;
+        let no_route = self.wires.transfer(network::Request { from, to: self.cells[cell].host, bytes }).await.stalled;
         let links: Vec<LinkId> = members.iter().map(|d| self.link(self.device(*d), cell)).collect();
         let air = &self.cells[cell].air;
         let rate =
@@ -212,6 +214,7 @@ impl World {
                 bytes,
                 start,
                 radio: report.end - report.start,
+                no_route,
                 on_air_seconds: report.on_air_seconds,
                 tx_joules: 0.0,
             });
@@ -236,7 +239,7 @@ impl World {
     /// Forward and backward pass of what the edge holds whole, at the edge server of `owner`.
     pub async fn train_edge_rest(&self, owner: DeviceId, batch: &BatchShape) {
         let work = self.demand.edge_work(batch);
-        self.work_at_edge(self.device(owner).server, &[owner], &work).await;
+        self.work_at_edge(self.device(owner).server.get(), &[owner], &work).await;
     }
 
     fn all_have_charge(&self, devices: &[DeviceId]) -> Result<(), Lost> {
@@ -279,8 +282,9 @@ impl World {
             end: now,
             radio: sent.radio,
             wired: SimDuration::from_nanos(spent.as_nanos() - sent.radio.as_nanos().min(spent.as_nanos())),
+            no_route: sent.no_route,
             cell: sent.cell,
-            server: device.server,
+            server: device.server.get(),
             budget,
             mean_snr_db: allocation.snr_db,
             mean_mcs: if up { None } else { allocation.mcs.map(f64::from) },
@@ -308,6 +312,7 @@ struct Sent {
     bytes: u64,
     start: SimTime,
     radio: SimDuration,
+    no_route: SimDuration,
     on_air_seconds: f64,
     tx_joules: f64,
 }

@@ -25,14 +25,14 @@ impl World {
         self.transfer(id, FlowDirection::Downlink, bytes, content).await
     }
 
-    /// Brings together what several edge servers have gathered and spreads the result: each but the first sends
-    /// its part to the first and gets the whole back.
+    /// Brings together what several edge servers have gathered and spreads the result: each sends its part to where
+    /// they come together, the first of them unless a scenario says otherwise, and gets the whole back.
     pub async fn synchronise_servers(&self) {
         let bytes = self.demand.server_update_bytes();
-        let first = self.servers[0].host;
+        let elsewhere = self.servers.iter().filter(|server| server.host != self.hub);
         for back in [false, true] {
-            let transfers = self.servers[1..].iter().map(|s| {
-                let (from, to) = if back { (first, s.host) } else { (s.host, first) };
+            let transfers = elsewhere.clone().map(|s| {
+                let (from, to) = if back { (self.hub, s.host) } else { (s.host, self.hub) };
                 self.wires.transfer(network::Request { from, to, bytes })
             });
             crate::sim::join_all(transfers).await;
@@ -45,13 +45,15 @@ impl World {
         }
         let device = self.device(id);
         let cell = self.serving_cell(device);
-        let (at_cell, at_server) = (self.cells[cell].host, self.servers[device.server].host);
         let mut sending = Sending::begin(self, device, direction, content, cell);
         if direction == FlowDirection::Uplink {
             sending.over_the_radio(Direction::Uplink, bytes).await?;
-            self.wires.transfer(network::Request { from: at_cell, to: at_server, bytes }).await;
+            // Where it ended, if it changed cells on its way.
+            let (from, to) = (self.cells[sending.cell()].host, self.servers[device.server.get()].host);
+            sending.over_the_wires(from, to, bytes).await;
         } else {
-            self.wires.transfer(network::Request { from: at_server, to: at_cell, bytes }).await;
+            let (from, to) = (self.servers[device.server.get()].host, self.cells[cell].host);
+            sending.over_the_wires(from, to, bytes).await;
             sending.over_the_radio(Direction::Downlink, bytes).await?;
         }
         sending.arrive();
@@ -77,16 +79,6 @@ impl World {
         });
         device.link.set(Some((cell, link)));
         link
-    }
-
-    /// The nearest cell now. A transfer stays with the cell in which it began.
-    pub(super) fn serving_cell(&self, device: &Device) -> usize {
-        let mut trajectory = device.trajectory.borrow_mut();
-        if self.cells.len() > 1 && trajectory.is_mobile() {
-            let here = trajectory.position_at(self.now());
-            device.cell.set(self.nearest_cell([here.x_m, here.y_m]));
-        }
-        device.cell.get()
     }
 
     pub(super) fn nearest_cell(&self, position_m: [f64; 2]) -> usize {

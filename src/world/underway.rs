@@ -13,6 +13,12 @@ pub(super) enum Occupied {
         server: usize,
         extra_watts: f64,
     },
+    /// All accelerators of a server, shared with others.
+    Share {
+        server: usize,
+        accelerators: usize,
+        extra_watts: f64,
+    },
 }
 
 /// A part of somebody's time that no book has yet.

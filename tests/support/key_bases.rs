@@ -15,6 +15,12 @@ pub enum Base {
     /// Indoors, at millimetre waves, with power control.
     Indoors,
     Walking,
+    /// With radios that sleep.
+    Sleeping,
+    /// Between cells, with handover.
+    Roaming,
+    /// Three devices whose requests one server stacks.
+    Stacked,
     Air,
     /// Blocks in slices, trained.
     Slices,
@@ -65,8 +71,10 @@ pub enum Base {
 use Base::*;
 
 pub fn bases() -> Vec<Base> {
-    let plain =
-        [Emulated, Fixed, Walking, Air, Slices, Training, Vendored, Domains, Checkpoint, Folder, Images, Momentum];
+    let plain = [
+        Emulated, Fixed, Walking, Roaming, Sleeping, Stacked, Air, Slices, Training, Vendored, Domains, Checkpoint,
+        Folder, Images, Momentum,
+    ];
     let mut bases =
         [&plain[..], &[ZerothOrder, Offsite, Distilled, Searched, Blocks, GradientDownload, Slopes]].concat();
     bases.extend(peft_table::bases());
@@ -139,6 +147,36 @@ impl Base {
                     "kind": "random_waypoint", "min_speed_m_per_s": 100, "max_speed_m_per_s": 200, "pause_s": 0.1,
                 });
                 ("keys.yaml", vec![("mobility", walk), ("radio.fading", json!({"kind": "rician", "k_factor_db": 6}))])
+            }
+            Stacked => {
+                let near = json!({
+                    "name": "near", "hardware": "nvidia_t4", "sharing": "batched", "batch_requests": 8,
+                    "batch_wait_ms": 2000,
+                });
+                let changes = vec![
+                    ("placement", json!({"kind": "fixed", "positions_m": [[60, 20], [50, 40], [90, -70]]})),
+                    ("devices", json!([{"name": "phone", "count": 3, "hardware": "snapdragon_8_gen_3"}])),
+                    ("technique.devices_per_round", json!(3)),
+                    ("edge_servers", json!([near, {"name": "far", "hardware": "nvidia_l4"}])),
+                ];
+                ("keys.yaml", changes)
+            }
+            Sleeping => {
+                let drx = json!({
+                    "inactivity_ms": 20, "on_duration_ms": 5, "cycle_ms": 100, "listening_w": 0.4, "sleeping_w": 0.02,
+                });
+                ("keys.yaml", vec![("radio.drx", drx)])
+            }
+            Roaming => {
+                let handover = json!({
+                    "offset_db": 1, "hysteresis_db": 0.5, "time_to_trigger_ms": 100, "measurement_period_ms": 100,
+                    "interruption_ms": 100, "migrate_state": true,
+                });
+                let walk = json!({
+                    "kind": "random_waypoint", "min_speed_m_per_s": 100, "max_speed_m_per_s": 200, "handover": handover,
+                });
+                let placement = json!({"kind": "uniform", "min_distance_m": 10, "max_distance_m": 700});
+                ("keys.yaml", vec![("mobility", walk), ("placement", placement), ("technique.rounds", json!(8))])
             }
             Air => {
                 let air = json!({"method": "air_comp", "truncation_threshold": 0.1, "average_power_dbm": 10});

@@ -245,6 +245,7 @@ fn devices() -> Vec<Row> {
         row("devices[*].count", Emulated, json!(3)),
         row("devices[*].hardware", Emulated, json!("apple_a15")),
         row("devices[*].compute_share", Emulated, json!(0.4)),
+        row("devices[*].clock_share", Emulated, json!(0.6)),
         row("devices[*].memory_share", Emulated, json!(0.4)),
         row("devices[*].battery_percent", Emulated, json!(70)),
         row("devices[*].data_weight", Training, json!(3)),
@@ -259,6 +260,17 @@ fn devices() -> Vec<Row> {
         row("mobility.min_speed_m_per_s", Walking, json!(50)),
         row("mobility.max_speed_m_per_s", Walking, json!(300)),
         row("mobility.pause_s", Walking, json!(2)),
+        row("radio.drx.inactivity_ms", Sleeping, json!(10)),
+        row("radio.drx.on_duration_ms", Sleeping, json!(1)),
+        row("radio.drx.cycle_ms", Sleeping, json!(300)),
+        row("radio.drx.listening_w", Sleeping, json!(1)),
+        row("radio.drx.sleeping_w", Sleeping, json!(0.1)),
+        row("mobility.handover.offset_db", Roaming, json!(8)),
+        row("mobility.handover.hysteresis_db", Roaming, json!(7)),
+        row("mobility.handover.time_to_trigger_ms", Roaming, json!(3000)),
+        row("mobility.handover.measurement_period_ms", Roaming, json!(2000)),
+        row("mobility.handover.interruption_ms", Roaming, json!(5000)),
+        row("mobility.handover.migrate_state", Roaming, json!(false)),
     ]
 }
 
@@ -325,6 +337,10 @@ fn wires() -> Vec<Row> {
         together("edge_servers[*].name", Emulated, &close),
         row("edge_servers[*].hardware", Emulated, json!("nvidia_a100_80gb")),
         row("edge_servers[*].accelerators", Emulated, json!(2)),
+        row("edge_servers[*].sharing", Emulated, json!("processor_sharing")),
+        row("edge_servers[*].batch_requests", Stacked, json!(2)),
+        row("edge_servers[*].batch_wait_ms", Stacked, json!(1)),
+        row("edge_servers[*].clock_share", Emulated, json!(0.7)),
         together("network.routers", Training, &detour),
         row("network.routers[*]", Emulated, json!("hub")).changing(Effect::Refused),
         row("network.links[*].from", Emulated, json!("east")),
@@ -332,6 +348,17 @@ fn wires() -> Vec<Row> {
         row("network.links[*].rate_gbit_per_s", Emulated, json!(0.1)),
         row("network.links[*].latency_ms", Emulated, json!(0.7)),
         row("network.route_by", Emulated, json!("hops")),
+        row("network.aggregate_at", Emulated, json!("core")),
+        together("network.links[*].outages_s[*][*]", Emulated, &[("network.links[0].outages_s", json!([[0.1, 30]]))]),
+        row("network.links[*].mean_time_to_failure_s", Emulated, json!(0.5)),
+        together(
+            "network.links[*].mean_time_to_repair_s",
+            Emulated,
+            &[
+                ("network.links[0].mean_time_to_failure_s", json!(0.5)),
+                ("network.links[0].mean_time_to_repair_s", json!(5)),
+            ],
+        ),
     ]
 }
 

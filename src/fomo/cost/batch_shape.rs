@@ -1,5 +1,8 @@
 //! A batch, as far as its cost goes.
 
+use std::iter::Sum;
+use std::ops::Add;
+
 /// Sums over the sequences of a batch, laid end to end without padding.
 ///
 /// Products with weights cost in proportion to tokens, attention in proportion to squared lengths. The decoder's fields
@@ -76,9 +79,37 @@ impl BatchShape {
     }
 }
 
+/// Batches laid end to end.
+impl Add for BatchShape {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            sequences: self.sequences + other.sequences,
+            tokens: self.tokens + other.tokens,
+            squared_tokens: self.squared_tokens + other.squared_tokens,
+            decoder_tokens: self.decoder_tokens + other.decoder_tokens,
+            decoder_squared_tokens: self.decoder_squared_tokens + other.decoder_squared_tokens,
+            cross_tokens: self.cross_tokens + other.cross_tokens,
+        }
+    }
+}
+
+impl Sum for BatchShape {
+    fn sum<I: Iterator<Item = Self>>(batches: I) -> Self {
+        batches.fold(Self::default(), Add::add)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_end_to_end_are_one_batch() {
+        let parts = [[(5, 3), (2, 7)], [(4, 0), (9, 1)]];
+        let whole = BatchShape::from_length_pairs(parts.concat());
+        assert_eq!(parts.into_iter().map(BatchShape::from_length_pairs).sum::<BatchShape>(), whole);
+    }
 
     #[test]
     fn equal_lengths_agree_with_the_general_case() {

@@ -38,16 +38,16 @@ impl Curve {
     }
 }
 
-/// Draws the test `score`, such as accuracy, against simulated time, one line a run with its 95% confidence band, to `<base>.svg` and
+/// Draws test accuracy against simulated time, one line a run with its 95% confidence band, to `<base>.svg` and
 /// `<base>.png`; returns both paths.
 ///
 /// # Errors
 /// [`ResultsError::Write`] or [`ResultsError::Plot`].
-pub fn accuracy_vs_time(curves: &[Curve], score: &str, base: &Path) -> Result<[PathBuf; 2], ResultsError> {
+pub fn accuracy_vs_time(curves: &[Curve], base: &Path) -> Result<[PathBuf; 2], ResultsError> {
     // Only R squared, which stands for accuracy where the task is a regression, can fall below 0.
     let below_zero = curves.iter().flat_map(|c| &c.points).any(|(_, e)| e.mean < 0.0);
     let y_limits = (if below_zero { f64::NEG_INFINITY } else { 0.0 }, 1.0);
-    save(&CurvesFigure { curves: curves.to_vec(), y_label: format!("Test {score}"), y_limits }, base)
+    save(&CurvesFigure { curves: curves.to_vec(), y_label: "Test accuracy", y_limits }, base)
 }
 
 /// Train and test loss against simulated time; `None` where nothing was trained.
@@ -59,12 +59,12 @@ pub(super) fn loss_figure(record: &Record) -> Option<impl Figure> {
     let curves: Vec<Curve> =
         [curve("training", |r| r.train_loss), curve("test", |r| r.test_loss)].into_iter().flatten().collect();
     let y_limits = (0.0, f64::INFINITY);
-    (!curves.is_empty()).then_some(CurvesFigure { curves, y_label: "Loss".to_owned(), y_limits })
+    (!curves.is_empty()).then_some(CurvesFigure { curves, y_label: "Loss", y_limits })
 }
 
 struct CurvesFigure {
     curves: Vec<Curve>,
-    y_label: String,
+    y_label: &'static str,
     /// Values that cannot occur lie outside; a confidence band is cut here.
     y_limits: (f64, f64),
 }
@@ -113,7 +113,7 @@ impl Figure for CurvesFigure {
         let (x_range, y_range) = ((0.0, (end_s / unit.size).max(1e-9) * 1.015), self.y_range());
         let (x_ticks, y_ticks) = (Ticks::within(x_range.0, x_range.1, 7), Ticks::within(y_range.0, y_range.1, 6));
         let frame = Frame::below(canvas, top + pt(3.0), x_range, y_range, &y_ticks)?;
-        frame.y_axis(canvas, &y_ticks, &self.y_label)?;
+        frame.y_axis(canvas, &y_ticks, self.y_label)?;
         frame.x_axis(canvas, &x_ticks, &format!("Simulated time ({})", unit.name), true)?;
 
         let at = |time_s: f64, value: f64| frame.at((time_s / unit.size, value));

@@ -24,18 +24,17 @@ use crate::experiment::Record;
 use figure::save;
 use std::path::{Path, PathBuf};
 
-/// Draws every plot that `record` has numbers for into `folder` and returns the files written. `score` is what its
-/// accuracies are called.
+/// Draws every plot that `record` has numbers for into `folder` and returns the files written.
 ///
 /// `latency_breakdown` needs a round, `device_time` a device; `accuracy_vs_time` and `loss_vs_time` need training.
 ///
 /// # Errors
 /// [`ResultsError::Write`] or [`ResultsError::Plot`] naming the file.
-pub fn draw_all(record: &Record, score: &str, folder: &Path) -> Result<Vec<PathBuf>, ResultsError> {
+pub fn draw_all(record: &Record, folder: &Path) -> Result<Vec<PathBuf>, ResultsError> {
     std::fs::create_dir_all(folder).map_err(ResultsError::write(folder))?;
     let mut written = Vec::new();
     if let Some(curve) = Curve::accuracy(record, None) {
-        written.extend(accuracy_vs_time(&[curve], score, &folder.join("accuracy_vs_time"))?);
+        written.extend(accuracy_vs_time(&[curve], &folder.join("accuracy_vs_time"))?);
     }
     if let Some(figure) = curves::loss_figure(record) {
         written.extend(save(&figure, &folder.join("loss_vs_time"))?);

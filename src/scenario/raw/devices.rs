@@ -9,6 +9,7 @@ pub(crate) struct DeviceGroup {
     pub count: Option<u64>,
     pub hardware: Option<String>,
     pub compute_share: Option<f64>,
+    pub clock_share: Option<f64>,
     pub memory_share: Option<f64>,
     pub battery_percent: Option<f64>,
     pub data_weight: Option<f64>,
@@ -40,6 +41,18 @@ pub(crate) struct Mobility {
     pub min_speed_m_per_s: Option<f64>,
     pub max_speed_m_per_s: Option<f64>,
     pub pause_s: Option<f64>,
+    pub handover: Option<Handover>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Handover {
+    pub offset_db: Option<f64>,
+    pub hysteresis_db: Option<f64>,
+    pub time_to_trigger_ms: Option<f64>,
+    pub measurement_period_ms: Option<f64>,
+    pub interruption_ms: Option<f64>,
+    pub migrate_state: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

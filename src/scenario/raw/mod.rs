@@ -10,15 +10,15 @@ mod peft;
 mod search;
 mod technique;
 
-pub(crate) use devices::{DeviceGroup, Mobility, MobilityKind, Placement, PlacementKind};
+pub(crate) use devices::{DeviceGroup, Handover, Mobility, MobilityKind, Placement, PlacementKind};
 pub(crate) use fields::section_of;
 pub(crate) use learning::{
     CheckpointPlace, CheckpointWord, CountOrAll, Dataset, Image, Model, Optimizer, OptimizerKind, Partition,
     PartitionKind, Training, TrainingWord, Workload,
 };
 pub(crate) use network::{
-    Cell, EdgeServer, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices, Radio, Results, Slot,
-    SlotScheduler, SlotSchedulerKind,
+    Cell, Drx, EdgeServer, EdgeSharingKind, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices,
+    Radio, Results, Slot, SlotScheduler, SlotSchedulerKind,
 };
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};

@@ -29,6 +29,17 @@ pub(crate) struct Radio {
     pub glass_loss: Option<GlassLoss>,
     pub fidelity: Option<RadioFidelity>,
     pub slot: Option<Slot>,
+    pub drx: Option<Drx>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Drx {
+    pub inactivity_ms: Option<f64>,
+    pub on_duration_ms: Option<f64>,
+    pub cycle_ms: Option<f64>,
+    pub listening_w: Option<f64>,
+    pub sleeping_w: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -107,6 +118,18 @@ pub(crate) struct EdgeServer {
     pub count: Option<u64>,
     pub hardware: Option<String>,
     pub accelerators: Option<u64>,
+    pub sharing: Option<EdgeSharingKind>,
+    pub batch_requests: Option<u64>,
+    pub batch_wait_ms: Option<f64>,
+    pub clock_share: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EdgeSharingKind {
+    Fifo,
+    ProcessorSharing,
+    Batched,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -115,6 +138,7 @@ pub(crate) struct Network {
     pub routers: Option<Vec<String>>,
     pub links: Option<Vec<Link>>,
     pub route_by: Option<Routing>,
+    pub aggregate_at: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,6 +148,9 @@ pub(crate) struct Link {
     pub to: Option<String>,
     pub rate_gbit_per_s: Option<f64>,
     pub latency_ms: Option<f64>,
+    pub outages_s: Option<Vec<Vec<f64>>>,
+    pub mean_time_to_failure_s: Option<f64>,
+    pub mean_time_to_repair_s: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,9 @@ pub struct DeviceGroup {
     pub hardware: String,
     /// Share of the hardware's peak speed that the owner leaves to fine-tuning, in (0, 1].
     pub compute_share: f64,
+    /// Share of the hardware's clock at which it computes, in (0, 1]; power follows the cube.
+    #[serde(skip_serializing_if = "super::network::is_one")]
+    pub clock_share: f64,
     /// Share of the hardware's memory that fine-tuning may take, in (0, 1].
     pub memory_share: f64,
     /// Charge at the start; a device whose battery is empty drops out. Ignored by hardware without a battery.
@@ -46,5 +49,24 @@ pub enum Mobility {
         min_speed_m_per_s: f64,
         max_speed_m_per_s: f64,
         pause_s: f64,
+        /// `None`: each transfer is served by the cell that is nearest as it begins.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handover: Option<HandoverSpec>,
     },
+}
+
+/// Handover by event A3.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverSpec {
+    /// By how much a neighbour must be better, and the margin on either side of that.
+    pub offset_db: f64,
+    pub hysteresis_db: f64,
+    /// For how long.
+    pub time_to_trigger_ms: f64,
+    pub measurement_period_ms: f64,
+    /// For which a device that changes cells can neither send nor receive.
+    pub interruption_ms: f64,
+    /// Whether the edge server changes with the cell, and the device's state moves there.
+    pub migrate_state: bool,
 }

@@ -140,14 +140,6 @@ impl LearningTask {
         }
     }
 
-    /// What its share of right answers is called.
-    pub fn score(self) -> &'static str {
-        match self {
-            Self::Regression => "R squared",
-            Self::Classification | Self::LanguageModel | Self::SequenceToSequence => "accuracy",
-        }
-    }
-
     /// How a data set is read for it; `images` says whether the model reads images.
     pub fn data_kind(self, images: bool) -> TaskKind {
         match self {

@@ -12,13 +12,14 @@ mod search;
 mod technique;
 mod trained_blocks;
 
-pub use devices::{DeviceGroup, Mobility, Placement};
+pub use devices::{DeviceGroup, HandoverSpec, Mobility, Placement};
 pub use learning::{
     Checkpoint, DatasetChoice, ImageSize, LearningTask, ModelSpec, Optimizer, Partition, TrainingSpec, Workload,
 };
 pub use network::{
-    Building, CellSpec, EdgeServerSpec, Fading, GlassLoss, HarqCombining, LineOfSight, LinkSpec, NetworkSpec, Prices,
-    Propagation, RadioFidelity, RadioSpec, ResultsSpec, Routing, SlotScheduler, SlotSpec, UplinkPower,
+    Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining, LineOfSight,
+    LinkFailures, LinkSpec, NetworkSpec, Prices, Propagation, RadioFidelity, RadioSpec, ResultsSpec, Routing,
+    SlotScheduler, SlotSpec, UplinkPower,
 };
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,

@@ -38,6 +38,21 @@ pub struct RadioSpec {
     /// With `fidelity: slot` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotSpec>,
+    /// `None`: a radio draws nothing between transfers and hears at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drx: Option<DrxSpec>,
+}
+
+/// Discontinuous reception between transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DrxSpec {
+    /// For which a device listens after its last traffic.
+    pub inactivity_ms: f64,
+    /// For which it then listens in every cycle.
+    pub on_duration_ms: f64,
+    pub cycle_ms: f64,
+    pub listening_w: f64,
+    pub sleeping_w: f64,
 }
 
 /// How closely a cell is played.
@@ -173,6 +188,40 @@ pub struct EdgeServerSpec {
     pub hardware: String,
     /// How many of them serve the queue.
     pub accelerators: usize,
+    #[serde(flatten, skip_serializing_if = "EdgeSharing::is_fifo")]
+    pub sharing: EdgeSharing,
+    /// Share of the profile's clock at which they run, in (0, 1].
+    #[serde(skip_serializing_if = "is_one")]
+    pub clock_share: f64,
+}
+
+/// How a server deals with several requests at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "sharing")]
+pub enum EdgeSharing {
+    /// An accelerator for each, first come, first served.
+    #[default]
+    Fifo,
+    /// All at once, with equal shares.
+    ProcessorSharing,
+    /// Those that wait and are alike as one pass.
+    Batched {
+        /// Requests in a pass at most.
+        batch_requests: usize,
+        /// How long a free accelerator waits for more of them.
+        batch_wait_ms: f64,
+    },
+}
+
+impl EdgeSharing {
+    pub fn is_fifo(&self) -> bool {
+        *self == Self::Fifo
+    }
+}
+
+/// Values that say nothing new are left out of the complete scenario.
+pub(super) fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 /// The wired side.
@@ -182,6 +231,9 @@ pub struct NetworkSpec {
     pub routers: Vec<String>,
     pub links: Vec<LinkSpec>,
     pub route_by: Routing,
+    /// Where what several servers have gathered comes together; `None`: at the first server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregate_at: Option<String>,
 }
 
 /// A link that carries both directions at the full rate.
@@ -191,6 +243,18 @@ pub struct LinkSpec {
     pub to: String,
     pub rate_gbit_per_s: f64,
     pub latency_ms: f64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<LinkFailures>,
+}
+
+/// When a link is out of service, both ways.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum LinkFailures {
+    /// From when to when, ascending and apart.
+    Stated { outages_s: Vec<[f64; 2]> },
+    /// Up and down in turn, for exponential times with these means.
+    Random { mean_time_to_failure_s: f64, mean_time_to_repair_s: f64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

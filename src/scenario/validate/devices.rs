@@ -5,7 +5,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, MobilityKind, PlacementKind};
-use crate::scenario::schema::{DeviceGroup, Mobility, Placement};
+use crate::scenario::schema::{DeviceGroup, HandoverSpec, Mobility, Placement};
 use std::collections::BTreeMap;
 
 /// More devices than this are a typing slip, and their tables would not fit a disk.
@@ -54,6 +54,7 @@ fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, radio: &RadioDefaul
         count: c.count(at, "count", raw.count, 1, 1..=MOST_DEVICES),
         hardware,
         compute_share: c.number(at, "compute_share", raw.compute_share, 0.5, above_to(0.0, 1.0)),
+        clock_share: c.number(at, "clock_share", raw.clock_share, 1.0, from_to(0.01, 1.0)),
         memory_share: c.number(at, "memory_share", raw.memory_share, 0.5, above_to(0.0, 1.0)),
         battery_percent: c.number(at, "battery_percent", raw.battery_percent, 100.0, above_to(0.0, 100.0)),
         data_weight: c.number(at, "data_weight", raw.data_weight, 1.0, above_to(0.0, 1e6)),
@@ -143,6 +144,7 @@ pub(super) fn mobility(c: &mut Check, raw: raw::Mobility, placement: &Placement)
                 ("min_speed_m_per_s", raw.min_speed_m_per_s.is_some()),
                 ("max_speed_m_per_s", raw.max_speed_m_per_s.is_some()),
                 ("pause_s", raw.pause_s.is_some()),
+                ("handover", raw.handover.is_some()),
             ];
             c.unused(&at, &walking, "static", "kind");
             Mobility::Static
@@ -163,7 +165,34 @@ pub(super) fn mobility(c: &mut Check, raw: raw::Mobility, placement: &Placement)
                 c.conflict(at.key(key), message, "exchange the two");
             }
             let pause_s = c.number(&at, "pause_s", raw.pause_s, 0.0, from_to(0.0, 1e6));
-            Mobility::RandomWaypoint { min_speed_m_per_s, max_speed_m_per_s, pause_s }
+            let handover = raw.handover.map(|raw| handover(c, &at.key("handover"), &raw));
+            Mobility::RandomWaypoint { min_speed_m_per_s, max_speed_m_per_s, pause_s, handover }
         }
+    }
+}
+
+/// Customary values of event A3; the interruption is assumed.
+fn handover(c: &mut Check, at: &KeyPath, raw: &raw::Handover) -> HandoverSpec {
+    HandoverSpec {
+        offset_db: c.number(at, "offset_db", raw.offset_db, 3.0, from_to(-15.0, 15.0)),
+        hysteresis_db: c.number(at, "hysteresis_db", raw.hysteresis_db, 1.0, from_to(0.0, 15.0)),
+        time_to_trigger_ms: c.number(at, "time_to_trigger_ms", raw.time_to_trigger_ms, 160.0, from_to(0.0, 5120.0)),
+        measurement_period_ms: c.number(
+            at,
+            "measurement_period_ms",
+            raw.measurement_period_ms,
+            200.0,
+            from_to(1.0, 1e5),
+        ),
+        interruption_ms: c.number(at, "interruption_ms", raw.interruption_ms, 50.0, from_to(0.0, 1e5)),
+        migrate_state: raw.migrate_state.unwrap_or(true),
+    }
+}
+
+/// Notes a handover where there is but one cell.
+pub(super) fn handover_fits(c: &mut Check, mobility: &Mobility, cell_count: usize) {
+    if cell_count == 1 && matches!(mobility, Mobility::RandomWaypoint { handover: Some(_), .. }) {
+        let at = KeyPath::default().key("mobility").key("handover");
+        c.conflict(at, "the only cell has no other to hand over to", "add `cells`, or leave it out");
     }
 }

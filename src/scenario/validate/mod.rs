@@ -104,9 +104,13 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     }
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
+    devices::handover_fits(c, &mobility, cells.specs.len());
     let edge_servers = network::edge_servers(c, raw.edge_servers);
     if let (Some(technique), Some(architecture)) = (&technique, &architecture) {
         technique::technique_fits(c, technique, &peft, architecture, cells.specs.len());
+    }
+    if let Some(technique) = &technique {
+        network::sharing_fits(c, &edge_servers, technique);
     }
     let network = topology::network(c, raw.network.unwrap_or_default(), &cells, &edge_servers);
     let prices = network::prices(c, raw.prices.unwrap_or_default());

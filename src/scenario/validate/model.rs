@@ -108,7 +108,6 @@ pub(super) fn model(
     if let Some(training) = training {
         if let Some(architecture) = &architecture {
             has_weights(c, &at, architecture, &checkpoint);
-            fits_in_memory(c, &at, architecture, &checkpoint);
             can_learn(c, architecture, training, facts);
         }
         if !matches!(precision, Precision::Fp32 | Precision::Fp16) {
@@ -154,36 +153,6 @@ fn has_weights(c: &mut Check, at: &KeyPath, architecture: &Architecture, checkpo
                     `training: none`";
         c.conflict(at.key("architecture"), message, help);
     }
-}
-
-/// Notes random weights that this machine has no room for. A checkpoint's file is there, and fits a disk at least.
-fn fits_in_memory(c: &mut Check, at: &KeyPath, architecture: &Architecture, checkpoint: &Checkpoint) {
-    let memory = if *checkpoint == Checkpoint::Random { memory_bytes() } else { None };
-    if let Some(message) = memory.and_then(|memory| too_large(architecture, memory)) {
-        let help = "take a smaller architecture, or write `training: none` to emulate its time, energy and bytes alone";
-        c.conflict(at.key("checkpoint"), message, help);
-    }
-}
-
-/// Why a machine with `memory` bytes cannot train `architecture`, if so.
-///
-/// Counted are the frozen numbers alone, in single precision: embeddings once, the matrices of the blocks twice, since the
-/// CPU backend lays them out for each direction of their product. Activations come on top.
-fn too_large(architecture: &Architecture, memory: u64) -> Option<String> {
-    let blocks: u64 = (0..architecture.blocks()).map(|i| architecture.block_parameters(i)).sum();
-    let bytes = 4 * (architecture.embedding_parameters() + 2 * blocks);
-    (bytes > memory).then(|| {
-        let gb = |bytes: u64| bytes as f64 / 1e9;
-        let name = &architecture.name;
-        format!("random weights of `{name}` take {:.0} GB, and this machine has {:.0} GB", gb(bytes), gb(memory))
-    })
-}
-
-/// Memory of this machine as Linux tells it; `None` elsewhere.
-fn memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Notes why `architecture` cannot learn the task: the one place with these rules.
@@ -258,25 +227,4 @@ fn existing_folder(c: &mut Check, at: KeyPath, inner: &str, folder: &Path) -> Pa
 fn absolute(path: &str, folder: &Path) -> PathBuf {
     let path = folder.join(path);
     std::path::absolute(&path).unwrap_or(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn random_weights_must_fit_the_machine() {
-        let architecture = names::architecture("llama-7b").expect("a preset");
-        // 32,000 x 4,096 of the embedding; 32 blocks of 4 x 4096^2 + 3 x 4096 x 11008 + 2 x 4096, twice; 4 bytes each.
-        let bytes = 4 * (32_000 * 4096 + 2 * 32 * (4 * 4096 * 4096 + 3 * 4096 * 11_008 + 2 * 4096));
-        assert_eq!(too_large(&architecture, bytes), None);
-        let message = too_large(&architecture, bytes - 1).expect("a byte is missing");
-        assert_eq!(message, "random weights of `llama-7b` take 52 GB, and this machine has 52 GB");
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn linux_tells_its_memory() {
-        assert!(memory_bytes().is_some_and(|bytes| bytes > 100_000_000));
-    }
 }

@@ -5,8 +5,10 @@ use super::devices::{position, required_name};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names;
-use crate::scenario::raw::{self, CountOrAll};
-use crate::scenario::schema::{CellSpec, EdgeServerSpec, Prices, Propagation, ResultsSpec};
+use crate::scenario::raw::{self, CountOrAll, EdgeSharingKind};
+use crate::scenario::schema::{
+    CellSpec, EdgeServerSpec, EdgeSharing, Prices, Propagation, ResultsSpec, SplitObjective, TechniqueSpec,
+};
 
 /// Antenna heights of TR 38.901 tables 7.2-1 to 7.2-3 and 7.4.1-1.
 fn antenna_height_m(propagation: Propagation) -> f64 {
@@ -22,7 +24,7 @@ fn antenna_height_m(propagation: Propagation) -> f64 {
 }
 
 /// More of a kind than this are a typing slip.
-const MOST_OF_AN_ENTRY: usize = 100_000;
+const MOST_OF_A_KIND: usize = 100_000;
 /// Distance between neighbouring sites of an urban macro network (TR 38.901 table 7.2-1).
 const SPACING_M: f64 = 500.0;
 
@@ -46,7 +48,7 @@ impl<T> Listed<T> {
 
 /// How many cells a scenario has; what is wrong with a count is noted where cells are read.
 pub(super) fn cell_count(raw: Option<&[raw::Cell]>) -> usize {
-    let of_entry = |cell: &raw::Cell| cell.count.map_or(1, |n| (n as usize).clamp(1, MOST_OF_AN_ENTRY));
+    let of_entry = |cell: &raw::Cell| cell.count.map_or(1, |n| (n as usize).clamp(1, MOST_OF_A_KIND));
     raw.map_or(1, |cells| cells.iter().map(of_entry).sum())
 }
 
@@ -80,13 +82,14 @@ pub(super) fn cells(c: &mut Check, raw: Option<Vec<raw::Cell>>, propagation: Pro
         return Listed::one(cell);
     };
     not_empty(c, &at, raw.len(), "cells: [{name: gnb, position_m: [0, 0]}]");
+    let too_many = too_many(c, &at, raw.iter().map(|cell| cell.count));
     let mut listed = Listed { specs: vec![], entries: vec![] };
     for (i, raw) in raw.into_iter().enumerate() {
         let at = at.index(i);
         let name = required_name(c, &at, raw.name, "name: gnb");
         let [x, y] = raw.position_m.map_or([0.0, 0.0], |p| position(c, at.key("position_m"), &p));
         let antenna_height_m = c.number(&at, "antenna_height_m", raw.antenna_height_m, height, from_to(1.0, 500.0));
-        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_AN_ENTRY));
+        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_A_KIND));
         if raw.spacing_m.is_some() && counted.is_none() {
             c.conflict(at.key("spacing_m"), "a spacing of one cell", "give a `count` of cells, or drop the key");
         }
@@ -96,6 +99,7 @@ pub(super) fn cells(c: &mut Check, raw: Option<Vec<raw::Cell>>, propagation: Pro
             position_m: [x + spacing * east, y + spacing * north],
             antenna_height_m,
         };
+        let counted = counted.filter(|_| !too_many);
         listed.extend(i, names_of(&name, counted).into_iter().zip(hexagonal_sites()).map(cell));
     }
     listed
@@ -105,10 +109,17 @@ pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> 
     const HARDWARE: &str = "nvidia_a100_80gb";
     let at = KeyPath::default().key("edge_servers");
     let Some(raw) = raw else {
-        let server = EdgeServerSpec { name: "edge".to_owned(), hardware: HARDWARE.to_owned(), accelerators: 1 };
+        let server = EdgeServerSpec {
+            name: "edge".to_owned(),
+            hardware: HARDWARE.to_owned(),
+            accelerators: 1,
+            sharing: EdgeSharing::Fifo,
+            clock_share: 1.0,
+        };
         return Listed::one(server);
     };
     not_empty(c, &at, raw.len(), "edge_servers: [{name: edge, hardware: nvidia_a100_80gb}]");
+    let too_many = too_many(c, &at, raw.iter().map(|server| server.count));
     let mut listed = Listed { specs: vec![], entries: vec![] };
     for (i, raw) in raw.into_iter().enumerate() {
         let at = at.index(i);
@@ -116,11 +127,64 @@ pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> 
         c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
         let name = required_name(c, &at, raw.name, "name: edge");
         let accelerators = c.count(&at, "accelerators", raw.accelerators, 1, 1..=4096);
-        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_AN_ENTRY));
-        let server = |name| EdgeServerSpec { name, hardware: hardware.clone(), accelerators };
+        let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_A_KIND));
+        let sharing = sharing(c, &at, raw.sharing, raw.batch_requests, raw.batch_wait_ms);
+        let clock_share = c.number(&at, "clock_share", raw.clock_share, 1.0, from_to(0.01, 1.0));
+        let server = |name| EdgeServerSpec { name, hardware: hardware.clone(), accelerators, sharing, clock_share };
+        let counted = counted.filter(|_| !too_many);
         listed.extend(i, names_of(&name, counted).into_iter().map(server));
     }
     listed
+}
+
+fn sharing(
+    c: &mut Check,
+    at: &KeyPath,
+    kind: Option<EdgeSharingKind>,
+    batch_requests: Option<u64>,
+    batch_wait_ms: Option<f64>,
+) -> EdgeSharing {
+    let kind = kind.unwrap_or(EdgeSharingKind::Fifo);
+    if kind != EdgeSharingKind::Batched {
+        let keys = [("batch_requests", batch_requests.is_some()), ("batch_wait_ms", batch_wait_ms.is_some())];
+        let name = if kind == EdgeSharingKind::Fifo { "fifo" } else { "processor_sharing" };
+        c.unused(at, &keys, name, "sharing; set `sharing: batched` to stack requests");
+    }
+    match kind {
+        EdgeSharingKind::Fifo => EdgeSharing::Fifo,
+        EdgeSharingKind::ProcessorSharing => EdgeSharing::ProcessorSharing,
+        EdgeSharingKind::Batched => EdgeSharing::Batched {
+            batch_requests: c.count(at, "batch_requests", batch_requests, 8, 2..=4096),
+            batch_wait_ms: c.number(at, "batch_wait_ms", batch_wait_ms, 0.0, from_to(0.0, 1e6)),
+        },
+    }
+}
+
+/// A speed for each device is that of an accelerator which it has to itself.
+pub(super) fn sharing_fits(c: &mut Check, servers: &Listed<EdgeServerSpec>, technique: &TechniqueSpec) {
+    if !matches!(technique.split_objective, Some(SplitObjective::Card { .. })) {
+        return;
+    }
+    for (server, &entry) in servers.specs.iter().zip(&servers.entries) {
+        if !server.sharing.is_fifo() {
+            let at = KeyPath::default().key("edge_servers").index(entry).key("sharing");
+            let message = "`split_objective: {minimise: card}` sets the clock for each device alone";
+            c.conflict(at, message, "use `fifo`, or another objective");
+            return;
+        }
+    }
+}
+
+/// Notes a list whose entries stand for more than there can be; they then count as one each, so that a few words cannot ask
+/// for any amount of memory.
+fn too_many(c: &mut Check, at: &KeyPath, counts: impl Iterator<Item = Option<u64>>) -> bool {
+    let total = counts.map(|n| n.unwrap_or(1).min(MOST_OF_A_KIND as u64)).sum::<u64>();
+    let too_many = total > MOST_OF_A_KIND as u64;
+    if too_many {
+        let found = format!("entries that stand for {total}");
+        c.issues.push(Issue::value(at.clone(), found, format!("at most {MOST_OF_A_KIND} in all")));
+    }
+    too_many
 }
 
 fn not_empty(c: &mut Check, at: &KeyPath, entries: usize, example: &str) {

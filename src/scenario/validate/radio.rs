@@ -6,7 +6,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, FadingKind, PowerControlKind};
-use crate::scenario::schema::{Fading, RadioSpec, UplinkPower};
+use crate::scenario::schema::{DrxSpec, Fading, RadioSpec, UplinkPower};
 
 const PRESET: &str = "nr_fr1";
 /// Below lie no carriers of the presets' kind; TR 38.901 ends at 100 GHz, what lies above is extrapolated.
@@ -88,9 +88,28 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
         building: raw.building.unwrap_or(d.building),
         glass_loss: raw.glass_loss.unwrap_or(d.glass_loss),
         fidelity: raw.fidelity.unwrap_or(d.fidelity),
+        drx: raw.drx.map(|raw| drx(c, &at.key("drx"), &raw)),
         slot: slots::slot(c, &at, raw.fidelity.unwrap_or(d.fidelity), raw.slot, names::is_tdd(&d.preset)),
     };
     RadioDefaults { spec, ..defaults }
+}
+
+/// Powers are assumed: listening draws what the radio draws beside its amplifier.
+fn drx(c: &mut Check, at: &KeyPath, raw: &raw::Drx) -> DrxSpec {
+    let cycle_ms = c.number(at, "cycle_ms", raw.cycle_ms, 160.0, from_to(1.0, 10_240.0));
+    let on_duration_ms =
+        c.number(at, "on_duration_ms", raw.on_duration_ms, 10.0_f64.min(cycle_ms), above_to(0.0, 1600.0));
+    if on_duration_ms > cycle_ms {
+        let message = format!("on_duration_ms {on_duration_ms} is longer than the cycle_ms {cycle_ms} it begins");
+        c.conflict(at.key("on_duration_ms"), message, "shorten it, or lengthen the cycle");
+    }
+    DrxSpec {
+        inactivity_ms: c.number(at, "inactivity_ms", raw.inactivity_ms, 100.0, from_to(0.0, 1e5)),
+        on_duration_ms,
+        cycle_ms,
+        listening_w: c.number(at, "listening_w", raw.listening_w, 0.5, from_to(0.0, 100.0)),
+        sleeping_w: c.number(at, "sleeping_w", raw.sleeping_w, 0.01, from_to(0.0, 100.0)),
+    }
 }
 
 /// Power of devices; the defaults are a usual operating point of macro cells (assumed).
