@@ -438,3 +438,16 @@ KERNEL(attention_prefix_gradient, PrefixGradientArguments, THREADS, 0) {
         if (a.query_offsets[s + 1] > a.query_offsets[s]) sum += a.partial[((int64_t)s * 2 + which) * a.width + i];
     (which ? a.d_value : a.d_key)[client * a.group + i] += sum;
 }
+
+struct BiasArguments {
+    const half* table;   // [buckets, heads]
+    const int* buckets;  // of each distance
+    float* bias;         // [heads, span]
+    int heads, span;
+};
+
+// The bias of every head at every distance (Raffel et al. 2020, section 2.1). Grid (ceil(heads span / 128)).
+KERNEL(attention_bias, BiasArguments, THREADS, 0) {
+    const int i = blockIdx.x * THREADS + thread_index();
+    if (i < a.heads * a.span) a.bias[i] = to_float(a.table[(int64_t)a.buckets[i % a.span] * a.heads + i / a.span]);
+}

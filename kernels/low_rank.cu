@@ -164,3 +164,31 @@ KERNEL(low_rank_pack, PackArguments, 256, 0) {
     else if (in_down) a.down[(int64_t)client * down + i] = to_half(value);
     else a.up[(int64_t)client * up + i - down] = to_half(value);
 }
+
+struct DiagonalArguments {
+    const float* sums;     // [clients, outputs, rank]: s dy^T u, before E
+    const half* b;         // [outputs, rank], of the first client
+    const half* diagonal;  // [rank], of the first client
+    float* d_b;
+    float* d_diagonal;
+    int64_t stride;        // of a client's parameters and gradients
+    int rank, outputs;
+};
+
+// Gradients of B and E where there is an E (Zhang et al. 2023): dB += sums E, dE += column sums of B sums. Exact where E is 0,
+// where du, which carries E, is too. Grid (rank, clients).
+KERNEL(low_rank_diagonal_gradient, DiagonalArguments, 128, 16) {
+    float* scratch = shared_memory<float>();
+    const int j = blockIdx.x, client = blockIdx.y;
+    const float* sums = a.sums + (int64_t)client * a.outputs * a.rank;
+    const half* b = a.b + client * a.stride;
+    const float e = to_float(a.diagonal[client * a.stride + j]);
+    float sum = 0.0f;
+    for (int o = thread_index(); o < a.outputs; o += 128) {
+        const int64_t at = (int64_t)o * a.rank + j;
+        a.d_b[client * a.stride + at] += sums[at] * e;
+        sum += to_float(b[at]) * sums[at];
+    }
+    sum = block_sum<128>(sum, scratch);
+    if (thread_index() == 0) a.d_diagonal[client * a.stride + j] += sum;
+}

@@ -80,15 +80,15 @@ auto chunk = [&](int i, auto store) {
     }
 };
 
-// What becomes of the elements of a product: y = act(scale product + bias) factor, or with `accumulate` added to y.
+// What becomes of the elements of a product: y = act(scale product + bias_scale bias) factor, or with `accumulate` added to y.
 struct Output {
     void* values;       // half, or float if `single`
     const half* bias;   // one a column, or null
     const half* factor;  // one an element, laid out as the values, or null
     half* derivative;   // receives the activation's, laid out as the values, or null
     int64_t bias_group;  // elements from one group's bias to the next
-    float scale;
-    int row, single, accumulate, activation, unused;
+    float scale, bias_scale;
+    int row, single, accumulate, activation;
 };
 
 struct OutputTile {
@@ -99,7 +99,7 @@ struct OutputTile {
 
     DEVICE float finish(float v, int64_t at, int column) const {
         v *= out.scale;
-        if (bias) v += to_float(bias[column]);
+        if (bias) v += out.bias_scale * to_float(bias[column]);
         if (out.activation) {
             const Curve c = activate(out.activation, v);
             v = c.value;

@@ -122,6 +122,27 @@ fn what_the_user_can_mend_is_exit_code_2_and_leaves_nothing() {
     assert_eq!(files(out.path()), Vec::<PathBuf>::new());
 }
 
+/// Where there is no GPU: `cuda` says so, and the default computes on the CPU.
+#[test]
+fn a_gpu_that_is_not_there_is_one_line() {
+    if Path::new("/proc/driver/nvidia").exists() {
+        return;
+    }
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let half = ["run", QUICKSTART, "--set", "model.precision=fp16", "--out", path(out.path()), "--backend", "cuda"];
+    let ran = run(&half);
+    assert_eq!(ran.status.code(), Some(2));
+    let message = text(&ran.stderr);
+    let line = message.lines().find(|l| l.starts_with("error: ")).expect("a message");
+    assert!(line.starts_with("error: --backend cuda: no NVIDIA "), "{message}");
+    assert_eq!(message.lines().filter(|l| !l.starts_with("warning: this is an unoptimised")).count(), 1, "{message}");
+    let single = run(&["run", QUICKSTART, "--out", path(out.path()), "--backend", "cuda"]);
+    assert_eq!(single.status.code(), Some(2));
+    assert!(text(&single.stderr).contains("--set model.precision=fp16"), "{}", text(&single.stderr));
+    assert_eq!(files(out.path()), Vec::<PathBuf>::new());
+    assert_eq!(run(&["run", QUICKSTART, "--backend", "gpu"]).status.code(), Some(2));
+}
+
 #[test]
 fn check_and_list_answer_without_running() {
     let check = text(&run(&["check", QUICKSTART]).stdout);

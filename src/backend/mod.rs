@@ -10,7 +10,9 @@
 pub mod cpu;
 pub mod cuda;
 mod description;
+mod distance;
 mod half;
+mod rows;
 
 pub use cpu::Cpu;
 pub use description::{
@@ -32,6 +34,11 @@ pub trait Backend: Send + Sync + Sized {
     /// Tokens that one pass should carry: enough to fill the device, few enough to share work between threads.
     fn chunk_tokens(&self) -> usize;
 
+    /// Whether a pass fills the device, so that passes run one after another and take the batches of many clients.
+    fn takes_one_pass(&self) -> bool {
+        false
+    }
+
     /// A new buffer that holds `values`.
     fn upload(&self, values: &[f32]) -> Self::Buffer {
         let mut buffer = Self::Buffer::default();
@@ -44,6 +51,10 @@ pub trait Backend: Send + Sync + Sized {
     fn read(&self, buffer: &Self::Buffer, len: usize) -> Vec<f32>;
     /// Makes `buffer` hold `len` zeros.
     fn zero(&self, buffer: &mut Self::Buffer, len: usize);
+    /// The same for gradients of parameters, which are sums and may be kept more precisely than activations.
+    fn zero_sums(&self, buffer: &mut Self::Buffer, len: usize) {
+        self.zero(buffer, len);
+    }
     /// The first `len` values of `from`, written to `to`.
     fn copy(&self, from: &Self::Buffer, len: usize, to: &mut Self::Buffer);
     /// `y += x` on the first `len` values.

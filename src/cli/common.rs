@@ -1,9 +1,9 @@
 //! Options that several commands share.
 
 use super::Failure;
-use crate::learning::Store;
+use crate::learning::{BackendChoice, Processor, Store};
 use crate::scenario::{Scenario, ScenarioError, ScenarioSource, parse_override};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,9 +50,23 @@ pub fn usage(error: ScenarioError) -> Failure {
     Failure::Usage(error.to_string())
 }
 
+/// What computes.
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    /// The CPU
+    Cpu,
+    /// An NVIDIA GPU: models in fp16 only
+    Cuda,
+    /// A GPU for models in fp16 where one can be used, else the CPU
+    Auto,
+}
+
 /// How to compute and where to put things.
 #[derive(Args)]
 pub struct ComputeArguments {
+    /// What trains models; a GPU computes `model.precision: fp16` only
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub out: PathBuf,
@@ -79,11 +93,31 @@ impl ComputeArguments {
         Ok(threads)
     }
 
+    /// What trains the models of `scenario`.
+    pub fn processor(&self, scenario: &Scenario) -> Result<Processor, Failure> {
+        let half_precision = scenario.training.is_some() && scenario.model.trains_in_half_precision();
+        let choice = match self.backend {
+            Backend::Cpu => BackendChoice::Cpu,
+            Backend::Cuda => BackendChoice::Cuda,
+            Backend::Auto => BackendChoice::Auto,
+        };
+        if matches!(self.backend, Backend::Cuda) && scenario.training.is_some() && !half_precision {
+            let found = "--backend cuda computes in half precision, and the scenario's `model.precision` is another";
+            return Err(Failure::Usage(format!("{found}; add --set model.precision=fp16")));
+        }
+        let chosen = Processor::choose(choice, half_precision);
+        let (processor, unused) = chosen.map_err(|why| Failure::Usage(format!("--backend cuda: {why}")))?;
+        if let Some(why) = unused {
+            eprintln!("note: computing on the CPU: {why}");
+        }
+        Ok(processor)
+    }
+
     /// What computed numbers are kept in, with a journal of the run in `journal` if it has one.
-    pub fn store(&self, journal: Option<&Path>) -> Result<Arc<Store>, Failure> {
+    pub fn store(&self, processor: &Processor, journal: Option<&Path>) -> Result<Arc<Store>, Failure> {
         let default = self.out.join(".cache");
         let cache = (!self.no_cache).then(|| self.cache.as_deref().unwrap_or(&default));
-        let store = Store::open(cache)?;
+        let store = Store::open_on(processor.clone(), cache)?;
         Ok(Arc::new(match journal {
             Some(folder) => store.with_journal(folder)?,
             None => store,

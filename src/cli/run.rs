@@ -47,11 +47,13 @@ impl Arguments {
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = arguments.scenario.resolve()?;
     let threads = arguments.compute.set_threads()?;
+    let processor = arguments.compute.processor(&scenario)?;
     let started = Instant::now();
     let resolved_yaml = scenario.to_yaml();
     let folder = RunFolder::named(&arguments.compute.out, &scenario.name, &resolved_yaml, VERSION);
     let checkpoints = arguments.checkpoints(&folder)?;
-    let store = arguments.compute.store(checkpoints.as_ref().map(CheckpointFolder::learning_path).as_deref())?;
+    let store =
+        arguments.compute.store(&processor, checkpoints.as_ref().map(CheckpointFolder::learning_path).as_deref())?;
     let progress = RunProgress::new(&scenario, arguments.compute.quiet);
     let watch = |replication, p| progress.round(replication, &p);
     let options = Options {
@@ -64,6 +66,10 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     progress.finish();
     let adapters = trial.models.as_ref().map(FinalModels::adapters).transpose()?.unwrap_or_default();
 
+    let backend = match scenario.training {
+        Some(_) => processor.description(scenario.model.trains_in_half_precision()),
+        None => "none".to_owned(),
+    };
     let description = RunDescription {
         scenario_name: &scenario.name,
         resolved_yaml: &resolved_yaml,
@@ -71,7 +77,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
         seed: scenario.seed,
         wall_seconds: started.elapsed().as_secs_f64(),
         threads,
-        backend: if scenario.training.is_some() { "cpu" } else { "none" },
+        backend: &backend,
         adapters: &adapters,
     };
     let mut write_trace = |out: &mut dyn std::io::Write| out.write_all(trial.trace.as_deref().unwrap_or_default());

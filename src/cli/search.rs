@@ -25,7 +25,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let overrides = arguments.scenario.overrides()?;
     let scenario = source.resolve_with(&overrides).map_err(usage)?;
     let threads = arguments.compute.set_threads()?;
-    let store = arguments.compute.store(None)?;
+    let store = arguments.compute.store(&arguments.compute.processor(&scenario)?, None)?;
     let id = results::identity(&scenario.to_yaml(), VERSION);
     let folder = arguments.compute.out.join(&scenario.name).join(format!("search-{id}"));
     let started = Instant::now();

@@ -1,7 +1,9 @@
-//! The frozen model on the backend that computes, in either precision.
+//! The frozen model on the backend that computes, in the precision that was asked for.
 
 use super::LearningError;
 use super::library::BackboneKey;
+use super::processor::Processor;
+use crate::backend::cuda::Cuda;
 use crate::backend::{Backend, Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::{Architecture, TensorSource};
@@ -11,18 +13,20 @@ use crate::nn::{
 };
 use std::sync::Arc;
 
-/// The CPU in single precision is the reference; half precision emulates what a GPU would store.
+/// The CPU in single precision is the reference; in half precision it emulates what a GPU stores.
 pub(super) enum Backbone {
     Single(Model<Cpu<f32>>),
     Half(Model<HalfCpu>),
+    Gpu(Model<Cuda>),
 }
 
-/// `body` with the model in either precision.
+/// `body` with the model on its backend.
 macro_rules! either {
     ($backbone:expr, $model:ident => $body:expr) => {
         match $backbone {
             Backbone::Single($model) => $body,
             Backbone::Half($model) => $body,
+            Backbone::Gpu($model) => $body,
         }
     };
 }
@@ -30,12 +34,18 @@ macro_rules! either {
 impl Backbone {
     /// The model of `key`, or with a smaller `architecture` what stands in for it.
     pub fn load(
+        processor: &Processor,
         key: &BackboneKey,
         architecture: &Architecture,
         source: &dyn TensorSource,
     ) -> Result<Self, LearningError> {
         // Other objectives do not read the output matrix: any of them stands for all.
         let objective = if key.predicts_tokens { Objective::NextToken } else { Objective::Regression };
+        if let Some(gpu) = processor.for_precision(key.half_precision) {
+            gpu.check(architecture, key.predicts_tokens)?;
+            let load = || Model::load(gpu.cuda.clone(), architecture, objective, source);
+            return Ok(Self::Gpu(Cuda::catching(load)??));
+        }
         Ok(if key.half_precision {
             Self::Half(Model::load(HalfCpu::default(), architecture, objective, source)?)
         } else {
@@ -44,7 +54,7 @@ impl Backbone {
     }
 
     pub fn is_half(&self) -> bool {
-        matches!(self, Self::Half(_))
+        matches!(self, Self::Half(_) | Self::Gpu(_))
     }
 
     pub fn check_batch(&self, layout: &ParameterLayout, batch: &PackedBatch) -> Result<(), NnError> {
@@ -99,7 +109,8 @@ impl Backbone {
         match (self, full) {
             (Self::Single(a), Self::Single(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
             (Self::Half(a), Self::Half(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
-            _ => unreachable!("a model and its emulator are loaded in one precision"),
+            (Self::Gpu(a), Self::Gpu(b)) => learner(a, own).distance(&learner(b, of_full), batch, places),
+            _ => unreachable!("a model and its emulator are loaded on one backend"),
         }
     }
 
@@ -113,6 +124,11 @@ impl Backbone {
         samples: usize,
         memory: Arc<PrefixBudget>,
     ) -> Option<FrozenPrefix> {
-        either!(self, model => FrozenPrefix::new(model, layout, samples, memory))
+        match self {
+            Self::Single(model) => FrozenPrefix::new(model, layout, samples, memory),
+            Self::Half(model) => FrozenPrefix::new(model, layout, samples, memory),
+            // What is kept lies on the host, pass by pass: a GPU computes it sooner.
+            Self::Gpu(_) => None,
+        }
     }
 }

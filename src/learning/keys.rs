@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::operation::Client;
 use super::similarity::mean;
 use super::task::Task;
+use crate::backend::cuda::Cuda;
 use crate::data::{Objective, PackedBatch};
 use crate::nn::ParameterLayout;
 use crate::scenario::KeyLayer;
@@ -63,6 +64,6 @@ impl Engine {
         // The bare model: nothing but a head, which is not asked.
         let bare = ParameterLayout::new(architecture, &[], Objective::Classification { classes: 2 })?;
         let blocks = if layer == KeyLayer::Hidden { architecture.blocks() } else { 0 };
-        Ok(backbone.mean_rows(&bare, &vec![0.0; bare.len()], batch, blocks))
+        Ok(Cuda::catching(|| backbone.mean_rows(&bare, &vec![0.0; bare.len()], batch, blocks))?)
     }
 }

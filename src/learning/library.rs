@@ -4,6 +4,7 @@ use super::LearningError;
 use super::backbone::Backbone;
 use super::distillation::Distilled;
 use super::emulated::Emulated;
+use super::processor::Processor;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
 use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const PREFIX_BYTES: usize = 1 << 30;
 
 pub(super) struct Library {
+    processor: Processor,
     backbones: Shelf<BackboneKey, Backbone>,
     emulators: Shelf<(BackboneKey, Emulated), Backbone>,
     datasets: Shelf<DatasetKey, LoadedDataset>,
@@ -23,10 +25,11 @@ pub(super) struct Library {
     prefix_budget: Arc<PrefixBudget>,
 }
 
-impl Default for Library {
-    fn default() -> Self {
+impl Library {
+    pub fn new(processor: Processor) -> Self {
         let prefix_budget = Arc::new(PrefixBudget::new(PREFIX_BYTES));
         Self {
+            processor,
             backbones: Shelf::default(),
             emulators: Shelf::default(),
             datasets: Shelf::default(),
@@ -95,8 +98,13 @@ impl<K: PartialEq, V> Shelf<K, V> {
 }
 
 impl Library {
+    /// What computes models in that precision, if not the CPU.
+    pub fn is_on_gpu(&self, half_precision: bool) -> bool {
+        self.processor.for_precision(half_precision).is_some()
+    }
+
     pub fn backbone(&self, key: &BackboneKey) -> Result<Arc<Backbone>, LearningError> {
-        self.backbones.get(key.clone(), || Backbone::load(key, &key.architecture, &key.source()?))
+        self.backbones.get(key.clone(), || Backbone::load(&self.processor, key, &key.architecture, &key.source()?))
     }
 
     /// What stands in for the model of `key`.
@@ -105,12 +113,13 @@ impl Library {
             let (emulator, full) = (emulated.emulator(), key.source()?);
             let architecture = emulator.architecture();
             let Some(distillation) = &emulated.distillation else {
-                return Backbone::load(key, architecture, &emulator.source(&full)?);
+                return Backbone::load(&self.processor, key, architecture, &emulator.source(&full)?);
             };
             let Distilled { layout, parameters } = distillation.run(self, key, emulator)?;
             let without_factors = emulator.without_factors();
             let checkpoint = &without_factors.source(&full)?;
-            Backbone::load(key, architecture, &Overlaid { checkpoint, layout: &layout, parameters: &parameters })
+            let source = Overlaid { checkpoint, layout: &layout, parameters: &parameters };
+            Backbone::load(&self.processor, key, architecture, &source)
         })
     }
 

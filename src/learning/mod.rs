@@ -27,6 +27,7 @@ mod library;
 mod low_rank;
 mod operation;
 mod peft;
+mod processor;
 mod schedule;
 mod shaping;
 mod similarity;
@@ -47,6 +48,7 @@ pub use graph::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use identity::Identity;
 pub use keys::KeySource;
 pub use operation::{Client, Combination};
+pub use processor::{BackendChoice, GpuProcessor, Processor};
 pub use shaping::Shaping;
 pub use slopes::{SharedDirection, SlopeMean};
 pub use step_options::StepOptions;
@@ -75,6 +77,15 @@ pub enum LearningError {
     Journal { path: String, cause: String },
     #[error("the emulator has other trainable parameters than the model: {cause}; train only blocks that it keeps")]
     EmulatorLayout { cause: String },
+    #[error(transparent)]
+    Device(#[from] crate::backend::cuda::DeviceError),
+    #[error("{model} has heads of {found} columns, the GPU's kernels compute up to {most}; use --backend cpu")]
+    GpuHeads { model: String, found: usize, most: usize },
+    #[error(
+        "{model} needs more memory than the GPU has: frozen weights {frozen}, activations of a pass {activations}, logits \
+         {logits}; {free} are free; use --backend cpu"
+    )]
+    GpuMemory { model: String, frozen: String, activations: String, logits: String, free: String },
     #[error("training diverged: the loss of {client} at its step {step} is not finite; lower the learning rates")]
     Diverged { client: String, step: u64 },
 }

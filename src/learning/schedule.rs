@@ -13,6 +13,7 @@ use super::operation::Operation;
 use super::store::Store;
 use super::task::Task;
 use super::value::{Metric, State, Value};
+use crate::backend::cuda::Cuda;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -133,8 +134,12 @@ fn stack(graph: &Graph, steps: Vec<NodeId>) -> Vec<NodeId> {
     steps.iter().copied().filter(|n| emulator(n) == first).take(MAX_STACK).collect()
 }
 
-/// Runs one wave: either local steps only (stacked) or anything else (one by one).
+/// Runs one wave: either local steps only (stacked) or anything else (one by one). A device that fails stops it.
 fn execute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, LearningError> {
+    Cuda::catching(|| compute(graph, task, wave))?
+}
+
+fn compute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, LearningError> {
     let state = |node: NodeId| graph.nodes[node].value.as_ref().expect("inputs come first").state().clone();
     let steps: Vec<StepRequest> = wave
         .iter()

@@ -5,6 +5,7 @@ use super::disk::DiskCache;
 use super::identity::Identity;
 use super::journal::Journal;
 use super::library::Library;
+use super::processor::Processor;
 use super::value::{Metric, State};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -40,8 +41,13 @@ pub struct StoreCounts {
 impl Store {
     /// A store with a cache folder, or none.
     pub fn open(cache: Option<&Path>) -> Result<Self, LearningError> {
+        Self::open_on(Processor::Cpu, cache)
+    }
+
+    /// The same for numbers that `processor` computes.
+    pub fn open_on(processor: Processor, cache: Option<&Path>) -> Result<Self, LearningError> {
         Ok(Self {
-            library: Library::default(),
+            library: Library::new(processor),
             disk: cache.map(DiskCache::open).transpose()?,
             journal: None,
             shared: Mutex::default(),

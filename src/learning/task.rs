@@ -112,6 +112,12 @@ impl Task {
         let (shares, held_out) = shares.into_iter().map(|share| hold_out(share, kept)).unzip::<_, _, Vec<_>, Vec<_>>();
         let rule = rule(spec);
         let identity = identify(scenario, &backbone_key, &layout, &dataset, &shares, &rule, streams)?;
+        // A GPU adds in another order than a CPU.
+        let Store { library, .. } = &**store;
+        let identity = match library.is_on_gpu(backbone_key.half_precision) {
+            true => IdentityBuilder::new("on a gpu").identity(identity).finish(),
+            false => identity,
+        };
         let identity = start.iter().fold(identity, |identity, start| {
             let b = IdentityBuilder::new("start_from").identity(identity);
             start.iter().fold(b, |b, v| b.word(u64::from(v.to_bits()))).finish()

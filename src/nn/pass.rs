@@ -85,7 +85,7 @@ impl<B: Backend> Model<B> {
         let rows = Rows::new(&self.architecture, layout, shares);
         let channel = PassChannel::new(&self.backend, &self.architecture, shares);
         if training {
-            self.backend.zero(&mut workspace.gradient, parameters.len());
+            self.backend.zero_sums(&mut workspace.gradient, parameters.len());
             if let Some(decoder) = &rows.decoder {
                 debug_assert_eq!(decoder.packing.sequences(), rows.main.packing.sequences());
                 self.backend.zero(&mut workspace.d_memory, rows.main.packing.rows() * self.architecture.hidden);

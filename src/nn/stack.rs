@@ -2,7 +2,8 @@
 //!
 //! A batch is cut into chunks of whole sequences, which is a function of the batch and the backend alone. Each chunk is
 //! one single-threaded pass; chunks run in parallel; a batch's gradient is the sum over its chunks in order. So neither
-//! the other batches of the stack nor the number of threads can change a bit of the outcome.
+//! the other batches of the stack nor the number of threads can change a bit of the outcome. On a backend that one pass
+//! fills, the chunks of several batches share a pass.
 
 use super::cut::{AtCut, Crossing};
 use super::frozen_prefix::Cached;
@@ -77,7 +78,11 @@ impl<B: Backend> Model<B> {
         batch: &PackedBatch,
         work: impl Fn(Range<usize>) -> Vec<T> + Sync + Send,
     ) -> Vec<T> {
-        let parts: Vec<Vec<T>> = self.chunks(batch).into_par_iter().map(work).collect();
+        let chunks = self.chunks(batch);
+        if self.backend.takes_one_pass() {
+            return chunks.into_iter().flat_map(work).collect();
+        }
+        let parts: Vec<Vec<T>> = chunks.into_par_iter().map(work).collect();
         parts.into_iter().flatten().collect()
     }
 
@@ -94,10 +99,19 @@ impl<B: Backend> Model<B> {
             .enumerate()
             .flat_map(|(item, i)| self.chunks(i.batch).into_iter().map(move |sequences| (item, sequences)))
             .collect();
-        let parts: Vec<(f64, Vec<f32>)> = jobs
-            .par_iter()
-            .map(|(item, sequences)| self.chunk_loss_and_gradient(layout, &stack[*item], sequences.clone()))
-            .collect();
+        let alone = |(item, sequences): &(usize, Range<usize>)| {
+            self.chunk_loss_and_gradient(layout, &stack[*item], sequences.clone())
+        };
+        let parts: Vec<(f64, Vec<f32>)> = if self.backend.takes_one_pass() {
+            let passes = together(stack, &jobs, self.backend.chunk_tokens());
+            let of_pass = |jobs: &[(usize, Range<usize>)]| match jobs {
+                [job] => vec![alone(job)],
+                jobs => self.losses_and_gradients_together(layout, stack, jobs),
+            };
+            passes.into_iter().flat_map(of_pass).collect()
+        } else {
+            jobs.par_iter().map(alone).collect()
+        };
 
         let mut outcomes: Vec<Option<StepOutcome>> = vec![None; stack.len()];
         for ((item, _), (loss, gradient)) in jobs.iter().zip(parts) {
@@ -123,6 +137,9 @@ impl<B: Backend> Model<B> {
             let evaluation = self.evaluate_item(layout, &StackItem { dropout: None, ..*item });
             evaluation.loss_sum / evaluation.targets.max(1) as f64
         };
+        if self.backend.takes_one_pass() {
+            return stack.iter().map(loss).collect();
+        }
         stack.par_iter().map(loss).collect()
     }
 
@@ -182,6 +199,28 @@ impl<B: Backend> Model<B> {
         (outcomes.iter().map(|o| o.loss).sum(), pass.gradient())
     }
 
+    /// As [`Model::chunk_loss_and_gradient`] for the chunks of several items, in one pass.
+    fn losses_and_gradients_together(
+        &self,
+        layout: &ParameterLayout,
+        stack: &[StackItem<'_>],
+        jobs: &[(usize, Range<usize>)],
+    ) -> Vec<(f64, Vec<f32>)> {
+        let all = self.blocks.len();
+        let shares: Vec<Share<'_>> = jobs.iter().map(|(item, s)| stack[*item].share(s.clone())).collect();
+        let mut pass = self.pass(layout, &shares, true);
+        pass.embed();
+        pass.forward_blocks(0..all);
+        let mut outcomes = pass.classify().into_iter();
+        pass.backward_blocks(0..all);
+        let (gradients, stride) = (pass.gradient(), layout.len());
+        let of_share = |(i, (_, sequences)): (usize, &(usize, Range<usize>))| {
+            let loss = outcomes.by_ref().take(sequences.len()).map(|o| o.loss).sum();
+            (loss, gradients[i * stride..][..stride].to_vec())
+        };
+        jobs.iter().enumerate().map(of_share).collect()
+    }
+
     /// The embedding and the first `blocks` of a pass over one share, or those above what `prefix` holds.
     pub(super) fn forward(
         &self,
@@ -199,6 +238,33 @@ impl<B: Backend> Model<B> {
         };
         pass.forward_blocks(done..blocks.end);
     }
+}
+
+/// Cuts `jobs` into runs for one pass each, of at most about `target` tokens. What crosses a cut or goes through a channel runs
+/// alone.
+fn together<'a>(
+    stack: &[StackItem<'_>],
+    jobs: &'a [(usize, Range<usize>)],
+    target: usize,
+) -> Vec<&'a [(usize, Range<usize>)]> {
+    let alone = |item: usize| stack[item].cut.is_some() || stack[item].channel.is_some();
+    let tokens = |(item, s): &(usize, Range<usize>)| {
+        let offsets = &stack[*item].batch.offsets;
+        offsets[s.end] - offsets[s.start]
+    };
+    let (mut runs, mut start, mut sum) = (vec![], 0, 0);
+    for (i, job) in jobs.iter().enumerate() {
+        let crowded = sum + tokens(job) > target || alone(job.0) || alone(jobs[start].0);
+        if i > start && crowded {
+            runs.push(&jobs[start..i]);
+            (start, sum) = (i, 0);
+        }
+        sum += tokens(job);
+    }
+    if start < jobs.len() {
+        runs.push(&jobs[start..]);
+    }
+    runs
 }
 
 /// Cuts at the sequence boundaries nearest to equal shares of the tokens, about `target` each; an even number of chunks

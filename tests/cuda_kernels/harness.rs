@@ -1,14 +1,16 @@
 //! Device memory for one test, runs under all schedules, comparisons.
 
-use crate::cuda_host::{HostDevice, SCHEDULES};
+use crate::cuda_device::device;
+use crate::cuda_host::SCHEDULES;
 use deft::backend::cuda::{Address, Device, Launch};
 use deft::random::CounterStream;
 use half::f16;
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// One run of a test's launches on a device of its own.
 pub struct Run {
-    device: HostDevice,
+    device: Arc<dyn Device>,
     allocations: RefCell<Vec<Address>>,
 }
 
@@ -99,7 +101,7 @@ impl Drop for Run {
 pub fn under_all_schedules(test: impl Fn(&Run) -> Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
     let mut first: Option<Vec<Vec<f64>>> = None;
     for schedule in SCHEDULES {
-        let run = Run { device: HostDevice::new(schedule)?, allocations: RefCell::default() };
+        let run = Run { device: device(schedule)?, allocations: RefCell::default() };
         let found = test(&run);
         let bits = |tensors: &[Vec<f64>]| tensors.iter().flatten().map(|v| v.to_bits()).collect::<Vec<u64>>();
         match &first {

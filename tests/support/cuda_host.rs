@@ -94,6 +94,15 @@ impl Device for HostDevice {
         Ok(())
     }
 
+    fn multiprocessors(&self) -> usize {
+        4
+    }
+
+    fn reused(&self, address: Address, bytes: usize) {
+        // SAFETY: as above.
+        unsafe { std::ptr::write_bytes(address.0 as *mut u8, POISON, bytes) };
+    }
+
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
         type Run = unsafe extern "C" fn(*const u32, usize, u32, c_int, *const c_void) -> c_int;
         type Error = unsafe extern "C" fn() -> *const c_char;
@@ -139,7 +148,7 @@ pub fn shape_in_source(family: &Family, kernel: &Kernel) -> [u32; 3] {
 }
 
 /// The C++ compiler: `$CXX`, else the first that answers.
-fn compiler() -> Option<&'static OsString> {
+pub fn compiler() -> Option<&'static OsString> {
     static FOUND: OnceLock<Option<OsString>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let mut candidates = std::env::var_os("CXX").into_iter().chain(["g++", "clang++", "c++"].map(OsString::from));

@@ -5,8 +5,8 @@ use super::elementwise::{axpy, dot};
 use super::parameters::Sets;
 use super::scalar::Scalar;
 use super::{Cpu, Storage, grow};
-use crate::backend::{HeadGradient, HeadSlot, Packing, Pooling, SequenceOutcome, Targets};
-use std::ops::Range;
+use crate::backend::rows::read_rows;
+use crate::backend::{HeadGradient, HeadSlot, Packing, SequenceOutcome, Targets};
 
 pub(super) fn classify<T: Scalar, S: Storage<T>>(
     packing: &Packing,
@@ -62,16 +62,6 @@ pub(super) fn classify<T: Scalar, S: Storage<T>>(
         S::store(&mut gradient.hidden[..packing.rows() * width]);
     }
     outcomes
-}
-
-/// The rows whose mean the head reads.
-fn read_rows(rows: Range<usize>, slot: HeadSlot) -> Range<usize> {
-    let first = rows.start + slot.skip;
-    match slot.pooling {
-        Pooling::Mean => first..rows.end,
-        Pooling::First => first..first + 1,
-        Pooling::Last => rows.end - 1..rows.end,
-    }
 }
 
 /// Outcome of one sequence, and the gradient of its logits.

@@ -4,48 +4,8 @@ use super::elementwise::{add, add_to};
 use super::parameters::{GradientSets, Sets};
 use super::scalar::Scalar;
 use super::{Cpu, Storage};
+use crate::backend::rows::{EmbeddedRow, Source, embedded_rows};
 use crate::backend::{Content, Embedding, EmbeddingSlots, Packing};
-
-/// What a row is made of.
-enum Source {
-    /// Number of the soft prompt's row.
-    Prompt(usize),
-    Class,
-    /// Number of the token or patch, all sequences counted.
-    Content(usize),
-}
-
-/// A row: its client, source, and position in the table of learned positions.
-struct Row {
-    client: usize,
-    row: usize,
-    source: Source,
-    position: Option<usize>,
-}
-
-/// All rows in order.
-fn layout(packing: &Packing, slots: &EmbeddingSlots, has_class_token: bool) -> Vec<Row> {
-    let prompts = slots.prompt.map_or(0, |p| p.tokens);
-    let without_position = slots.prompt.filter(|p| !p.takes_positions).map_or(0, |p| p.tokens);
-    let before = prompts + usize::from(has_class_token);
-    let (mut all, mut content) = (Vec::with_capacity(packing.rows()), 0);
-    for (client, sequences) in packing.segments().iter().enumerate() {
-        for rows in sequences.clone().map(|s| packing.sequence_rows(s)) {
-            for (i, row) in rows.clone().enumerate() {
-                let source = if i < prompts {
-                    Source::Prompt(i)
-                } else if i < before {
-                    Source::Class
-                } else {
-                    Source::Content(content + i - before)
-                };
-                all.push(Row { client, row, source, position: i.checked_sub(without_position) });
-            }
-            content += rows.len().saturating_sub(before);
-        }
-    }
-    all
-}
 
 pub(super) fn forward<T: Scalar, S: Storage<T>>(
     packing: &Packing,
@@ -61,7 +21,8 @@ pub(super) fn forward<T: Scalar, S: Storage<T>>(
         Some(at) => sets.tensor(client, at + index * width, width),
         None => row_of(frozen, index, width),
     };
-    for Row { client, row, source, position } in layout(packing, slots, embedding.class_token.is_some()) {
+    for EmbeddedRow { client, row, source, position } in embedded_rows(packing, slots, embedding.class_token.is_some())
+    {
         let out = &mut out[row * width..][..width];
         let content = match (source, &content) {
             (Source::Prompt(i), _) => entry(client, slots.prompt.map(|p| p.prompt), &[], i),
@@ -89,7 +50,7 @@ pub(super) fn gradient<T: Scalar, S: Storage<T>>(
     mut gradient: GradientSets<'_, T>,
     mut d_patches: Option<&mut [T]>,
 ) {
-    for Row { client, row, source, position } in layout(packing, slots, has_class_token) {
+    for EmbeddedRow { client, row, source, position } in embedded_rows(packing, slots, has_class_token) {
         let d = row_of(d_out, row, width);
         let mut add = |slot: Option<usize>, index: usize| {
             if let Some(at) = slot {
@@ -111,12 +72,6 @@ pub(super) fn gradient<T: Scalar, S: Storage<T>>(
         }
         add(slots.token_type, 0);
     }
-}
-
-/// Number of tokens or patches: rows that are neither prompts nor class tokens.
-pub(super) fn content_rows(packing: &Packing, slots: &EmbeddingSlots, has_class_token: bool) -> usize {
-    let before = slots.prompt.map_or(0, |p| p.tokens) + usize::from(has_class_token);
-    packing.all_sequence_rows().map(|rows| rows.len().saturating_sub(before)).sum()
 }
 
 fn row_of<T>(table: &[T], index: usize, width: usize) -> &[T] {

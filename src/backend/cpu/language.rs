@@ -6,6 +6,7 @@ use super::parameters::{GradientSets, Sets};
 use super::product::{View, product};
 use super::scalar::Scalar;
 use super::{Cpu, Storage, grow};
+use crate::backend::rows::predicted_rows;
 use crate::backend::{HeadGradient, Linear, Packing, SequenceOutcome};
 
 /// Rows whose logits are held at once.
@@ -18,14 +19,6 @@ pub(super) struct Head<'a, T: Scalar, S: Storage<T>> {
     pub weight: Option<usize>,
     pub scale: f64,
     pub sets: Sets<'a, T>,
-}
-
-/// One row with a target.
-#[derive(Clone, Copy)]
-struct Predicted {
-    row: usize,
-    sequence: usize,
-    target: u32,
 }
 
 pub(super) fn predict_tokens<T: Scalar, S: Storage<T>>(
@@ -71,15 +64,6 @@ pub(super) fn predict_tokens<T: Scalar, S: Storage<T>>(
         S::store(d_hidden);
     }
     outcomes
-}
-
-/// The rows with targets, client by client: a block never holds rows of two, so no client's sums depend on another's.
-fn predicted_rows(packing: &Packing, targets: &[u32]) -> Vec<Vec<Predicted>> {
-    let of_sequence = |sequence: usize| {
-        let rows = packing.sequence_rows(sequence).map(move |row| (row, targets[row]));
-        rows.filter(|&(_, target)| target != u32::MAX).map(move |(row, target)| Predicted { row, sequence, target })
-    };
-    packing.segments().iter().map(|sequences| sequences.clone().flat_map(of_sequence).collect()).collect()
 }
 
 impl<T: Scalar, S: Storage<T>> Head<'_, T, S> {

@@ -9,6 +9,7 @@ use super::{
     adapter, attention, attention_gradient, classify, elementwise, embedding, language, linear, linear_gradient, norm,
     rotary, scaling,
 };
+use crate::backend::rows::content_rows;
 use crate::backend::{
     Activation, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput, AttentionSaved,
     AttentionShape, Backend, Content, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue, HeadGradient, HeadSlot,
@@ -81,7 +82,7 @@ impl<T: Scalar, S: Storage<T>> Backend for Cpu<T, S> {
         gradient: &mut Vec<T>,
         d_patches: Option<&mut Vec<T>>,
     ) {
-        let patches = embedding::content_rows(packing, slots, has_class_token);
+        let patches = content_rows(packing, slots, has_class_token);
         let d_patches = d_patches.map(|buffer| grow(buffer, patches * width));
         let gradient = GradientSets::new(gradient, stride);
         embedding::gradient(packing, content, (slots, has_class_token), (d_out, width), gradient, d_patches);

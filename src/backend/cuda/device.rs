@@ -1,5 +1,8 @@
 //! What the kernels need from whatever runs them.
 
+use super::arena::Purpose;
+use std::fmt;
+
 /// Where something lies in a device's memory: an address that only the device can follow, or 0 for nothing.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +15,18 @@ impl Address {
     #[must_use]
     pub fn offset(self, bytes: usize) -> Self {
         Self(self.0 + bytes as u64)
+    }
+
+    /// So many half-precision numbers further on.
+    #[must_use]
+    pub fn halves(self, numbers: usize) -> Self {
+        self.offset(2 * numbers)
+    }
+
+    /// So many numbers of four bytes further on.
+    #[must_use]
+    pub fn singles(self, numbers: usize) -> Self {
+        self.offset(4 * numbers)
     }
 }
 
@@ -61,12 +76,36 @@ impl Launch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    #[error("out of device memory: {wanted} bytes wanted, {free} free")]
-    OutOfMemory { wanted: usize, free: usize },
+    #[error("out of device memory: {} wanted for {purpose}, {} free; {held}", Size(*wanted), Size(*free))]
+    OutOfMemory { wanted: usize, purpose: Purpose, free: usize, held: String },
+    #[error("device memory: {} wanted in one piece, {} free", Size(*wanted), Size(*free))]
+    TooLittleMemory { wanted: usize, free: usize },
+    #[error("no NVIDIA driver on this machine: libcuda was not found")]
+    NoDriver,
+    #[error("no NVIDIA GPU on this machine: the driver finds none")]
+    NoCard,
+    #[error("the NVIDIA driver is too old: it supports {cuda}, the kernels need {needed} (driver 525 or later)")]
+    DriverTooOld { cuda: String, needed: String },
+    #[error("{name} is not supported: its compute capability is {found}, the kernels need {needed} or higher")]
+    CardTooOld { name: String, found: String, needed: String },
     #[error("kernel {kernel}: {cause}")]
     Kernel { kernel: &'static str, cause: String },
     #[error("{0}")]
     Driver(String),
+}
+
+/// Bytes as people read them.
+pub(super) struct Size(pub usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.0 as f64 / f64::from(1 << 20);
+        match mib {
+            1024.0.. => write!(f, "{:.2} GiB", mib / 1024.0),
+            0.1.. => write!(f, "{mib:.1} MiB"),
+            _ => write!(f, "{} bytes", self.0),
+        }
+    }
 }
 
 /// Memory and a queue of launches, done in order.
@@ -88,4 +127,10 @@ pub trait Device: Send + Sync {
     fn zero(&self, address: Address, bytes: usize) -> Result<(), DeviceError>;
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError>;
+
+    /// How many blocks of 256 threads fill it.
+    fn multiprocessors(&self) -> usize;
+
+    /// Part of an allocation is used anew: a device that checks its programs may spoil what was there.
+    fn reused(&self, _address: Address, _bytes: usize) {}
 }

@@ -66,8 +66,23 @@ pub struct PrefixGradientArguments {
     pub unused: i32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BiasArguments {
+    /// `[buckets, heads]`.
+    pub table: Address,
+    /// `i32`, of each distance.
+    pub buckets: Address,
+    /// `[heads, span]`, single precision.
+    pub bias: Address,
+    pub heads: i32,
+    pub span: i32,
+}
+
 // SAFETY: `repr(C)`, eight-byte fields first, an even number of four-byte fields after them.
 unsafe impl Arguments for AttentionArguments {}
+// SAFETY: as above.
+unsafe impl Arguments for BiasArguments {}
 // SAFETY: as above.
 unsafe impl Arguments for PrefixGradientArguments {}
 
@@ -95,6 +110,7 @@ family! {
         KEY_64 = "attention_key_gradient_64" (AttentionArguments, 128, backward(64));
         KEY_128 = "attention_key_gradient_128" (AttentionArguments, 128, backward(128));
         PREFIX = "attention_prefix_gradient" (PrefixGradientArguments, 128, 0);
+        BIAS = "attention_bias" (BiasArguments, 128, 0);
     }
 }
 
@@ -136,5 +152,11 @@ impl AttentionArguments {
 impl PrefixGradientArguments {
     pub fn launch(&self, clients: usize) -> Launch {
         Launch::new(&PREFIX, [(self.width as usize).div_ceil(128), 2, clients], self)
+    }
+}
+
+impl BiasArguments {
+    pub fn launch(&self) -> Launch {
+        Launch::new(&BIAS, [(self.heads as usize * self.span as usize).div_ceil(128), 1, 1], self)
     }
 }

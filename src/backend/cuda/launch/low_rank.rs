@@ -76,8 +76,28 @@ pub struct LowRankArguments {
     pub firsts: [i32; MOST_SLOTS],
 }
 
+/// Gradients of B and of the diagonal of one term that has one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DiagonalArguments {
+    /// `[clients, outputs, rank]`, single precision: `scale dy^T u`, before the diagonal.
+    pub sums: Address,
+    /// Of the first client, as are the rest.
+    pub b: Address,
+    pub diagonal: Address,
+    /// Single precision.
+    pub d_b: Address,
+    pub d_diagonal: Address,
+    /// Of a client's parameters and gradients.
+    pub stride: i64,
+    pub rank: i32,
+    pub outputs: i32,
+}
+
 // SAFETY: `repr(C)`, eight-byte fields first, an even number of four-byte fields after them.
 unsafe impl Arguments for PackArguments {}
+// SAFETY: as above.
+unsafe impl Arguments for DiagonalArguments {}
 // SAFETY: as above.
 unsafe impl Arguments for LowRankArguments {}
 
@@ -96,6 +116,7 @@ family! {
         BACKWARD_64_R64 = "low_rank_backward_64_r64" (LowRankArguments, 128, shared(64, 64));
         BACKWARD_128_R16 = "low_rank_backward_128_r16" (LowRankArguments, 256, shared(128, 16));
         PACK = "low_rank_pack" (PackArguments, 256, 0);
+        DIAGONAL = "low_rank_diagonal_gradient" (DiagonalArguments, 128, 16);
     }
 }
 
@@ -145,5 +166,11 @@ impl LowRankArguments {
         };
         let blocks = |length: usize| length.div_ceil(tile.side());
         Launch::new(kernel, [blocks(self.n as usize), blocks(most_rows), clients], self)
+    }
+}
+
+impl DiagonalArguments {
+    pub fn launch(&self, clients: usize) -> Launch {
+        Launch::new(&DIAGONAL, [self.rank as usize, clients, 1], self)
     }
 }

@@ -7,16 +7,18 @@ mod attention;
 mod elementwise;
 mod ends;
 mod low_rank;
+mod magnitude;
 mod product;
 mod rows;
 mod updates;
 
-pub use attention::{AttentionArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
+pub use attention::{AttentionArguments, BiasArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
 pub use elementwise::{
     ConvertArguments, CounterKey, DropArguments, GateArguments, PairArguments, RotateArguments, ScaleArguments,
 };
 pub use ends::{CrossEntropyArguments, GatherArguments, HeadArguments, MOST_TABLES, ScatterArguments};
-pub use low_rank::{LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
+pub use low_rank::{DiagonalArguments, LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
+pub use magnitude::{FinishArguments, MagnitudeArguments, MagnitudeSlot};
 pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
 pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
 pub use updates::{AdamWArguments, AirArguments, ClipArguments, SquaresArguments, UnscaleArguments};
@@ -52,12 +54,13 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 9] = [
+pub static FAMILIES: [&Family; 10] = [
     &updates::AIR,
     &attention::ATTENTION,
     &elementwise::ELEMENTWISE,
     &ends::ENDS,
     &low_rank::LOW_RANK,
+    &magnitude::MAGNITUDE,
     &rows::NORM,
     &updates::OPTIMISER,
     &product::PRODUCT,

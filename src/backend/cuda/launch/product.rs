@@ -26,7 +26,8 @@ impl From<backend::Activation> for Activation {
     }
 }
 
-/// What becomes of the elements of a product: `y = act(scale product + bias) factor`, or with `accumulate` added to y.
+/// What becomes of the elements of a product: `y = act(scale product + bias_scale bias) factor`, or with `accumulate`
+/// added to y.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
@@ -41,12 +42,12 @@ pub struct Output {
     /// Elements from one group's bias to the next.
     pub bias_group: i64,
     pub scale: f32,
+    pub bias_scale: f32,
     /// Elements from one row to the next.
     pub row: i32,
     pub single: i32,
     pub accumulate: i32,
     pub activation: Activation,
-    pub unused: i32,
 }
 
 impl Output {
@@ -59,11 +60,11 @@ impl Output {
             derivative: Address::NULL,
             bias_group: 0,
             scale: 1.0,
+            bias_scale: 1.0,
             row: row as i32,
             single: 0,
             accumulate: 0,
             activation: Activation::None,
-            unused: 0,
         }
     }
 

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Checks and measures the GPU backend, in two steps, since machines with a GPU often have no compiler.
+#
+#   scripts/gpu_check.sh prepare            builds what the other machine needs into target/gpu_check (no GPU needed)
+#   scripts/gpu_check.sh [--out DIR]        on the machine with the GPU, in this checkout with target/gpu_check beside it: all
+#                                           kernels and the backend as a whole on the card, tables of speed, 64 devices in a
+#                                           pass, torch and peft on the same shapes, a scenario on both backends
+#
+# Under nine minutes. Writes DIR/<card>/*.csv (default results/gpu): steps.csv says what passed; kernels.csv, training.csv,
+# round.csv and torch.csv have one format; scenario.csv the accuracy on both backends. Exit code 0 if all steps passed, 1 if one
+# failed, 2 without a GPU. docs/gpu.md explains the tables.
+set -euo pipefail
+exec </dev/null
+cd "$(dirname "$0")/.."
+
+bin=target/gpu_check
+out=results/gpu
+
+scenario() {
+    local backend folder
+    rm -rf "$bin/runs" && echo "backend,final_accuracy,wall_seconds" >"$out/scenario.csv"
+    for backend in cuda cpu; do
+        "$bin/deft" run scenarios/quickstart.yaml --set model.precision=fp16 --backend "$backend" --no-cache --quiet \
+            --out "$bin/runs/$backend"
+        folder=$(echo "$bin/runs/$backend"/quickstart/*/)
+        echo "$backend,$(number final_accuracy "$folder/summary.json"),$(number wall_seconds "$folder/manifest.json")" \
+            >>"$out/scenario.csv"
+    done
+    rm -rf "$bin/runs"
+    # The same accuracy within one point.
+    awk -F, 'NR > 1 { a[NR] = $2 } END { d = a[2] - a[3]; exit !(d < 0.01 && d > -0.01) }' "$out/scenario.csv"
+}
+
+# number KEY FILE: the first number at or below a key of a JSON file.
+number() {
+    awk -v key="\"$1\"" 'index($0, key) { found = 1 } found && match($0, /: *-?[0-9][0-9.e+-]*/) {
+        value = substr($0, RSTART + 1); sub(/,.*/, "", value); print value + 0; exit }' "$2"
+}
+
+case "${1:-}" in
+    prepare)
+        rm -rf "$bin" && mkdir -p "$bin"
+        release=${CARGO_TARGET_DIR:-target}/release
+        cargo build --locked --release --bin deft --example gpu_bench
+        cp "$release/deft" "$release/examples/gpu_bench" "$bin/"
+        for test in cuda_kernels cuda_backend; do
+            built=$(cargo test --locked --release --no-run --test "$test" --message-format json |
+                sed -n 's/.*"name":"'"$test"'".*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+            cp "$built" "$bin/$test"
+        done
+        strip "$bin"/*
+        du -sh "$bin"
+        exit
+        ;;
+    scenario-step)
+        out=$2
+        scenario
+        exit
+        ;;
+    --out)
+        out=${2:-}
+        [ -n "$out" ] || { echo "--out needs a folder" >&2; exit 2; }
+        ;;
+    '') ;;
+    *)
+        echo "usage: $0 [prepare | --out DIR]" >&2
+        exit 2
+        ;;
+esac
+
+if [ ! -x "$bin/gpu_bench" ]; then
+    echo "nothing to run in $bin: scripts/gpu_check.sh prepare builds it" >&2
+    exit 2
+fi
+# One line where there is no GPU.
+card=$("$bin/gpu_bench" probe) || exit 2
+out=$out/$(printf '%s' "$card" | tr -cs '[:alnum:]' '_' | tr '[:upper:]' '[:lower:]' | sed 's/_*$//')
+mkdir -p "$out"
+echo "step,seconds,passed" >"$out/steps.csv"
+failed=0
+
+# step NAME SECONDS COMMAND...: runs it for at most so many seconds and notes how it went.
+step() {
+    local name=$1 limit=$2 start=$SECONDS passed=1
+    shift 2
+    echo "== $name"
+    timeout "$limit" "$@" >"$bin/$name.log" 2>&1 || passed=0
+    tail -n 3 "$bin/$name.log"
+    if [ $passed = 0 ]; then
+        failed=1
+        grep -m 5 -E '^error|panicked|FAILED' "$bin/$name.log" || true
+    fi
+    echo "$name,$((SECONDS - start)),$passed" >>"$out/steps.csv"
+}
+
+export DEFT_TEST_GPU=1
+step kernels_on_the_card 90 "$bin/cuda_kernels" --test-threads 1
+step backend_on_the_card 90 "$bin/cuda_backend" --test-threads 1
+step kernels 60 "$bin/gpu_bench" kernels --out "$out"
+step training 80 "$bin/gpu_bench" training --out "$out"
+step round 40 "$bin/gpu_bench" round --models minilm --blocks 6 --out "$out"
+if python3 -c 'import torch, peft, transformers' 2>"$bin/torch.log"; then
+    step torch 100 python3 scripts/gpu_torch.py --out "$out/torch.csv"
+else
+    echo "torch,0,skipped" >>"$out/steps.csv"
+fi
+step scenario 75 "$0" scenario-step "$out"
+column -s, -t "$out/steps.csv" 2>/dev/null || cat "$out/steps.csv"
+exit $failed
