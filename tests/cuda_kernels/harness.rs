@@ -48,6 +48,16 @@ impl Run {
         self.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
     }
 
+    pub fn bytes_room(&self, len: usize) -> Address {
+        self.room(len)
+    }
+
+    pub fn read_bytes(&self, address: Address, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.device.read(address, &mut bytes).expect("memory of this device");
+        bytes
+    }
+
     pub fn half_room(&self, len: usize) -> Address {
         self.room(2 * len)
     }

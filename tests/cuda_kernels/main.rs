@@ -10,6 +10,7 @@ mod harness;
 mod low_rank;
 mod magnitude;
 mod product;
+mod quantised;
 mod rows;
 mod table;
 mod updates;

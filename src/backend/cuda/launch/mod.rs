@@ -4,15 +4,18 @@
 //! size of every structure and the shape of every block, and compares.
 
 mod attention;
+mod compress;
 mod elementwise;
 mod ends;
 mod low_rank;
 mod magnitude;
 mod product;
+mod quantised;
 mod rows;
 mod updates;
 
 pub use attention::{AttentionArguments, BiasArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
+pub use compress::{QsgdArguments, TopK};
 pub use elementwise::{
     ConvertArguments, CounterKey, DropArguments, GateArguments, PairArguments, RotateArguments, ScaleArguments,
 };
@@ -20,6 +23,7 @@ pub use ends::{CrossEntropyArguments, GatherArguments, HeadArguments, MOST_TABLE
 pub use low_rank::{DiagonalArguments, LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
 pub use magnitude::{FinishArguments, MagnitudeArguments, MagnitudeSlot};
 pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
+pub use quantised::{Bits, QuantiseArguments, QuantisedArguments};
 pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
 pub use updates::{AdamWArguments, AirArguments, ClipArguments, SquaresArguments, UnscaleArguments};
 
@@ -54,9 +58,10 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 10] = [
+pub static FAMILIES: [&Family; 12] = [
     &updates::AIR,
     &attention::ATTENTION,
+    &compress::COMPRESS,
     &elementwise::ELEMENTWISE,
     &ends::ENDS,
     &low_rank::LOW_RANK,
@@ -64,6 +69,7 @@ pub static FAMILIES: [&Family; 10] = [
     &rows::NORM,
     &updates::OPTIMISER,
     &product::PRODUCT,
+    &quantised::QUANTISED,
     &rows::REDUCE,
 ];
 
