@@ -156,6 +156,7 @@ fn draw(path: &PathBuf, measured: &[Measured]) -> Result<(), Box<dyn std::error:
         let ((left, right), (_, top)) = (span(|p| p.0), span(|p| p.1));
         let mut chart = ChartBuilder::on(area)
             .margin(18)
+            .margin_right(40)
             .x_label_area_size(48)
             .y_label_area_size(64)
             .build_cartesian_2d((left..right).log_scale(), 0.0..1.15 * top)?;
@@ -165,6 +166,7 @@ fn draw(path: &PathBuf, measured: &[Measured]) -> Result<(), Box<dyn std::error:
             .y_desc("microseconds a device-round")
             .label_style(("sans-serif", 16))
             .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .light_line_style(WHITE)
             .draw()?;
         let blue = RGBColor(0x00, 0x72, 0xb2);
