@@ -36,6 +36,10 @@ pub enum AdapterError {
     NoModelConfig { file: String },
     #[error("deft carries no weights of `{name}`; name a folder with config.json and weights, or a .gguf file")]
     NoWeights { name: String },
-    #[error("{what} cannot be probed with tokens; give an adapter of a text encoder or a decoder")]
-    NotProbed { what: String },
+    #[error("{model} was given {given}, and reads {reads}")]
+    WrongQuery { model: String, given: &'static str, reads: &'static str },
+    #[error("an image of {found} values for {model}, whose images have {expected}, channel by channel, row by row")]
+    Pixels { model: String, found: usize, expected: usize },
+    #[error("{file}:{line}: `{found}` is no pixel: expected whole numbers from 0 to 255, separated by commas")]
+    Pixel { file: String, line: usize, found: String },
 }

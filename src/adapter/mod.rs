@@ -18,5 +18,5 @@ mod tensors;
 pub use error::AdapterError;
 pub use model::{NamedModel, architecture};
 pub use native::AdapterFile;
-pub use probe::{Answer, probe};
+pub use probe::{Answer, Query, probe};
 pub use summary::{TensorSummary, method_names, summarise};

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::adapter::peft::{self, ExportOptions};
-use crate::adapter::{self, AdapterError, AdapterFile, NamedModel, TensorSummary};
+use crate::adapter::{self, AdapterError, AdapterFile, NamedModel, Query, TensorSummary};
 use crate::results::{self, RunFolder};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{self, Write};
@@ -15,6 +15,7 @@ Examples:
   deft adapter export results/own/0a1b2c3d4e5f --device older-1 --out for-hub
   deft adapter import their-adapter --model models/minilm-f32
   deft adapter probe for-hub --model models/minilm-f32 --tokens 101,2054,102 --tokens 101,102
+  deft adapter probe for-hub --model models/t5-small --tokens 8774,1 --written 100,19
 
 A run with training keeps what its first replication ended with: adapters/global.safetensors
 in its folder, or one file a device where devices keep models of their own.
@@ -35,7 +36,7 @@ enum Action {
     Import(Import),
     /// List the tensors of an adapter: shapes and norms
     Show(Show),
-    /// Print what a model answers with an adapter to given tokens, as JSON
+    /// Print what a model answers with an adapter to given tokens or images, as JSON
     Probe(Probe),
 }
 
@@ -99,8 +100,16 @@ struct Probe {
     #[arg(long, value_name = "NAME_OR_PATH")]
     model: String,
     /// Token ids of one sequence, separated by commas (repeatable)
-    #[arg(long, value_name = "IDS", required = true, value_parser = tokens)]
+    #[arg(long, value_name = "IDS", required_unless_present = "images", value_parser = tokens)]
     tokens: Vec<Tokens>,
+    /// For an encoder-decoder: token ids that its decoder has written so far, of the first --tokens, of the second and so on;
+    /// `none` or left out where it has written nothing (repeatable)
+    #[arg(long, value_name = "IDS", value_parser = written, requires = "tokens")]
+    written: Vec<Tokens>,
+    /// For a model that reads images: a file with one image a line, pixels from 0 to 255 separated by commas, channel by
+    /// channel, row by row
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    images: Option<PathBuf>,
 }
 
 /// One sequence. A type of its own, for clap takes a plain `Vec` for several values.
@@ -109,6 +118,10 @@ struct Tokens(Vec<u32>);
 
 fn tokens(text: &str) -> Result<Tokens, std::num::ParseIntError> {
     text.split(',').map(|id| id.trim().parse()).collect::<Result<_, _>>().map(Tokens)
+}
+
+fn written(text: &str) -> Result<Tokens, std::num::ParseIntError> {
+    if text == "none" { Ok(Tokens(vec![])) } else { tokens(text) }
 }
 
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
@@ -211,11 +224,44 @@ impl Probe {
                 (&self.which.adapter, AdapterFile::read(&path).map_err(usage)?)
             }
         };
-        let sequences: Vec<Vec<u32>> = self.tokens.iter().map(|t| t.0.clone()).collect();
-        let answers = adapter::probe(&name.display().to_string(), &file, &model, &sequences).map_err(usage)?;
+        let answers = adapter::probe(&name.display().to_string(), &file, &model, &self.queries()?).map_err(usage)?;
         let mut out = std::io::stdout().lock();
         serde_json::to_writer(&mut out, &answers)?;
         writeln!(out)?;
         Ok(())
+    }
+
+    fn queries(&self) -> Result<Vec<Query>, Failure> {
+        if self.written.len() > self.tokens.len() {
+            let (written, tokens) = (self.written.len(), self.tokens.len());
+            return Err(Failure::Usage(format!(
+                "{written} times --written for {tokens} times --tokens: give one for each"
+            )));
+        }
+        let Some(path) = &self.images else {
+            let written = self.written.iter().map(|w| w.0.clone()).chain(std::iter::repeat(vec![]));
+            let texts = self.tokens.iter().zip(written);
+            return Ok(texts.map(|(t, written)| Query::Text { tokens: t.0.clone(), written }).collect());
+        };
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| usage(AdapterError::Unreadable { file: file.clone(), cause: error.to_string() }))?;
+        let image = |(i, line): (usize, &str)| -> Result<Query, Failure> {
+            let pixel = |field: &str| {
+                let wrong = |_| AdapterError::Pixel { file: file.clone(), line: i + 1, found: field.trim().to_owned() };
+                field.trim().parse::<u8>().map_err(wrong)
+            };
+            line.split(',').map(pixel).collect::<Result<_, _>>().map(Query::Image).map_err(usage)
+        };
+        let images: Vec<Query> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(image)
+            .collect::<Result<_, _>>()?;
+        if images.is_empty() {
+            return Err(Failure::Usage(format!("{file}: holds no image; write one a line")));
+        }
+        Ok(images)
     }
 }

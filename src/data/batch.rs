@@ -1,5 +1,7 @@
 //! Packed batches: sequences laid end to end, no padding.
 
+use super::image::{ImageSize, push_patches};
+
 /// Sequences of several samples and what a model should answer to each.
 ///
 /// Sequence `i` holds rows `offsets[i]..offsets[i + 1]`; `offsets` has one more entry than there are sequences. A row is
@@ -33,6 +35,27 @@ impl PackedBatch {
         for (tokens, label) in sequences {
             batch.tokens.extend_from_slice(tokens);
             batch.offsets.push(batch.tokens.len());
+            batch.labels.push(label);
+        }
+        batch
+    }
+
+    /// Packs labelled images of one size in order, cut into patches of `patch_px`, which divides their side. Rows are patches, row
+    /// by row from the top left; the values of a row are `[channel, y, x]`, from -1 to 1, as the patch convolution of a Hugging
+    /// Face ViT reads them.
+    ///
+    /// # Panics
+    /// On an image of another size.
+    pub fn pack_images<'a>(
+        images: impl IntoIterator<Item = (&'a [u8], u32)>,
+        size: ImageSize,
+        patch_px: usize,
+    ) -> Self {
+        let patches = (size.side_px / patch_px).pow(2);
+        let mut batch = Self { offsets: vec![0], ..Self::default() };
+        for (image, label) in images {
+            push_patches(image, size, patch_px, &mut batch.patches);
+            batch.offsets.push(batch.offsets.len() * patches);
             batch.labels.push(label);
         }
         batch

@@ -1,6 +1,5 @@
 //! Data sets as models read them: token ids or patches, what a device stores and what a batch is cut from.
 
-use super::image::push_patches;
 use super::{
     DataError, Dataset, Domain, Example, ImageSize, Input, Objective, PackedBatch, Target, TargetText, TaskKind,
 };
@@ -106,18 +105,11 @@ impl TokenizedDataset {
         }
         let patches = (size.side_px / patch_px).pow(2);
         let pack = |examples: &[Example]| {
-            let mut batch = PackedBatch {
-                offsets: (0..=examples.len()).map(|i| i * patches).collect(),
-                labels: examples.iter().map(|e| e.class().unwrap_or(0)).collect(),
-                patches: Vec::with_capacity(examples.len() * size.bytes()),
-                ..PackedBatch::default()
-            };
-            for example in examples {
-                if let Input::Image(pixels) = &example.input {
-                    push_patches(pixels, size, patch_px, &mut batch.patches);
-                }
-            }
-            batch
+            let images = examples.iter().filter_map(|e| match &e.input {
+                Input::Image(pixels) => Some((&**pixels, e.class().unwrap_or(0))),
+                Input::Text(_) => None,
+            });
+            PackedBatch::pack_images(images, size, patch_px)
         };
         Ok(Self::of(dataset, pack(&dataset.train), pack(&dataset.test), patches))
     }

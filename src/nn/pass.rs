@@ -401,6 +401,12 @@ impl<B: Backend> Pass<'_, B> {
         values
     }
 
+    /// Where each sequence's rows start among those that answer, and where the last one's end: of the decoder where there is one.
+    pub fn answering_offsets(&self) -> Vec<usize> {
+        let stream = self.rows.decoder.as_ref().unwrap_or(&self.rows.main);
+        std::iter::once(0).chain(stream.packing.all_sequence_rows().map(|rows| rows.end)).collect()
+    }
+
     /// The current hidden states alone, without an encoder's output.
     pub(super) fn own_hidden(&self) -> Vec<f32> {
         let (rows, _) = self.crossing_rows(self.position);

@@ -2,11 +2,11 @@
 
 use crate::peft_folders::{Stored, store, stored, write};
 use crate::tiny::{adapter, config, dora, ia3, lora, model, prefix, rslora};
-use deft::adapter::{AdapterFile, Answer, NamedModel, peft, probe};
+use deft::adapter::{AdapterFile, Answer, NamedModel, Query, peft, probe};
 use deft::backend::Cpu;
-use deft::data::{Objective, PackedBatch};
+use deft::data::{ImageSize, Objective, PackedBatch, TargetText};
 use deft::fomo::{Architecture, CheckpointError, RandomWeights, TensorSource};
-use deft::nn::{Model, PeftMethod, PromptConfig};
+use deft::nn::{Model, PeftMethod, PromptConfig, Selection, SelectiveConfig};
 use deft::random::Streams;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn model_folder(family: &str, parent: &Path) -> NamedModel {
     let folder = parent.join(family);
     std::fs::create_dir_all(&folder).unwrap();
     let recorder = Recorder { weights: RandomWeights::new(Streams::new(3, 0)), asked: RefCell::default() };
-    let objective = if family == "bert" { Objective::Regression } else { Objective::NextToken };
+    let objective = if matches!(family, "bert" | "vit") { Objective::Regression } else { Objective::NextToken };
     Model::load(Cpu::<f32>::new(), &model(family), objective, &recorder).unwrap();
     store(&folder.join("model.safetensors"), &recorder.asked.borrow());
     std::fs::write(folder.join("config.json"), config(family)).unwrap();
@@ -45,9 +45,12 @@ fn model_folder(family: &str, parent: &Path) -> NamedModel {
 
 const SEQUENCES: [&[u32]; 3] = [&[3, 14, 15, 9, 2], &[6, 5], &[30, 8, 9, 7, 9, 3, 2]];
 
+fn text(tokens: &[u32]) -> Query {
+    Query::Text { tokens: tokens.to_vec(), written: vec![] }
+}
+
 fn ask(adapter: &AdapterFile, model: &NamedModel) -> Vec<Answer> {
-    let sequences: Vec<Vec<u32>> = SEQUENCES.iter().map(|s| s.to_vec()).collect();
-    probe("adapter", adapter, model, &sequences).unwrap_or_else(|e| panic!("{e}"))
+    probe("adapter", adapter, model, &SEQUENCES.map(text)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn apart(a: &[Answer], b: &[Answer]) -> f64 {
@@ -115,6 +118,11 @@ fn a_dense_adapter_of_gpt2s_fused_product_is_read_as_three() {
     }
 }
 
+fn cross_entropy(logits: &[f64], label: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f64::MIN, f64::max);
+    largest + logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln() - logits[label]
+}
+
 /// The loss of training is that of the logits.
 #[test]
 fn logits_are_those_of_training() {
@@ -135,11 +143,7 @@ fn logits_are_those_of_training() {
                 loaded.evaluate(file.layout(), file.parameters(), &batch).loss_sum
             };
             let answer = |sequence: &[u32]| {
-                probe("adapter", &file, &named, &[sequence.to_vec()]).unwrap().remove(0).logits.expect("an output")
-            };
-            let cross_entropy = |logits: &[f64], label: usize| {
-                let largest = logits.iter().copied().fold(f64::MIN, f64::max);
-                largest + logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln() - logits[label]
+                probe("adapter", &file, &named, &[text(sequence)]).unwrap().remove(0).logits.expect("an output")
             };
             let sequence = SEQUENCES[2];
             let (expected, found) = match objective {
@@ -155,16 +159,71 @@ fn logits_are_those_of_training() {
     }
 }
 
+/// The same for a model that writes: each token costs what the logits before it say.
+#[test]
+fn an_encoder_decoders_logits_are_those_of_training() {
+    let parent = tempfile::tempdir().unwrap();
+    let named = model_folder("t5", parent.path());
+    let norms = PeftMethod::Selective(SelectiveConfig {
+        selection: Selection::Norms,
+        blocks: vec![true; named.architecture.blocks()],
+        outside: true,
+    });
+    for method in [lora(3), PeftMethod::Prompt(PromptConfig { tokens: 3 }), norms] {
+        let file = adapter(&named.architecture, &[method], Objective::NextToken);
+        let loaded =
+            Model::load(Cpu::<f32>::new(), &named.architecture, Objective::NextToken, named.weights()).unwrap();
+        let target = [9, 4, 7, 1];
+        let answers: Vec<Query> =
+            (0..4).map(|n| Query::Text { tokens: SEQUENCES[0].to_vec(), written: target[..n].to_vec() }).collect();
+        let answers = probe("adapter", &file, &named, &answers).unwrap();
+        let mut decoder = TargetText::new();
+        decoder.push(&target);
+        let batch = PackedBatch { decoder: Some(decoder), ..PackedBatch::pack([(SEQUENCES[0], 0)]) };
+        let expected = loaded.evaluate(file.layout(), file.parameters(), &batch).loss_sum;
+        let costs =
+            answers.iter().zip(target).map(|(a, token)| cross_entropy(a.logits.as_ref().unwrap(), token as usize));
+        let found: f64 = costs.sum();
+        assert!((expected - found).abs() < 2e-4, "{expected} {found}");
+        assert_eq!(answers[2].written.as_deref(), Some(&target[..2]));
+        assert_eq!(answers[2].tokens, SEQUENCES[0]);
+    }
+}
+
+#[test]
+fn logits_of_images_are_those_of_training() {
+    let parent = tempfile::tempdir().unwrap();
+    let named = model_folder("vit", parent.path());
+    let image: Vec<u8> = (0..64).map(|i| (i * 37 % 256) as u8).collect();
+    for method in [lora(2), PeftMethod::Prompt(PromptConfig { tokens: 3 })] {
+        let file = adapter(&named.architecture, &[method], Objective::Classification { classes: 3 });
+        let objective = Objective::Classification { classes: 3 };
+        let loaded = Model::load(Cpu::<f32>::new(), &named.architecture, objective, named.weights()).unwrap();
+        let size = ImageSize { side_px: 8, channels: 1 };
+        let batch = PackedBatch::pack_images([(image.as_slice(), 2)], size, 4);
+        let expected = loaded.evaluate(file.layout(), file.parameters(), &batch).loss_sum;
+        let asked = probe("adapter", &file, &named, &[Query::Image(image.clone())]).unwrap().remove(0);
+        let found = cross_entropy(&asked.logits.unwrap(), 2);
+        assert!((expected - found).abs() < 2e-4, "{expected} {found}");
+        let refusal = |query| probe("a", &file, &named, &[query]).unwrap_err().to_string();
+        assert!(refusal(text(&[1])).contains("vit was given tokens, and reads images: give `--images`"));
+        assert!(refusal(Query::Image(vec![0; 63])).contains("an image of 63 values for vit, whose images have 64"));
+    }
+}
+
 #[test]
 fn what_cannot_be_asked_is_said() {
     let parent = tempfile::tempdir().unwrap();
     let bert = model_folder("bert", parent.path());
     let file = adapter(&bert.architecture, &[lora(2)], Objective::Regression);
-    let said =
-        |model: &NamedModel, tokens: &[u32]| probe("a", &file, model, &[tokens.to_vec()]).unwrap_err().to_string();
+    let said = |model: &NamedModel, tokens: &[u32]| probe("a", &file, model, &[text(tokens)]).unwrap_err().to_string();
     assert!(said(&bert, &[1, 31]).contains("token 31, beyond the vocabulary of 31"));
     assert!(said(&bert, &[1; 17]).contains("has 17 tokens; allowed are 1 to 16"));
     assert!(said(&bert, &[]).contains("has 0 tokens"));
+    let refusal = |query| probe("a", &file, &bert, &[query]).unwrap_err().to_string();
+    assert!(refusal(Query::Image(vec![0; 64])).contains("was given an image, and reads texts: give `--tokens`"));
+    let written = Query::Text { tokens: vec![1], written: vec![2] };
+    assert!(refusal(written).contains("what its decoder has written, and reads one text: leave out `--written`"));
     let llama = model_folder("llama", parent.path());
     assert!(said(&llama, &[1]).starts_with("a: made for bert, it does not fit llama: "));
     let error = NamedModel::open("gpt2").map(|_| ()).unwrap_err().to_string();
