@@ -371,3 +371,50 @@ fn optimizers_decide_memory_and_what_crosses_the_air() {
     assert_eq!(flops(&zeroth), 2.0 * adamw.forward(&whole, adamw.nominal_batch()).flops);
     assert_eq!(flops(&sgd), flops(&adamw));
 }
+
+/// What nothing computes costs as much as what is computed.
+#[test]
+fn an_emulated_optimizer_costs_what_the_real_one_does() {
+    for (word, map) in [
+        ("adamw", "{kind: adamw}"),
+        ("sgd", "{kind: sgd}"),
+        ("sgd_momentum", "{kind: sgd, momentum: 0.9}"),
+        ("zeroth_order", "{kind: zeroth_order}"),
+    ] {
+        let peft = "{method: lora, rank: 4, dropout: 0.1}";
+        let emulated = demand(peft, &format!("none\nworkload: {{optimizer: {word}}}"));
+        let trained = demand(peft, &format!("{{dataset: movie, optimizer: {map}}}"));
+        let whole = trained.cost().whole();
+        let of = |d: &Demand| {
+            let batch = d.nominal_batch();
+            (d.device_memory_bytes(batch), d.update_up_bytes(), d.update_down_bytes(), d.step(&whole, batch))
+        };
+        assert_eq!(of(&emulated), of(&trained), "{word}");
+    }
+}
+
+/// Reads the inputs of a pair and writes what is left, forward and in both gradients; steps without gradients drop nothing.
+#[test]
+fn dropout_is_memory_traffic_of_each_pair() {
+    let tokens = 16 * 64;
+    let once = (6 * 2 * tokens * 2 * 384 * 4) as f64;
+    let step = |dropout: f64, optimizer: &str| {
+        let demand = demand(
+            &format!("{{method: lora, dropout: {dropout}}}"),
+            &format!("none\nworkload: {{optimizer: {optimizer}}}"),
+        );
+        demand.step(&demand.cost().whole(), demand.nominal_batch())
+    };
+    let (kept, dropped) = (step(0.0, "adamw"), step(0.1, "adamw"));
+    for (phase, gradients) in [(0, 1.0), (1, 2.0)] {
+        assert_eq!(dropped[phase].flops, kept[phase].flops);
+        assert_eq!(dropped[phase].bytes, kept[phase].bytes + gradients * once);
+        assert_eq!(f64::from(dropped[phase].kernels), f64::from(kept[phase].kernels) + gradients * 12.0);
+    }
+    assert_eq!(step(0.0, "zeroth_order"), step(0.1, "zeroth_order"));
+    // Pairs at the decoder's cross-attention read its own rows and the encoder's.
+    let a = model("t5-small");
+    let dropout = PeftShape::low_rank_dropout(&a, &[4; 12], &[Projection::Query, Projection::Value]);
+    let elements = |i: usize| (dropout.blocks[i].per_token.elements, dropout.blocks[i].per_source_token.elements);
+    assert_eq!([elements(0), elements(6)], [(4 * 512, 0), (6 * 512, 2 * 512)]);
+}

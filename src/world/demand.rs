@@ -12,8 +12,6 @@ use crate::scenario::{
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
 const SCALAR_BYTES: u64 = 4;
-/// Without training nothing depends on it.
-const USUAL_PERTURBATION: f64 = 1e-3;
 
 /// The cost of the scenario's model and PEFT methods, cut as its technique cuts it; of the emulator, where devices tune
 /// against one.
@@ -74,7 +72,8 @@ impl Demand {
             LearningTask::SequenceToSequence => workload.sequence_tokens,
             _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
         };
-        let mut peft = peft_shape(peft, architecture);
+        let optimizer = scenario.optimizer();
+        let mut peft = peft_shape(peft, architecture, !matches!(optimizer, Optimizer::ZerothOrder { .. }));
         // Where every device has its own, this one stands for all until they are chosen.
         let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
         let split_point = technique.gradients.map_or(split_point, |g| g.device_blocks);
@@ -112,13 +111,7 @@ impl Demand {
             slope_repetitions: technique.zeroth_order.and_then(|z| z.repetitions).unwrap_or(1) as u64,
             devices_per_round: technique.devices_per_round as u64,
             local_steps: technique.local_steps as u64,
-            optimizer: match training {
-                Some(training) => training.optimizer,
-                None if technique.kind == TechniqueKind::ZerothOrderFederated => {
-                    Optimizer::ZerothOrder { perturbation: USUAL_PERTURBATION }
-                }
-                None => Optimizer::AdamW,
-            },
+            optimizer,
             answering_prompts: technique.ensemble.as_ref().map_or(0, |e| e.combine.members(scenario.device_count())),
             kept_prompts: scenario.device_count() as u64,
             local: technique.local,

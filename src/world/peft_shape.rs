@@ -3,10 +3,24 @@
 use crate::fomo::{Architecture, PeftShape};
 use crate::scenario::{AdapterPlacement, AdapterSpec, LoraSpec, PeftMethod, PeftSpec};
 
-/// What all methods of the scenario together add and train.
-pub(super) fn peft_shape(peft: &PeftSpec, architecture: &Architecture) -> PeftShape {
-    let shapes = peft.methods().map(|method| shape_of(method, architecture));
+/// What all methods of the scenario together add and train; `drops` says whether steps drop inputs, as those without gradients
+/// do not.
+pub(super) fn peft_shape(peft: &PeftSpec, architecture: &Architecture, drops: bool) -> PeftShape {
+    let shapes = peft.methods().map(|method| match (dropout_of(method, architecture), drops) {
+        (Some(dropout), true) => shape_of(method, architecture).combine(dropout),
+        _ => shape_of(method, architecture),
+    });
     shapes.reduce(PeftShape::combine).unwrap_or_else(|| PeftShape::head_only(architecture))
+}
+
+fn dropout_of(method: &PeftMethod, a: &Architecture) -> Option<PeftShape> {
+    let lora = match method {
+        PeftMethod::Lora(lora) | PeftMethod::Dora(lora) => lora,
+        PeftMethod::AdaLora(ada) => &ada.lora,
+        _ => return None,
+    };
+    let ranks = lora.rank.per_block(&lora.blocks, a.blocks());
+    (lora.dropout > 0.0).then(|| PeftShape::low_rank_dropout(a, &ranks, &lora.targets))
 }
 
 fn shape_of(method: &PeftMethod, a: &Architecture) -> PeftShape {

@@ -79,7 +79,7 @@ pub const FEDERATED_CASES: &[Case] = &[
         (3, 50),
         &[
             "technique.local.correction: `scaffold` reads mean gradients off the way that plain SGD went",
-            "add `optimizer: {kind: sgd}`",
+            "use `training: {optimizer: {kind: sgd}}`, without momentum",
         ],
     ),
     (

@@ -280,7 +280,23 @@ pub const LEARNING_CASES: &[Case] = &[
         (5, 46),
         &[
             "training.optimizer.kind: `zeroth_order` compares losses of the whole model on a device, and",
-            "use `kind: adamw`, or one of the techniques on_device, federated and offsite_tuning",
+            "use `training: {optimizer: {kind: adamw}}`, or one of the techniques on_device, federated and offsite_tuning",
+        ],
+    ),
+    (
+        "emulated_optimizer_of_training",
+        (6, 23),
+        &[
+            "workload.optimizer: where the model is trained, `training.optimizer` says how",
+            "drop the key, or use `training: {optimizer: {kind: sgd}}`",
+        ],
+    ),
+    (
+        "emulated_zeroth_order_of_a_split",
+        (5, 23),
+        &[
+            "workload.optimizer: `zeroth_order` compares losses of the whole model on a device, and",
+            "use `workload: {optimizer: adamw}`, or one of the techniques on_device",
         ],
     ),
     (
@@ -288,7 +304,7 @@ pub const LEARNING_CASES: &[Case] = &[
         (5, 46),
         &[
             "training.optimizer.kind: under `zeroth_order` devices send a few scalars, and `air_comp` adds",
-            "use `aggregation: {method: digital}`, or `kind: adamw`",
+            "use `aggregation: {method: digital}`, or `training: {optimizer: {kind: adamw}}`",
         ],
     ),
     (
@@ -296,7 +312,7 @@ pub const LEARNING_CASES: &[Case] = &[
         (5, 46),
         &[
             "training.optimizer.kind: under `zeroth_order` devices send a few scalars: there is no update",
-            "use `compression: {kind: none}`, or `kind: adamw`",
+            "use `compression: {kind: none}`, or `training: {optimizer: {kind: adamw}}`",
         ],
     ),
 ];

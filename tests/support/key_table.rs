@@ -88,6 +88,7 @@ fn learning() -> Vec<Row> {
         row("model.classes", Emulated, json!(5)),
         row("workload.batch_size", Emulated, json!(32)),
         row("workload.sequence_tokens", Emulated, json!(64)),
+        row("workload.optimizer", Emulated, json!("sgd")),
         row("training", Training, json!("none")),
         row("training.task", Training, json!("regression")).changing(Effect::Refused),
         row("training.dataset", Vendored, json!("nyt")),

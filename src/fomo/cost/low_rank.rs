@@ -23,6 +23,31 @@ pub(super) fn shape(a: &Architecture, ranks: &[usize], targets: &[Projection], e
     PeftShape { blocks: ranks.iter().enumerate().map(block).collect(), ..PeftShape::default() }
 }
 
+/// What dropout before the pairs costs: each reads the inputs and writes what is left of them, and again in either gradient,
+/// for masks are drawn anew, not kept. A forward pass of inference would not; where pairs drop, all are of training.
+pub(super) fn dropout(a: &Architecture, ranks: &[usize], targets: &[Projection]) -> PeftShape {
+    use Projection::{AttentionOutput, Key, Query, Value};
+    let dropped = |targets: &[&Projection]| Rates {
+        elements: targets.iter().map(|target| 2 * target.shape(a).0 as u64).sum(),
+        ..Rates::default()
+    };
+    let block = |(i, rank): (usize, &usize)| {
+        if *rank == 0 {
+            return BlockPeft::default();
+        }
+        let mut own: Vec<&Projection> = targets.iter().collect();
+        let mut of_source = vec![];
+        if a.has_cross_attention(i) {
+            own.extend(targets.iter().filter(|p| matches!(p, Query | AttentionOutput)));
+            of_source.extend(targets.iter().filter(|p| matches!(p, Key | Value)));
+        }
+        let kernels = (own.len() + of_source.len()) as u32;
+        let (per_token, per_source_token) = (dropped(&own), dropped(&of_source));
+        BlockPeft { per_token, per_source_token, kernels, ..BlockPeft::default() }
+    };
+    PeftShape { blocks: ranks.iter().enumerate().map(block).collect(), ..PeftShape::default() }
+}
+
 struct Pairs<'a> {
     a: &'a Architecture,
     rank: u64,

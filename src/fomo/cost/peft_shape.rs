@@ -89,6 +89,11 @@ impl PeftShape {
         low_rank::shape(architecture, ranks, targets, low_rank::Extra::SingularValues)
     }
 
+    /// What dropout before those pairs costs on top of any of the three.
+    pub fn low_rank_dropout(architecture: &Architecture, ranks: &[usize], targets: &[Projection]) -> Self {
+        low_rank::dropout(architecture, ranks, targets)
+    }
+
     /// Bottlenecks of width `widths[i]` in block i (0 for none): one in the feed-forward layer, in series (Pfeiffer et al.
     /// 2021) or beside it (He et al. 2022), and with `after_attention` one more behind every attention of the block
     /// (Houlsby et al. 2019).

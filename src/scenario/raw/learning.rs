@@ -2,7 +2,7 @@
 
 use super::PlainOrMap;
 use crate::compute::Precision;
-use crate::scenario::schema::LearningTask;
+use crate::scenario::schema::{EmulatedOptimizer, LearningTask};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use std::fmt;
@@ -35,6 +35,7 @@ pub(crate) struct CheckpointPlace {
 pub(crate) struct Workload {
     pub batch_size: Option<u64>,
     pub sequence_tokens: Option<u64>,
+    pub optimizer: Option<EmulatedOptimizer>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -61,7 +61,48 @@ pub struct Workload {
     pub batch_size: usize,
     /// With training: longer sequences are cut to this many tokens. Without: every sequence has this many.
     pub sequence_tokens: usize,
+    /// The optimizer whose steps are emulated where nothing trains; `None` for the technique's usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<EmulatedOptimizer>,
 }
+
+/// What a step costs that nobody computes: an [`Optimizer`] less the numbers that only move parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmulatedOptimizer {
+    #[serde(rename = "adamw")]
+    AdamW,
+    Sgd,
+    SgdMomentum,
+    ZerothOrder,
+}
+
+impl EmulatedOptimizer {
+    /// As scenarios write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdamW => "adamw",
+            Self::Sgd => "sgd",
+            Self::SgdMomentum => "sgd_momentum",
+            Self::ZerothOrder => "zeroth_order",
+        }
+    }
+
+    /// An optimizer that costs as much.
+    pub fn optimizer(self) -> Optimizer {
+        match self {
+            Self::AdamW => Optimizer::AdamW,
+            Self::Sgd => Optimizer::Sgd { momentum: 0.0 },
+            Self::SgdMomentum => Optimizer::Sgd { momentum: USUAL_MOMENTUM },
+            Self::ZerothOrder => Optimizer::ZerothOrder { perturbation: USUAL_PERTURBATION },
+        }
+    }
+}
+
+/// Any above 0: the cost is the same.
+const USUAL_MOMENTUM: f64 = 0.9;
+/// Distance of the two points of a zeroth-order step, if nothing is said (Malladi et al. 2023).
+pub const USUAL_PERTURBATION: f64 = 1e-3;
 
 /// Real fine-tuning.
 #[derive(Clone, Debug, PartialEq, Serialize)]

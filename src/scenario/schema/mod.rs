@@ -14,7 +14,8 @@ mod trained_blocks;
 
 pub use devices::{DeviceGroup, HandoverSpec, Mobility, Placement};
 pub use learning::{
-    Checkpoint, DatasetChoice, ImageSize, LearningTask, ModelSpec, Optimizer, Partition, TrainingSpec, Workload,
+    Checkpoint, DatasetChoice, EmulatedOptimizer, ImageSize, LearningTask, ModelSpec, Optimizer, Partition,
+    TrainingSpec, USUAL_PERTURBATION, Workload,
 };
 pub use network::{
     Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining, LineOfSight,
@@ -77,5 +78,17 @@ impl Scenario {
     /// Number of devices over all groups.
     pub fn device_count(&self) -> usize {
         self.devices.iter().map(|g| g.count).sum()
+    }
+
+    /// How devices' steps are made, computed or only emulated.
+    pub fn optimizer(&self) -> Optimizer {
+        match (&self.training, self.workload.optimizer) {
+            (Some(training), _) => training.optimizer,
+            (None, Some(emulated)) => emulated.optimizer(),
+            (None, None) if self.technique.kind == TechniqueKind::ZerothOrderFederated => {
+                EmulatedOptimizer::ZerothOrder.optimizer()
+            }
+            (None, None) => Optimizer::AdamW,
+        }
     }
 }

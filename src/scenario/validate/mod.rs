@@ -10,6 +10,7 @@ mod peft_sizes;
 mod radio;
 mod search;
 mod slots;
+mod steps;
 mod technique;
 mod topology;
 mod training;
@@ -23,6 +24,7 @@ use super::names::Tables;
 use super::{raw, schema};
 use check::Check;
 use std::path::Path;
+use steps::Steps;
 
 /// What validation needs from outside the text.
 pub(super) struct Surroundings<'a> {
@@ -61,6 +63,8 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let kind = raw.technique.as_ref().and_then(|t| t.kind);
     let (training, facts) = training::training(c, raw.training, architecture.as_ref(), kind, around);
     let model = model::model(c, shape, training.as_ref(), facts.as_ref());
+    let raw_workload = raw.workload.unwrap_or_default();
+    let steps = Steps::of(c, training.as_ref(), trains, raw_workload.optimizer);
     let mut raw_technique = raw.technique;
     let raw_emulator = raw_technique.as_mut().and_then(|t| t.emulator.as_mut());
     let raw_distillation = raw_emulator.and_then(|e| e.distillation.take());
@@ -69,23 +73,24 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         architecture: architecture.as_ref(),
         technique: technique.as_ref(),
         training: training.as_ref(),
+        steps,
     };
     let peft = peft::peft(c, raw.peft.unwrap_or_default(), &setting);
     technique::emulator::adapters_fit(c, technique.as_ref(), architecture.as_ref(), &peft);
     let precision = model.precision;
     technique::emulator::fits_some_device(c, technique.as_ref(), architecture.as_ref(), precision, &devices);
     if let Some(technique) = &technique {
-        technique::pairs_fit(c, &peft, technique, training.as_ref(), &devices);
+        technique::pairs_fit(c, &peft, technique, steps, &devices);
     }
-    let workload = workload::workload(c, raw.workload.unwrap_or_default(), architecture.as_ref(), peft.prompt_tokens());
+    let workload = workload::workload(c, raw_workload, architecture.as_ref(), peft.prompt_tokens());
     if let Some((plan, a)) = technique.as_mut().and_then(|t| t.emulator.as_mut()).zip(architecture.as_ref()) {
         let (training, batch_size) = (training.as_ref(), workload.batch_size);
         plan.distillation =
             technique::emulator::distillation(c, raw_distillation, plan, training, batch_size, (a, around));
     }
-    if let (Some(training), Some(technique)) = (&training, &technique) {
-        training::optimizer_fits(c, training, technique);
-        technique::local_steps_fit(c, training, technique);
+    if let (Some(steps), Some(technique)) = (steps, &technique) {
+        steps::optimizer_fits(c, steps, technique);
+        technique::local_steps_fit(c, steps, technique);
     }
     if let Some(technique) = &technique {
         let bits = 8 * model.precision.bytes();

@@ -2,14 +2,15 @@
 
 use super::check::{Check, above_to, from_to};
 use super::peft_sizes::{Chosen, all_zero, block_choice, sizes};
+use super::steps::Steps;
 use super::technique::emulator::ends;
 use crate::fomo::Architecture;
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, PeftKind, PlainOrMap, WrittenBlocks};
 use crate::scenario::schema::{
-    AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockSizes, LoraScaling, LoraSpec, Optimizer,
-    PeftMethod, PeftSpec, Projection, SelectiveSpec, TechniqueSpec, TrainingSpec,
+    AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockSizes, LoraScaling, LoraSpec, PeftMethod,
+    PeftSpec, Projection, SelectiveSpec, TechniqueSpec, TrainingSpec,
 };
 
 /// What the methods of a scenario have to fit.
@@ -17,6 +18,7 @@ pub(super) struct Setting<'a> {
     pub architecture: Option<&'a Architecture>,
     pub technique: Option<&'a TechniqueSpec>,
     pub training: Option<&'a TrainingSpec>,
+    pub steps: Option<Steps>,
 }
 
 impl Setting<'_> {
@@ -276,7 +278,7 @@ fn ada_lora(c: &mut Check, at: &KeyPath, raw: raw::PeftMethod, chosen: Chosen, s
         let message = format!("warmup_steps {warmup} is not below final_step {end}");
         c.conflict(at.key(key), message, "leave steps in which ranks can go");
     }
-    if setting.training.is_some_and(|t| matches!(t.optimizer, Optimizer::ZerothOrder { .. })) {
+    if setting.steps.is_some_and(|s| s.are_zeroth_order()) {
         let message = "`ada_lora` weighs ranks by their gradients, and `zeroth_order` computes none";
         c.conflict(at.key("method"), message, "use `method: lora`, or another optimizer");
     }

@@ -10,8 +10,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, DatasetFacts};
 use crate::scenario::raw::{self, CountOrAll, OptimizerKind, PartitionKind, PlainOrMap};
 use crate::scenario::schema::{
-    AggregationSpec, DatasetChoice, ImageSize, LearningTask, Optimizer, Partition, TechniqueKind, TechniqueSpec,
-    TrainingSpec, UpdateCompression,
+    DatasetChoice, ImageSize, LearningTask, Optimizer, Partition, TechniqueKind, TrainingSpec, USUAL_PERTURBATION,
 };
 use std::path::PathBuf;
 
@@ -267,48 +266,9 @@ fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer, technique: Option
         }
         OptimizerKind::ZerothOrder => {
             c.unused(at, &[momentum], "zeroth_order", "kind, perturbation");
-            let perturbation = c.number(at, "perturbation", raw.perturbation, 1e-3, above_to(0.0, 1.0));
+            let perturbation = c.number(at, "perturbation", raw.perturbation, USUAL_PERTURBATION, above_to(0.0, 1.0));
             Optimizer::ZerothOrder { perturbation }
         }
-    }
-}
-
-/// Notes where the optimizer does not go with the technique.
-pub(super) fn optimizer_fits(c: &mut Check, training: &TrainingSpec, technique: &TechniqueSpec) {
-    let at = KeyPath::default().key("training").key("optimizer").key("kind");
-    let slopes_only = technique.kind == TechniqueKind::ZerothOrderFederated;
-    match training.optimizer {
-        Optimizer::ZerothOrder { .. } if slopes_only => return,
-        Optimizer::ZerothOrder { .. } => {}
-        Optimizer::AdamW | Optimizer::Sgd { .. } => {
-            if slopes_only {
-                let message = "under `zeroth_order_federated` devices send slopes, and this optimizer needs gradients";
-                c.conflict(at, message, "use `kind: zeroth_order`, or `technique: {kind: federated}`");
-            }
-            return;
-        }
-    }
-    if technique.kind == TechniqueKind::BlockFederated {
-        let message = "`zeroth_order` has no backward pass that would end at the block of a device";
-        c.conflict(at, message, "use `kind: adamw`, or `technique: {kind: federated}`");
-    } else if !matches!(
-        technique.kind,
-        TechniqueKind::OnDevice | TechniqueKind::Federated | TechniqueKind::OffsiteTuning
-    ) {
-        let message = format!(
-            "`zeroth_order` compares losses of the whole model on a device, and `{}` has none there",
-            technique.kind.name()
-        );
-        c.conflict(at, message, "use `kind: adamw`, or one of the techniques on_device, federated and offsite_tuning");
-    } else if technique.aggregation.is_over_the_air() {
-        let method = technique.aggregation.name();
-        let message = format!("under `zeroth_order` devices send a few scalars, and `{method}` adds up whole updates");
-        c.conflict(at, message, "use `aggregation: {method: digital}`, or `kind: adamw`");
-    } else if let AggregationSpec::Digital(digital) = &technique.aggregation
-        && digital.compression != UpdateCompression::None
-    {
-        let message = "under `zeroth_order` devices send a few scalars: there is no update to compress";
-        c.conflict(at, message, "use `compression: {kind: none}`, or `kind: adamw`");
     }
 }
 

@@ -17,12 +17,13 @@ pub(super) fn workload(
     prompt_tokens: usize,
 ) -> Workload {
     let at = KeyPath::default().key("workload");
+    let optimizer = raw.optimizer;
     let batch_size = c.count(&at, "batch_size", raw.batch_size, 16, 1..=65_536);
     if let Some((a, tokens)) = architecture.and_then(|a| Some((a, a.image_tokens()?))) {
         let reason = format!("an image is {tokens} tokens of {}", a.name);
         let sequence_tokens =
             c.count_because(&at, "sequence_tokens", raw.sequence_tokens, tokens, tokens..=tokens, &reason);
-        return Workload { batch_size, sequence_tokens };
+        return Workload { batch_size, sequence_tokens, optimizer };
     }
     let (positions, mut reason) = text_positions(architecture);
     if prompt_tokens > 0 && !reason.is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn workload(
     let allowed = SHORTEST_SEQUENCE..=most;
     let default = 64.min(most);
     let sequence_tokens = c.count_because(&at, "sequence_tokens", raw.sequence_tokens, default, allowed, &reason);
-    Workload { batch_size, sequence_tokens }
+    Workload { batch_size, sequence_tokens, optimizer }
 }
 
 /// Most tokens that a text may have, and why.

@@ -1,12 +1,13 @@
 //! Local steps, the server's optimiser and synchrony, and what they go with.
 
 use crate::scenario::key_path::KeyPath;
-use crate::scenario::raw::{self, ServerOptimizer, StalenessKind, SynchronyKind};
+use crate::scenario::raw::{self, OptimizerKind, ServerOptimizer, StalenessKind, SynchronyKind};
 use crate::scenario::schema::{
     AggregationSpec, Averaging, Correction, DeviceGroup, DigitalSpec, LocalSpec, Optimizer, PeftMethod, PeftSpec,
-    ServerSide, ServerSpec, StalenessSpec, SynchronySpec, TechniqueKind, TechniqueSpec, TrainingSpec,
+    ServerSide, ServerSpec, StalenessSpec, SynchronySpec, TechniqueKind, TechniqueSpec,
 };
 use crate::scenario::validate::check::{Check, above_to, from_to};
+use crate::scenario::validate::steps::Steps;
 
 const AVERAGING: &str =
     "drop the key, or use a technique that averages models: federated, split_federated, gradient_download";
@@ -195,7 +196,7 @@ pub(in crate::scenario::validate) fn pairs_fit(
     c: &mut Check,
     peft: &PeftSpec,
     technique: &TechniqueSpec,
-    training: Option<&TrainingSpec>,
+    steps: Option<Steps>,
     devices: &[DeviceGroup],
 ) {
     let at = KeyPath::default();
@@ -220,7 +221,7 @@ pub(in crate::scenario::validate) fn pairs_fit(
             "control variates are as long as the server's, and pairs of several ranks are not",
             "local: {proximal_mu: 0.01}",
         ))
-    } else if training.is_some_and(|t| matches!(t.optimizer, Optimizer::ZerothOrder { .. })) {
+    } else if steps.is_some_and(|s| s.are_zeroth_order()) {
         Some((
             "a step of `zeroth_order` moves the ranks that the device does not hold",
             "training: {optimizer: {kind: adamw}}",
@@ -241,23 +242,20 @@ pub(in crate::scenario::validate) fn pairs_fit(
 }
 
 /// Notes where local steps or the server do not go with the optimiser on the devices.
-pub(in crate::scenario::validate) fn local_steps_fit(
-    c: &mut Check,
-    training: &TrainingSpec,
-    technique: &TechniqueSpec,
-) {
+pub(in crate::scenario::validate) fn local_steps_fit(c: &mut Check, steps: Steps, technique: &TechniqueSpec) {
     let at = KeyPath::default().key("technique");
-    let plain_sgd = matches!(training.optimizer, Optimizer::Sgd { momentum } if momentum == 0.0);
+    let plain_sgd = matches!(steps.optimizer, Optimizer::Sgd { momentum } if momentum == 0.0);
     if technique.local.correction == Correction::Scaffold && !plain_sgd {
         let message =
             "`scaffold` reads mean gradients off the way that plain SGD went, and another optimizer is chosen";
-        let help = "add `optimizer: {kind: sgd}` to `training`, without momentum, or use `local: {proximal_mu: 0.01}`";
-        c.conflict(at.key("local").key("correction"), message, help);
+        let sgd = steps.instead(OptimizerKind::Sgd);
+        let help = format!("use {sgd}, without momentum, or `local: {{proximal_mu: 0.01}}`");
+        c.conflict(at.key("local").key("correction"), message, &help);
     }
-    if !matches!(training.optimizer, Optimizer::ZerothOrder { .. }) || !technique.kind.averages_models() {
+    if !steps.are_zeroth_order() || !technique.kind.averages_models() {
         return;
     }
-    let help = "use another `training.optimizer`, or drop the key";
+    let help = "use another `optimizer`, or drop the key";
     if technique.local.proximal_mu > 0.0 {
         let message = "the proximal term is part of a gradient, and `zeroth_order` computes none";
         c.conflict(at.key("local").key("proximal_mu"), message, help);
