@@ -5,7 +5,8 @@
 #
 # For each method that peft has a format for: a short run of the quickstart, `deft adapter export`, `deft adapter import` (which
 # must give the run's own file back, AdaLoRA excepted), then pooled hidden states and logits of the float32 MiniLM with
-# the adapter on both sides, which may differ by 1e-4. Needs cargo, python3, the network, and scripts/fetch_models.sh.
+# the adapter on both sides, which may differ by 1e-4. Then, by peers/check_families.py, adapters that peft makes for small random
+# models of the other families. Needs cargo, python3, the network, and scripts/fetch_models.sh.
 # Environment: VENV (target/peers-venv: made and filled with torch, transformers and peft if it is not there).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -82,3 +83,4 @@ for answers in sorted(scratch.glob("*.json")):
     print(f"{answers.stem:10} {config['peft_type']:14} largest difference {worst:.1e} {'ok' if worst <= 1e-4 else 'TOO LARGE'}")
 sys.exit(failed)
 PYTHON
+TQDM_DISABLE=1 HF_HUB_OFFLINE=1 "$venv/bin/python" -W ignore scripts/peers/check_families.py "$deft" "$scratch"
