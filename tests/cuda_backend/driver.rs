@@ -1,5 +1,6 @@
 //! The driver behind the device, played by a library that pretends (`support/fake_driver.cpp`): what is asked of it, in which
-//! order, and what its refusals become.
+//! order, and what its refusals become. The program finds the library as it finds the driver's, by its name: so each of
+//! these runs in a process of its own whose search path begins with the pretender's folder.
 
 use crate::cuda_device::on_gpu;
 use crate::cuda_host::compiler;
@@ -7,28 +8,48 @@ use deft::backend::Backend;
 use deft::backend::cuda::launch::FAMILIES;
 use deft::backend::cuda::{Cuda, Device, DeviceError, Gpu, Kernel, Launch};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
-/// The pretending library, built anew; `None` without a compiler.
-fn pretender() -> Option<PathBuf> {
+/// Says to a test that its process sees the pretender.
+const PRETENDED: &str = "DEFT_TEST_PRETENDED";
+
+/// The folder of the pretending library, built anew; `None` without a compiler.
+fn pretender(name: &str, defines: &[&str]) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/fake_driver.cpp");
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fake_driver.{}.so", std::process::id()));
-    let mut command = Command::new(compiler()?);
-    command.args(["-std=c++20", "-O1", "-fPIC", "-shared"]).arg(source).arg("-o").arg(&library);
-    let output = command.output().expect("the compiler runs");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fake_driver.{name}.{}", std::process::id()));
+    let compiler = compiler()?;
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut command = Command::new(compiler);
+    command.args(["-std=c++20", "-O1", "-fPIC", "-shared"]).args(defines).arg(source);
+    let output = command.arg("-o").arg(folder.join("libcuda.so")).output().expect("the compiler runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(library)
+    Some(folder)
 }
 
-/// Says what [`Gpu::open_with`] says of the library in a process whose environment says what the library is.
+/// Runs a test of this program where the pretender is the driver.
+fn in_a_process_that_sees(pretender: &Path, test: &str, variables: &[(&str, &str)]) -> Output {
+    let mut program = Command::new(std::env::current_exe().expect("this program"));
+    program.args(["--exact", test, "--nocapture"]).env("LD_LIBRARY_PATH", pretender).env(PRETENDED, "1");
+    program.envs(variables.iter().copied()).output().expect("it starts")
+}
+
+/// Says what [`Gpu::open`] says, and what becomes of a first launch, in a process that sees the pretender.
 #[test]
 fn probed_in_a_process_of_its_own() {
-    if let Some(library) = std::env::var_os("DEFT_TEST_PRETENDER") {
-        match Gpu::open_with(&library.to_string_lossy()) {
-            Ok(gpu) => println!("probed: {} of {}", gpu.name(), gpu.multiprocessors()),
-            Err(why) => println!("probed: {why}"),
+    if std::env::var_os(PRETENDED).is_none() {
+        return;
+    }
+    match Gpu::open() {
+        Ok(gpu) => {
+            let first = FAMILIES[0].kernels[0];
+            let launch = Launch { kernel: first, grid: [1, 1, 1], arguments: vec![0; first.argument_bytes] };
+            match gpu.launch(&launch) {
+                Ok(()) => println!("probed: {} of {}", gpu.name(), gpu.multiprocessors()),
+                Err(why) => println!("probed: {why}"),
+            }
         }
+        Err(why) => println!("probed: {why}"),
     }
 }
 
@@ -37,26 +58,36 @@ fn what_cannot_be_used_is_one_line_each() {
     if on_gpu() {
         return;
     }
-    let missing = Gpu::open_with("libno_such_driver.so").err().expect("no such library");
-    assert_eq!(missing.to_string(), "no NVIDIA driver on this machine: libcuda was not found");
-    let Some(library) = pretender() else { return };
-    for (variable, value, expected) in [
-        ("FAKE_CUDA", "12040", "Pretended Card of 3"),
+    // Where there is a driver, this cannot be seen; where there is none, nothing may panic.
+    if let Err(missing @ DeviceError::NoDriver) = Gpu::open().map(drop) {
+        assert_eq!(missing.to_string(), "no NVIDIA driver on this machine: libcuda was not found");
+    }
+    let Some(whole) = pretender("whole", &[]) else { return };
+    let old = pretender("old", &["-DOLD_DRIVER"]).expect("a compiler was there");
+    for (library, variable, value, expected) in [
+        (&whole, "FAKE_CUDA", "12040", "Pretended Card of 3"),
         (
+            &whole,
             "FAKE_CUDA",
             "11080",
             "the NVIDIA driver is too old: it supports CUDA 11.8, the kernels need CUDA 12.0 (driver 525 or later)",
         ),
-        ("FAKE_CARDS", "0", "no NVIDIA GPU on this machine: the driver finds none"),
+        (&old, "FAKE_CUDA", "12040", "the NVIDIA driver lacks cuFuncSetAttribute: it is too old"),
+        (&whole, "FAKE_CARDS", "0", "no NVIDIA GPU on this machine: the driver finds none"),
         (
+            &whole,
             "FAKE_CAPABILITY",
             "75",
             "Pretended Card is not supported: its compute capability is 7.5, the kernels need 8.0 or higher",
         ),
+        (
+            &whole,
+            "FAKE_PTX",
+            "refused",
+            "the PTX of air is not taken: CUDA_ERROR_INVALID_PTX: ptxas fatal : pretended",
+        ),
     ] {
-        let mut probe = Command::new(std::env::current_exe().expect("this program"));
-        probe.args(["--exact", "driver::probed_in_a_process_of_its_own", "--nocapture"]);
-        let ran = probe.env("DEFT_TEST_PRETENDER", &library).env(variable, value).output().expect("it starts");
+        let ran = in_a_process_that_sees(library, "driver::probed_in_a_process_of_its_own", &[(variable, value)]);
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();
         let line = said.lines().find_map(|l| l.split_once("probed: ")).map(|(_, line)| line.to_owned());
         assert_eq!(line.as_deref(), Some(expected), "{said}");
@@ -68,8 +99,17 @@ fn memory_copies_and_launches_go_through_the_driver() {
     if on_gpu() {
         return;
     }
-    let Some(library) = pretender() else { return };
-    let gpu = Arc::new(Gpu::open_with(&library.to_string_lossy()).expect("a card that pretends"));
+    if std::env::var_os(PRETENDED).is_some() {
+        return use_the_pretended_card();
+    }
+    let Some(library) = pretender("used", &[]) else { return };
+    let ran = in_a_process_that_sees(&library, "driver::memory_copies_and_launches_go_through_the_driver", &[]);
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+fn use_the_pretended_card() {
+    let gpu = Arc::new(Gpu::open().expect("a card that pretends"));
     assert_eq!(gpu.free_bytes(), Ok(64 << 20));
     let refused = gpu.allocate(65 << 20).expect_err("more than there is");
     assert_eq!(refused, DeviceError::TooLittleMemory { wanted: 65 << 20, free: 64 << 20 });

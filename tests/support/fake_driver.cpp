@@ -1,6 +1,6 @@
 // A library that pretends to be the CUDA driver of a machine with one card, as far as src/backend/cuda/driver calls it: memory
 // is the host's, work is done at once, and one kernel is known. FAKE_CUDA, FAKE_CARDS and FAKE_CAPABILITY (major * 10 + minor) say
-// what it is.
+// what it is; FAKE_PTX=refused has it take no PTX. Built with OLD_DRIVER it lacks a function.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +13,7 @@ static int number(const char* name, int usual) {
     return value ? atoi(value) : usual;
 }
 
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_FOUND = 500 };
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_PTX = 218, NOT_FOUND = 500 };
 static const size_t MEMORY = 64 << 20, MOST_SHARED = 48 << 10;
 static size_t used;
 static thread_local void* current;
@@ -71,15 +71,24 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t n, void* s) {
 int cuMemsetD8Async(uint64_t to, unsigned char v, size_t n, void* s) {
     return memset((void*)to, v, n), s && current ? OK : INVALID;
 }
-int cuModuleLoadData(void** module, const void* image) { return *module = new Module{(const char*)image}, OK; }
+int cuModuleLoadDataEx(void** module, const void* image, unsigned n, int* options, void** values) {
+    if (!current || n != 2 || options[0] != 5 || options[1] != 6) return INVALID;
+    if (getenv("FAKE_PTX")) {
+        snprintf((char*)values[0], (size_t)values[1], "ptxas fatal : pretended\nand more");
+        return INVALID_PTX;
+    }
+    return *module = new Module{(const char*)image}, OK;
+}
 int cuModuleGetFunction(void** function, void* module, const char* name) {
     const std::string entry = std::string(".entry ") + name + "(";
     if (((Module*)module)->ptx.find(entry) == std::string::npos) return NOT_FOUND;
     return *function = new Function{name, MOST_SHARED}, OK;
 }
+#ifndef OLD_DRIVER
 int cuFuncSetAttribute(void* function, int attribute, int value) {
     return ((Function*)function)->most_shared = value, attribute == 8 ? OK : INVALID;
 }
+#endif
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void* stream, void** parameters, void** extra) {
     const Function& f = *(Function*)function;
@@ -92,6 +101,8 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
     return OK;
 }
 int cuGetErrorName(int code, const char** name) {
-    return *name = code == INVALID ? "CUDA_ERROR_INVALID_VALUE" : nullptr, code == INVALID ? OK : INVALID;
+    *name = code == INVALID ? "CUDA_ERROR_INVALID_VALUE" : code == INVALID_PTX ? "CUDA_ERROR_INVALID_PTX" : nullptr;
+    return *name ? OK : INVALID;
 }
+int cuGetErrorString(int, const char** text) { return *text = "pretended", OK; }
 }

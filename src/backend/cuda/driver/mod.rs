@@ -1,37 +1,38 @@
-//! A [`Device`] that is a GPU: the CUDA driver, found when the program runs.
+//! A [`Device`] that is a GPU: the CUDA driver through cudarc, which finds it when the program runs.
 //!
 //! Kernels are loaded from the PTX that is part of this program, a family at a time, when the first of it is launched; the
 //! driver translates it for the card and keeps the result. All work goes through one stream, so it is done in order. What comes
 //! from the host goes through a ring of pinned memory: the caller's array may change as soon as [`Device::write`] returns.
-//! Without the driver's library nothing here does more than say so.
+//! Without the driver's library nothing here does more than say so (`library.rs`). The thin layer of cudarc (`result`) is
+//! used, not the safe one: memory is the arena's, and a launch is a structure of bytes.
 
 mod library;
+mod module;
 
 use super::launch::{Family, family_of};
 use super::{Address, Device, DeviceError, Kernel, Launch};
-use library::{Failure, Handle, Library};
+use cudarc::driver::result::{self, stream::StreamKind};
+use cudarc::driver::{DriverError, sys};
+use library::{checked, cuda_version, name_of};
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
+use sys::CUdevice_attribute as Attribute;
+use sys::CUresult as Code;
 
-/// Where the driver puts its library.
-const LIBRARY: &str = "libcuda.so.1";
 /// The oldest CUDA whose driver takes the PTX of `kernels/` (ISA 8.0), as the driver counts: driver 525.
-const OLDEST_CUDA: c_int = 12_000;
+const OLDEST_CUDA: i32 = 12_000;
 /// The oldest card: `mma.m16n8k16` and `cp.async` (compute capability 8.0, Ampere).
-const OLDEST_CARD: (c_int, c_int) = (8, 0);
-/// Shared memory that a block gets without asking.
-const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
+const OLDEST_CARD: (i32, i32) = (8, 0);
 /// Blocks in the second and third direction of a grid.
 const MOST_BLOCKS: u32 = 65_535;
 const RING_BYTES: usize = 8 << 20;
 
 /// The first GPU of this machine.
 pub struct Gpu {
-    calls: Library,
-    context: Handle,
-    stream: Handle,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
     name: String,
     multiprocessors: usize,
     functions: Mutex<HashMap<&'static str, Function>>,
@@ -39,7 +40,7 @@ pub struct Gpu {
 }
 
 #[derive(Clone, Copy)]
-struct Function(Handle);
+struct Function(sys::CUfunction);
 
 /// Pinned memory, used from front to back again and again.
 struct Ring {
@@ -60,66 +61,43 @@ impl Gpu {
     /// # Errors
     /// If there is no driver or no GPU, or one of them is too old.
     pub fn open() -> Result<Self, DeviceError> {
-        Self::open_with(LIBRARY)
-    }
-
-    /// The same with another library than the driver's: tests have one that only pretends.
-    ///
-    /// # Errors
-    /// As [`Gpu::open`].
-    pub fn open_with(file: &str) -> Result<Self, DeviceError> {
-        let library = Library::load(file)?;
-        let check = |outcome: Result<(), Failure>, call: &str| checked(&library, outcome, call);
+        library::check()?;
         let mut version = 0;
         // SAFETY: may come before `cuInit`, and writes one number.
-        check(unsafe { library.driver_version(&mut version) }, "cuDriverGetVersion")?;
+        checked(unsafe { sys::cuDriverGetVersion(&mut version) }.result(), "cuDriverGetVersion")?;
         if version < OLDEST_CUDA {
             return Err(DeviceError::DriverTooOld { cuda: cuda_version(version), needed: cuda_version(OLDEST_CUDA) });
         }
-        // SAFETY: the first call of all that need it.
-        match unsafe { library.init(0) } {
-            Err(Failure(library::NO_DEVICE)) => return Err(DeviceError::NoCard),
-            other => check(other, "cuInit")?,
+        match result::init() {
+            Err(DriverError(Code::CUDA_ERROR_NO_DEVICE)) => return Err(DeviceError::NoCard),
+            other => checked(other, "cuInit")?,
         }
-        let (mut count, mut card) = (0, 0);
-        // SAFETY: writes one number.
-        check(unsafe { library.device_count(&mut count) }, "cuDeviceGetCount")?;
-        if count == 0 {
+        if checked(result::device::get_count(), "cuDeviceGetCount")? == 0 {
             return Err(DeviceError::NoCard);
         }
-        // SAFETY: there is a first one.
-        check(unsafe { library.device(&mut card, 0) }, "cuDeviceGet")?;
-        let mut name: [c_char; 128] = [0; 128];
-        // SAFETY: writes at most that many bytes, the last of them zero.
-        check(unsafe { library.device_name(name.as_mut_ptr(), 128, card) }, "cuDeviceGetName")?;
-        // SAFETY: as above.
-        let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
-        let attribute = |which| {
-            let mut value = 0;
-            // SAFETY: the card exists; writes one number.
-            check(unsafe { library.device_attribute(&mut value, which, card) }, "cuDeviceGetAttribute").map(|()| value)
-        };
-        let capability = (attribute(library::COMPUTE_CAPABILITY_MAJOR)?, attribute(library::COMPUTE_CAPABILITY_MINOR)?);
+        let card = checked(result::device::get(0), "cuDeviceGet")?;
+        let name = checked(result::device::get_name(card), "cuDeviceGetName")?;
+        // SAFETY: the card exists.
+        let attribute =
+            |which| checked(unsafe { result::device::get_attribute(card, which) }, "cuDeviceGetAttribute");
+        let capability = (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
         if capability < OLDEST_CARD {
-            let found = format!("{}.{}", capability.0, capability.1);
-            return Err(DeviceError::CardTooOld {
-                name,
-                found,
-                needed: format!("{}.{}", OLDEST_CARD.0, OLDEST_CARD.1),
-            });
+            let words = |(major, minor)| format!("{major}.{minor}");
+            return Err(DeviceError::CardTooOld { name, found: words(capability), needed: words(OLDEST_CARD) });
         }
-        let multiprocessors = attribute(library::MULTIPROCESSOR_COUNT)?.max(1) as usize;
-        let (mut context, mut stream, mut memory) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1) as usize;
         // SAFETY: the card exists; the context stays until the process ends.
-        check(unsafe { library.retain_context(&mut context, card) }, "cuDevicePrimaryCtxRetain")?;
+        let context = checked(unsafe { result::primary_ctx::retain(card) }, "cuDevicePrimaryCtxRetain")?;
         // SAFETY: the context was just retained, and is current from here on.
-        unsafe {
-            check(library.set_current(context), "cuCtxSetCurrent")?;
-            check(library.stream_create(&mut stream, library::NON_BLOCKING), "cuStreamCreate")?;
-            check(library.allocate_pinned(&mut memory, RING_BYTES, 0), "cuMemHostAlloc")?;
-        }
+        checked(unsafe { result::ctx::set_current(context) }, "cuCtxSetCurrent")?;
+        let stream = checked(result::stream::create(StreamKind::NonBlocking), "cuStreamCreate")?;
+        // SAFETY: written before it is read.
+        let memory = checked(unsafe { result::malloc_host(RING_BYTES, 0) }, "cuMemHostAlloc")?;
         let (functions, ring) = (Mutex::default(), Mutex::new(Ring { memory: memory.cast(), used: 0 }));
-        Ok(Self { calls: library, context, stream, name, multiprocessors, functions, ring })
+        Ok(Self { context, stream, name, multiprocessors, functions, ring })
     }
 
     /// As the driver calls it.
@@ -132,79 +110,41 @@ impl Gpu {
     /// # Errors
     /// If the driver fails.
     pub fn free_bytes(&self) -> Result<usize, DeviceError> {
-        let (mut free, mut total) = (0, 0);
         self.enter()?;
-        // SAFETY: writes two numbers.
-        self.check(unsafe { self.calls.memory_info(&mut free, &mut total) }, "cuMemGetInfo").map(|()| free)
-    }
-
-    fn check(&self, outcome: Result<(), Failure>, call: &str) -> Result<(), DeviceError> {
-        checked(&self.calls, outcome, call)
+        checked(result::mem_get_info(), "cuMemGetInfo").map(|(free, _)| free)
     }
 
     fn enter(&self) -> Result<(), DeviceError> {
         // SAFETY: the context lives as long as the process.
-        self.check(unsafe { self.calls.set_current(self.context) }, "cuCtxSetCurrent")
+        checked(unsafe { result::ctx::set_current(self.context) }, "cuCtxSetCurrent")
     }
 
     fn wait(&self) -> Result<(), DeviceError> {
         // SAFETY: the stream lives as long as this.
-        self.check(unsafe { self.calls.stream_synchronize(self.stream) }, "cuStreamSynchronize")
+        checked(unsafe { result::stream::synchronize(self.stream) }, "cuStreamSynchronize")
     }
 
-    fn function(&self, launch: &Launch) -> Result<Function, DeviceError> {
+    fn function(&self, kernel: &'static Kernel) -> Result<Function, DeviceError> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(function) = functions.get(launch.kernel.name) {
+        if let Some(function) = functions.get(kernel.name) {
             return Ok(*function);
         }
-        functions.extend(self.load(family_of(launch.kernel))?);
-        Ok(functions[launch.kernel.name])
-    }
-
-    /// Loads a family; its module stays loaded.
-    fn load(&self, family: &Family) -> Result<Vec<(&'static str, Function)>, DeviceError> {
-        let image = CString::new(family.ptx).expect("PTX is text");
-        let mut module = ptr::null_mut();
-        // SAFETY: the image is PTX that ends with a zero; a context is current.
-        match unsafe { self.calls.load_module(&mut module, image.as_ptr().cast()) } {
-            Err(Failure(library::UNSUPPORTED_PTX_VERSION)) => {
-                let needed = cuda_version(OLDEST_CUDA);
-                return Err(DeviceError::DriverTooOld { cuda: "an older PTX".to_owned(), needed });
-            }
-            other => self.check(other, "cuModuleLoadData")?,
-        }
-        let of = |kernel: &&'static Kernel| {
-            let name = CString::new(kernel.name).expect("a name");
-            let mut function = ptr::null_mut();
-            // SAFETY: the module was just loaded.
-            unsafe { self.calls.find_function(&mut function, module, name.as_ptr()) }
-                .map_err(|failure| self.kernel_error(kernel, failure))?;
-            if kernel.shared_bytes > SHARED_WITHOUT_ASKING {
-                let (attribute, bytes) = (library::MAX_DYNAMIC_SHARED_SIZE_BYTES, kernel.shared_bytes as c_int);
-                // SAFETY: the function was just found.
-                unsafe { self.calls.set_function_attribute(function, attribute, bytes) }
-                    .map_err(|failure| self.kernel_error(kernel, failure))?;
-            }
-            Ok((kernel.name, Function(function)))
-        };
-        family.kernels.iter().map(of).collect()
-    }
-
-    fn kernel_error(&self, kernel: &Kernel, failure: Failure) -> DeviceError {
-        DeviceError::Kernel { kernel: kernel.name, cause: self.calls.name_of(failure) }
+        let family: &Family = family_of(kernel);
+        let loaded = module::load(family)?;
+        functions.extend(family.kernels.iter().map(|k| k.name).zip(loaded.into_iter().map(Function)));
+        Ok(functions[kernel.name])
     }
 }
 
 impl Device for Gpu {
     fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
-        let mut address = 0;
         self.enter()?;
-        // SAFETY: a context is current; writes one number.
-        match unsafe { self.calls.allocate(&mut address, bytes) } {
-            Err(Failure(library::OUT_OF_MEMORY)) => {
+        // SAFETY: a context is current.
+        match unsafe { result::malloc_sync(bytes) } {
+            Err(DriverError(Code::CUDA_ERROR_OUT_OF_MEMORY)) => {
                 Err(DeviceError::TooLittleMemory { wanted: bytes, free: self.free_bytes()? })
             }
-            other => self.check(other, "cuMemAlloc").map(|()| Address(address)),
+            other => checked(other, "cuMemAlloc").map(Address),
         }
     }
 
@@ -212,7 +152,7 @@ impl Device for Gpu {
         // At the end of the process the driver may be gone already; it takes the memory with it.
         if self.enter().and_then(|()| self.wait()).is_ok() {
             // SAFETY: memory of this device, and nothing that is queued reads it.
-            let _ = unsafe { self.calls.free(address.0) };
+            let _ = unsafe { result::free_sync(address.0) };
         }
     }
 
@@ -230,9 +170,9 @@ impl Device for Gpu {
             let outcome = unsafe {
                 let staged = ring.memory.add(ring.used);
                 ptr::copy_nonoverlapping(part.as_ptr(), staged, part.len());
-                self.calls.copy_to_device(to.0, staged.cast(), part.len(), self.stream)
+                result::memcpy_htod_async(to.0, std::slice::from_raw_parts(staged, part.len()), self.stream)
             };
-            self.check(outcome, "cuMemcpyHtoDAsync")?;
+            checked(outcome, "cuMemcpyHtoDAsync")?;
             ring.used += part.len().next_multiple_of(16);
             to = to.offset(part.len());
         }
@@ -241,22 +181,21 @@ impl Device for Gpu {
 
     fn read(&self, address: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
         self.enter()?;
-        let (to, len) = (bytes.as_mut_ptr().cast(), bytes.len());
         // SAFETY: the caller owns the memory on the device; the array stays until the copy is done.
-        self.check(unsafe { self.calls.copy_to_host(to, address.0, len, self.stream) }, "cuMemcpyDtoHAsync")?;
+        checked(unsafe { result::memcpy_dtoh_async(bytes, address.0, self.stream) }, "cuMemcpyDtoHAsync")?;
         self.wait()
     }
 
     fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), DeviceError> {
         self.enter()?;
         // SAFETY: the caller owns both.
-        self.check(unsafe { self.calls.copy_on_device(to.0, from.0, bytes, self.stream) }, "cuMemcpyDtoDAsync")
+        checked(unsafe { result::memcpy_dtod_async(to.0, from.0, bytes, self.stream) }, "cuMemcpyDtoDAsync")
     }
 
     fn zero(&self, address: Address, bytes: usize) -> Result<(), DeviceError> {
         self.enter()?;
         // SAFETY: the caller owns the memory.
-        self.check(unsafe { self.calls.fill(address.0, 0, bytes, self.stream) }, "cuMemsetD8Async")
+        checked(unsafe { result::memset_d8_async(address.0, 0, bytes, self.stream) }, "cuMemsetD8Async")
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
@@ -269,16 +208,16 @@ impl Device for Gpu {
             return Err(DeviceError::Kernel { kernel: kernel.name, cause });
         }
         self.enter()?;
-        let Function(function) = self.function(launch)?;
+        let Function(function) = self.function(kernel)?;
         // One parameter: the structure, which the driver copies before it returns.
         let mut parameters = [launch.arguments.as_ptr().cast::<c_void>().cast_mut()];
-        let (threads, shared, parameters) = (kernel.threads, kernel.shared_bytes, parameters.as_mut_ptr());
+        let threads = (kernel.threads, 1, 1);
         // SAFETY: the table of launches has the kernel's shape and the size of its structure, which a test compares with the
         // source; what the structure points at is the caller's.
         let outcome = unsafe {
-            self.calls.launch(function, x, y, z, threads, 1, 1, shared, self.stream, parameters, ptr::null_mut())
+            result::launch_kernel(function, (x, y, z), threads, kernel.shared_bytes, self.stream, &mut parameters)
         };
-        outcome.map_err(|failure| self.kernel_error(kernel, failure))
+        outcome.map_err(|error| DeviceError::Kernel { kernel: kernel.name, cause: name_of(error) })
     }
 
     fn multiprocessors(&self) -> usize {
@@ -293,18 +232,9 @@ impl Drop for Gpu {
             let ring = self.ring.get_mut().unwrap_or_else(PoisonError::into_inner);
             // SAFETY: nothing is queued any more.
             unsafe {
-                let _ = self.calls.free_pinned(ring.memory.cast());
-                let _ = self.calls.stream_destroy(self.stream);
+                let _ = result::free_host(ring.memory.cast());
+                let _ = result::stream::destroy(self.stream);
             }
         }
     }
-}
-
-fn checked(library: &Library, outcome: Result<(), Failure>, call: &str) -> Result<(), DeviceError> {
-    outcome.map_err(|failure| DeviceError::Driver(format!("{call} failed: {}", library.name_of(failure))))
-}
-
-/// As in 12040 for CUDA 12.4.
-fn cuda_version(number: c_int) -> String {
-    format!("CUDA {}.{}", number / 1000, number % 1000 / 10)
 }
