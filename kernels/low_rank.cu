@@ -59,27 +59,16 @@ DEVICE void low_rank(const LowRankArguments& a) {
     Accumulators<T, RANK, THREADS / 32, 1> reduced;
     sums.clear();
     reduced.clear();
-    const int steps = ceil_div(a.k, DEPTH);
-    auto load = [&](int step) {
-        if (step < steps) {
-            const int stage = step % STAGES;
-            TileX::load(tiles_x + stage * TileX::HALVES, x, row, step * DEPTH);
-            TileW::load(tiles_w + stage * TileW::HALVES, w, column, step * DEPTH);
-            TileD::load(tiles_d + stage * TileD::HALVES, down, 0, step * DEPTH);
-        }
-        commit_copies();
+    auto load = [&](int step, int stage) {
+        TileX::load(tiles_x + stage * TileX::HALVES, x, row, step * DEPTH);
+        TileW::load(tiles_w + stage * TileW::HALVES, w, column, step * DEPTH);
+        TileD::load(tiles_d + stage * TileD::HALVES, down, 0, step * DEPTH);
     };
-#pragma unroll 1
-    for (int s = 0; s < STAGES - 1; s++) load(s);
-#pragma unroll 1
-    for (int step = 0; step < steps; step++) {
-        wait_for_copies<STAGES - 2>();
-        __syncthreads();
-        load(step + STAGES - 1);
-        const int stage = step % STAGES;
-        sums.template add<TileX, TileW, DEPTH>(tiles_x + stage * TileX::HALVES, tiles_w + stage * TileW::HALVES);
-        reduced.template add<TileX, TileD, DEPTH>(tiles_x + stage * TileX::HALVES, tiles_d + stage * TileD::HALVES);
-    }
+    in_stages<STAGES>(ceil_div(a.k, DEPTH), load, [] {}, [&](int stage) {
+        half* tile_x = tiles_x + stage * TileX::HALVES;
+        sums.template add<TileX, TileW, DEPTH>(tile_x, tiles_w + stage * TileW::HALVES);
+        reduced.template add<TileX, TileD, DEPTH>(tile_x, tiles_d + stage * TileD::HALVES);
+    });
     __syncthreads();
 
     half* tile_u = tiles_x;

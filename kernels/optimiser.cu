@@ -7,6 +7,18 @@
 constexpr int THREADS = 256, RUN = 4096;
 DEVICE int64_t element() { return (int64_t)blockIdx.x * THREADS + thread_index(); }
 
+struct AccumulateArguments {
+    const float* x;
+    float* y;
+    int64_t len;
+};
+
+// y += x: the gradient of a batch that took several passes. Grid (ceil(len / 256)).
+KERNEL(accumulate, AccumulateArguments, THREADS, 0) {
+    const int64_t i = element();
+    if (i < a.len) a.y[i] += a.x[i];
+}
+
 struct UnscaleArguments {
     float* gradient;
     int* overflow;  // becomes 1 if a value is not finite; never 0

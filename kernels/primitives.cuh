@@ -36,7 +36,7 @@ DEVICE int largest(int a, int b) { return a > b ? a : b; }
 #ifdef DEFT_HOST
 
 namespace host {
-enum Operation { MMA, LOAD_MATRIX, LOAD_MATRIX_TRANSPOSED, SHUFFLE, SUM, MAXIMUM, SYNC };
+enum Operation { MMA, LOAD_MATRIX, LOAD_MATRIX_TRANSPOSED, SHUFFLE, SUM, MAXIMUM, SYNC, WARPGROUP };
 
 struct Fragments {
     float c[4];
@@ -128,6 +128,49 @@ DEVICE void copy_async(void* to, const void* from, int bytes) { host::copy_16(to
 DEVICE void commit_copies() { host::commit_copies(); }
 template <int PENDING>
 DEVICE void wait_for_copies() { host::wait_for_copies(PENDING); }
+
+// Address in shared memory as matrix descriptors have it.
+DEVICE uint32_t shared_address(const void* p) { return (uint32_t)((const unsigned char*)p - host::machine->shared); }
+
+namespace host {
+// Element (s, k) of an operand where its descriptor says that it lies.
+static inline float described(uint64_t descriptor, bool span_contiguous, int s, int k) {
+    auto field = [&](int shift) { return (size_t)(descriptor >> shift & 0x3FFF) << 4; };
+    const size_t core = field(0) + s / 8 * field(32) + k / 8 * field(16);
+    const size_t inside = span_contiguous ? k % 8 * 16 + s % 8 * 2 : s % 8 * 16 + k % 8 * 2;
+    const unsigned char* at = machine->shared + core + inside;
+    if (!in_shared(at, 2)) fail("a product of a warpgroup reads from outside shared memory");
+    half h;
+    memcpy(&h, at, 2);
+    return (float)h;
+}
+
+// This lane's part.
+template <bool A_SPAN, bool B_SPAN>
+static void warpgroup_product(const WarpgroupProduct& p) {
+    const int lane = lane_index(), g = lane / 4, t = lane % 4 * 2, row = warp_index() % 4 * 16 + g;
+    for (int k = 0; k < 16; k++) {
+        const float low = described(p.a, A_SPAN, row, k), high = described(p.a, A_SPAN, row + 8, k);
+        for (int j = 0; j < 16; j++)
+            for (int e = 0; e < 2; e++) {
+                const float b = described(p.b, B_SPAN, 8 * j + t + e, k);
+                p.sums[4 * j + e] += low * b;
+                p.sums[4 * j + 2 + e] += high * b;
+            }
+    }
+}
+}  // namespace host
+
+DEVICE void show_shared_memory() { host::show_shared_memory(); }
+DEVICE void show_registers() { host::show_registers(); }
+template <bool A_SPAN, bool B_SPAN>
+static inline void warpgroup_mma(float (&c)[16][4], uint64_t a, uint64_t b) {
+    host::collective<int>(host::WARPGROUP, 0, [](auto&, auto&) {});
+    host::start_product({&c[0][0], a, b, host::warpgroup_product<A_SPAN, B_SPAN>});
+}
+DEVICE void commit_products() { host::commit_products(); }
+template <int PENDING>
+DEVICE void wait_for_products(float (&)[16][4]) { host::wait_for_products(PENDING); }
 
 static inline float shuffle_xor(float v, int mask) {
     struct In {
@@ -228,6 +271,42 @@ DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"
 // Waits for all groups but the newest `PENDING`.
 template <int PENDING>
 DEVICE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory"); }
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+// What this thread wrote to shared memory becomes visible to a warpgroup's products, which other hardware reads for.
+DEVICE void show_shared_memory() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// So do the registers that it wrote.
+DEVICE void show_registers() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+#define FOUR(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+#define SIXTY_FOUR                                                                                                      \
+    FOUR(0), FOUR(1), FOUR(2), FOUR(3), FOUR(4), FOUR(5), FOUR(6), FOUR(7), FOUR(8), FOUR(9), FOUR(10), FOUR(11),      \
+        FOUR(12), FOUR(13), FOUR(14), FOUR(15)
+
+// c += a b for the 64 rows of a warpgroup and 128 columns, 16 deep. Operands lie in shared memory as their descriptors say,
+// contiguous along the depth, or along rows or columns if A_SPAN or B_SPAN; c is that of 16 neighbouring `mma` of each warp.
+// Under way until it is waited for.
+template <bool A_SPAN, bool B_SPAN>
+DEVICE void warpgroup_mma(float (&c)[16][4], uint64_t a, uint64_t b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+        "%64, %65, 1, 1, 1, %66, %67;"
+        : SIXTY_FOUR
+        : "l"(a), "l"(b), "n"((int)A_SPAN), "n"((int)B_SPAN));
+}
+DEVICE void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// Waits for all groups but the newest `PENDING`, which may all have added to c.
+template <int PENDING>
+DEVICE void wait_for_products(float (&c)[16][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned %64;" : SIXTY_FOUR : "n"(PENDING) : "memory");
+}
+#undef SIXTY_FOUR
+#undef FOUR
+#endif
 
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xFFFFFFFFu, v, mask); }
 DEVICE float warp_sum(float v) {

@@ -42,42 +42,30 @@ DEVICE void quantised_product(const QuantisedArguments& a) {
     const Operand left = operand(a.a, a.a_row, a.m, a.k);
     Accumulators<T, T, 2, 2> sums;
     sums.clear();
-    const int steps = ceil_div(a.k, DEPTH);
     // Rows and columns of W as it lies, (0, 0) of this block's tile at (first, second).
     const int w_rows = W_DEEP ? a.n : a.k, w_columns = W_DEEP ? a.k : a.n;
-    auto load = [&](int step) {
-        if (step < steps) {
-            half* tile = tiles_w + step % STAGES * TileW::HALVES;
-            TileA::load(tiles_a + step % STAGES * TileA::HALVES, left, row, step * DEPTH);
-            constexpr int inner = (W_DEEP ? DEPTH : T) / CHUNK;
-            const int first = W_DEEP ? column : step * DEPTH, second = W_DEEP ? step * DEPTH : column;
+    auto load = [&](int step, int stage) {
+        half* tile = tiles_w + stage * TileW::HALVES;
+        TileA::load(tiles_a + stage * TileA::HALVES, left, row, step * DEPTH);
+        constexpr int inner = (W_DEEP ? DEPTH : T) / CHUNK;
+        const int first = W_DEEP ? column : step * DEPTH, second = W_DEEP ? step * DEPTH : column;
 #pragma unroll 1
-            for (int i = thread_index(); i < TileW::HALVES / CHUNK; i += THREADS) {
-                const int r = i / inner, c = i % inner * CHUNK;
-                half* to = W_DEEP ? TileW::at(tile, r, c) : TileW::at(tile, c, r);
-                const bool there = first + r < w_rows && second + c < w_columns;
-                const byte* weights = a.w + (int64_t)(first + r) * a.w_row;
-                const float scale =
-                    there ? a.scales[(int64_t)(first + r) * a.groups + (second + c) / a.group] : 0.0f;
+        for (int i = thread_index(); i < TileW::HALVES / CHUNK; i += THREADS) {
+            const int r = i / inner, c = i % inner * CHUNK;
+            half* to = W_DEEP ? TileW::at(tile, r, c) : TileW::at(tile, c, r);
+            const bool there = first + r < w_rows && second + c < w_columns;
+            const byte* weights = a.w + (int64_t)(first + r) * a.w_row;
+            const float scale = there ? a.scales[(int64_t)(first + r) * a.groups + (second + c) / a.group] : 0.0f;
 #pragma unroll
-                for (int e = 0; e < CHUNK; e++) {
-                    const bool inside = there && second + c + e < w_columns;
-                    to[e] = to_half(inside ? scale * (float)whole_number<BITS>(weights, second + c + e) : 0.0f);
-                }
+            for (int e = 0; e < CHUNK; e++) {
+                const bool inside = there && second + c + e < w_columns;
+                to[e] = to_half(inside ? scale * (float)whole_number<BITS>(weights, second + c + e) : 0.0f);
             }
         }
-        commit_copies();
     };
-#pragma unroll 1
-    for (int s = 0; s < STAGES - 1; s++) load(s);
-#pragma unroll 1
-    for (int step = 0; step < steps; step++) {
-        wait_for_copies<STAGES - 2>();
-        __syncthreads();
-        load(step + STAGES - 1);
-        const int stage = step % STAGES;
+    in_stages<STAGES>(ceil_div(a.k, DEPTH), load, [] {}, [&](int stage) {
         sums.template add<TileA, TileW, DEPTH>(tiles_a + stage * TileA::HALVES, tiles_w + stage * TileW::HALVES);
-    }
+    });
     sums.store(OutputTile{a.out, 0, a.out.bias, a.m, a.n}, row, column);
 }
 

@@ -22,6 +22,53 @@ DEVICE Operand operand(const half* data, int64_t row, int span, int depth) {
     return {data, row, span, depth, row % CHUNK == 0 && address(data) % 16 == 0};
 }
 
+// Loads SPAN by DEEP elements from (span, depth) on; `Tile::at` says where to. Elements beyond the operand become zeros.
+template <class Tile, int SPAN, int DEEP, bool DEPTH_CONTIGUOUS, int THREADS>
+DEVICE void load_tile(half* tile, const Operand& o, int span, int depth) {
+    constexpr int inner = (DEPTH_CONTIGUOUS ? DEEP : SPAN) / CHUNK, chunks = SPAN * DEEP / CHUNK;
+    const int rows = DEPTH_CONTIGUOUS ? o.span - span : o.depth - depth;
+    const int columns = DEPTH_CONTIGUOUS ? o.depth - depth : o.span - span;
+    const half* first = o.data + (DEPTH_CONTIGUOUS ? span * o.row + depth : depth * o.row + span);
+    auto chunk = [&](int i, auto store) {
+        const int r = i / inner, c = i % inner * CHUNK;
+        const int there = r < rows ? largest(least(columns - c, CHUNK), 0) : 0;
+        half* to = DEPTH_CONTIGUOUS ? Tile::at(tile, r, c) : Tile::at(tile, c, r);
+        store(to, there ? first + r * o.row + c : o.data, there);
+    };
+    if (o.aligned) {
+#pragma unroll
+        for (int i = thread_index(); i < chunks; i += THREADS)
+            chunk(i, [](half* to, const half* from, int there) { copy_async(to, from, there * 2); });
+    } else {
+#pragma unroll 1
+        for (int i = thread_index(); i < chunks; i += THREADS)
+            chunk(i, [](half* to, const half* from, int there) {
+#pragma unroll 1
+                for (int e = 0; e < CHUNK; e++) to[e] = e < there ? from[e] : to_half(0.0f);
+            });
+    }
+}
+
+// A loop over the depth in stages: `load(step, stage)` starts the copies of a step, `use(stage)` comes when they have landed and
+// all warps are done with the stage that is loaded next; `landed()` comes between, before the barrier.
+template <int STAGES, class Load, class Landed, class Use>
+DEVICE void in_stages(int steps, Load load, Landed landed, Use use) {
+    auto start = [&](int step) {
+        if (step < steps) load(step, step % STAGES);
+        commit_copies();
+    };
+#pragma unroll 1
+    for (int s = 0; s < STAGES - 1; s++) start(s);
+#pragma unroll 1
+    for (int step = 0; step < steps; step++) {
+        wait_for_copies<STAGES - 2>();
+        landed();
+        __syncthreads();
+        start(step + STAGES - 1);
+        use(step % STAGES);
+    }
+}
+
 template <int SPAN, int DEEP, bool DEPTH_CONTIGUOUS, int THREADS>
 struct Tile {
     static constexpr int HALVES = SPAN * DEEP;
@@ -37,27 +84,7 @@ struct Tile {
 
     // Elements beyond the operand become zeros.
     static DEVICE void load(half* tile, const Operand& o, int span, int depth) {
-        constexpr int inner = (DEPTH_CONTIGUOUS ? DEEP : SPAN) / CHUNK;
-        const int rows = DEPTH_CONTIGUOUS ? o.span - span : o.depth - depth;
-        const int columns = DEPTH_CONTIGUOUS ? o.depth - depth : o.span - span;
-        const half* first = o.data + (DEPTH_CONTIGUOUS ? span * o.row + depth : depth * o.row + span);
-auto chunk = [&](int i, auto store) {
-            const int r = i / inner, c = i % inner * CHUNK;
-            const int there = r < rows ? largest(least(columns - c, CHUNK), 0) : 0;
-            store(DEPTH_CONTIGUOUS ? at(tile, r, c) : at(tile, c, r), there ? first + r * o.row + c : o.data, there);
-        };
-        if (o.aligned) {
-#pragma unroll
-            for (int i = thread_index(); i < HALVES / CHUNK; i += THREADS)
-                chunk(i, [](half* to, const half* from, int there) { copy_async(to, from, there * 2); });
-        } else {
-#pragma unroll 1
-            for (int i = thread_index(); i < HALVES / CHUNK; i += THREADS)
-                chunk(i, [](half* to, const half* from, int there) {
-#pragma unroll 1
-                    for (int e = 0; e < CHUNK; e++) to[e] = e < there ? from[e] : to_half(0.0f);
-                });
-        }
+        load_tile<Tile, SPAN, DEEP, DEPTH_CONTIGUOUS, THREADS>(tile, o, span, depth);
     }
 
     // The 16 x 16 fragment of A at (s, d).

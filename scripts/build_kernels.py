@@ -14,7 +14,19 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 packages, sources, out = (pathlib.Path(p) for p in sys.argv[1:4])
-TARGET, ASSEMBLED = "compute_80", ("sm_80", "sm_90")
+# Families for one architecture alone; all others are for Ampere and what came after.
+OF_HOPPER = {"product_wgmma"}
+COLUMNS = ("sm_80", "sm_90", "sm_90a")
+
+
+def target(family):
+    return "compute_90a" if family.stem in OF_HOPPER else "compute_80"
+
+
+def assembled(family):
+    return ("sm_90a",) if family.stem in OF_HOPPER else ("sm_80", "sm_90")
+
+
 nvrtc = ctypes.CDLL(str(packages / "cuda_nvrtc/lib/libnvrtc.so.12"))
 
 
@@ -30,7 +42,7 @@ def compile_ptx(source):
     program = ctypes.c_void_p()
     text = source.read_bytes()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, source.name.encode(), 0, None, None) == 0
-    options = [f"--gpu-architecture={TARGET}", "--std=c++17", "-default-device", f"-I{sources}", f"-I{packages}/cuda_runtime/include"]
+    options = [f"--gpu-architecture={target(source)}", "--std=c++17", "-default-device", f"-I{sources}", f"-I{packages}/cuda_runtime/include"]
     failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options)))
     log = fetch("ProgramLog", program)
     if failed or log.strip():
@@ -88,12 +100,15 @@ with ThreadPoolExecutor(2) as pool:
         file = out / "ptx" / f"{family.stem}.ptx"
         file.write_text(f"// {family.name} sha256 {digest(family)}\n{ptx}")
         files.append(file)
-    table = list(pool.map(lambda job: resources(*job), [(f, a) for f in files for a in ASSEMBLED]))
+    jobs = [(f, a) for f in files for a in assembled(f)]
+    table = dict(zip(jobs, pool.map(lambda job: resources(*job), jobs)))
 
 lines = ["# Registers a thread, bytes of stack frame, bytes spilled, as ptxas 12.0 -v tells. Shared memory is dynamic: the"]
-lines += ["# launch table has it (src/backend/cuda/launch).", f"{'kernel':<32}" + "".join(f"{a:>16}" for a in ASSEMBLED)]
-for i, file in enumerate(files):
-    of = table[len(ASSEMBLED) * i : len(ASSEMBLED) * (i + 1)]
+lines += ["# launch table has it (src/backend/cuda/launch).", f"{'kernel':<32}" + "".join(f"{a:>16}" for a in COLUMNS)]
+for file in files:
+    of = [table.get((file, a)) for a in COLUMNS]
+    names = sorted(next(t for t in of if t))
     lines.append(f"# {file.stem}.cu")
-    lines += [f"{n:<32}" + "".join("{:>8}{:>4}{:>4}".format(*t[n]) for t in of) for n in sorted(of[0])]
+    cells = lambda n: "".join("{:>8}{:>4}{:>4}".format(*t[n]) if t else " " * 16 for t in of)
+    lines += [f"{n:<32}{cells(n)}".rstrip() for n in names]
 (out / "resources.txt").write_text("\n".join(lines) + "\n")

@@ -62,6 +62,13 @@ struct Copy {
     }
 };
 
+// A product of a warpgroup that is under way: it reads shared memory when it is waited for, or at once.
+struct WarpgroupProduct {
+    float* sums;
+    uint64_t a, b;
+    void (*run)(const WarpgroupProduct&);
+};
+
 struct Fiber {
     uint3_ thread;
     unsigned lane, warp, operations;
@@ -72,6 +79,10 @@ struct Fiber {
     char* stack;
     std::vector<Copy> copies;
     std::vector<size_t> groups;
+    std::vector<WarpgroupProduct> products;
+    std::vector<size_t> product_groups;
+    // Whether copies have landed that tensor cores may not see yet, and registers been written that they may not.
+    bool unseen_copies, unseen_registers;
 };
 
 // What the lanes of a warp hand to an operation and get from it. Two, used in turn: a lane may enter the next operation
@@ -132,6 +143,7 @@ static Machine& this_machine() {
         Machine& m = *machine;
         m.body(m.arguments);
         if (!m.current->copies.empty()) fail("a thread ends with copies that it never waited for");
+        if (!m.current->products.empty()) fail("a thread ends with products that it never waited for");
         m.current->state = State::Done;
         if (!_setjmp(m.current->context)) _longjmp(m.scheduler, 1);
     }
@@ -223,12 +235,44 @@ static inline void commit_copies() {
 // Lands all groups but the newest `pending`.
 static inline void wait_for_copies(unsigned pending) {
     Fiber& f = *machine->current;
+    f.unseen_copies = true;
     if (f.groups.size() <= pending) return;
     const size_t done = f.groups.size() - pending, copies = f.groups[done - 1];
     for (size_t i = 0; i < copies; i++) f.copies[i].land();
     f.copies.erase(f.copies.begin(), f.copies.begin() + copies);
     f.groups.erase(f.groups.begin(), f.groups.begin() + done);
     for (size_t& g : f.groups) g -= copies;
+}
+
+// What this thread wrote to shared memory becomes visible to tensor cores.
+static inline void show_shared_memory() { machine->current->unseen_copies = false; }
+static inline void show_registers() { machine->current->unseen_registers = false; }
+
+static inline void start_product(const WarpgroupProduct& p) {
+    Machine& m = *machine;
+    for (Fiber& f : m.fibers)
+        if (f.warp < m.warps.size() && f.state != State::Done && f.unseen_copies)
+            fail("a product of a warpgroup reads copies that no fence has shown it");
+    if (m.current->unseen_registers) fail("a product of a warpgroup adds to registers that no fence has shown it");
+    if (m.early_copies) p.run(p);
+    else m.current->products.push_back(p);
+}
+
+static inline void commit_products() {
+    Fiber& f = *machine->current;
+    f.product_groups.push_back(f.products.size());
+}
+
+// Does all groups but the newest `pending`.
+static inline void wait_for_products(unsigned pending) {
+    Fiber& f = *machine->current;
+    f.unseen_registers = true;
+    if (f.product_groups.size() <= pending) return;
+    const size_t done = f.product_groups.size() - pending, products = f.product_groups[done - 1];
+    for (size_t i = 0; i < products; i++) f.products[i].run(f.products[i]);
+    f.products.erase(f.products.begin(), f.products.begin() + products);
+    f.product_groups.erase(f.product_groups.begin(), f.product_groups.begin() + done);
+    for (size_t& g : f.product_groups) g -= products;
 }
 
 static bool run_block(Machine& m, unsigned threads) {
@@ -239,6 +283,9 @@ static bool run_block(Machine& m, unsigned threads) {
         f.operations = 0;
         f.copies.clear();
         f.groups.clear();
+        f.products.clear();
+        f.product_groups.clear();
+        f.unseen_copies = f.unseen_registers = true;
     }
     for (Warp& w : m.warps) w.arrived = 0;
     memset(m.shared, 0xFF, m.shared_bytes + GUARD);

@@ -98,9 +98,10 @@ impl<K: PartialEq, V> Shelf<K, V> {
 }
 
 impl Library {
-    /// What computes models in that precision, if not the CPU.
-    pub fn is_on_gpu(&self, half_precision: bool) -> bool {
-        self.processor.for_precision(half_precision).is_some()
+    /// What computes models in that precision, if not the CPU, as far as its sums may differ.
+    pub fn order_of_sums(&self, half_precision: bool) -> Option<&'static str> {
+        let gpu = self.processor.for_precision(half_precision)?;
+        Some(if gpu.cuda.uses_warpgroups() { "on a gpu, wgmma" } else { "on a gpu" })
     }
 
     pub fn backbone(&self, key: &BackboneKey) -> Result<Arc<Backbone>, LearningError> {

@@ -76,7 +76,8 @@ impl Processor {
     /// If there is not so much.
     pub fn on(device: Arc<dyn Device>, name: &str, bytes: usize) -> Result<Self, DeviceError> {
         let cuda = Cuda::new(device, bytes)?;
-        Ok(Self::Gpu(GpuProcessor { cuda, name: name.to_owned(), capacity: bytes as u64 }))
+        let name = if cuda.uses_warpgroups() { format!("{name}, wgmma") } else { name.to_owned() };
+        Ok(Self::Gpu(GpuProcessor { cuda, name, capacity: bytes as u64 }))
     }
 
     /// What computes models in that precision.
@@ -109,13 +110,15 @@ impl GpuProcessor {
         }
         let logits = predicts_tokens.then(|| Cuda::logits_at_once(architecture.vocabulary) as u64);
         let need = PassMemory::new(architecture, Cuda::CHUNK_TOKENS as u64, logits);
-        if need.bytes() > self.capacity {
+        // Less what optimisers may keep there.
+        let capacity = self.capacity - self.capacity / Cuda::MOMENTS_SHARE as u64;
+        if need.bytes() > capacity {
             return Err(LearningError::GpuMemory {
                 model: architecture.name.clone(),
                 frozen: gib(need.frozen),
                 activations: gib(need.activations),
                 logits: gib(need.logits),
-                free: gib(self.capacity),
+                free: gib(capacity),
             });
         }
         Ok(())

@@ -114,9 +114,9 @@ impl Task {
         let identity = identify(scenario, &backbone_key, &layout, &dataset, &shares, &rule, streams)?;
         // A GPU adds in another order than a CPU.
         let Store { library, .. } = &**store;
-        let identity = match library.is_on_gpu(backbone_key.half_precision) {
-            true => IdentityBuilder::new("on a gpu").identity(identity).finish(),
-            false => identity,
+        let identity = match library.order_of_sums(backbone_key.half_precision) {
+            Some(order) => IdentityBuilder::new(order).identity(identity).finish(),
+            None => identity,
         };
         let identity = start.iter().fold(identity, |identity, start| {
             let b = IdentityBuilder::new("start_from").identity(identity);

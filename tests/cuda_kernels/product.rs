@@ -1,5 +1,6 @@
 //! Products of every kind, shape, epilogue and grouping.
 
+use crate::cuda_device::takes_warpgroups;
 use crate::harness::*;
 use deft::backend::cuda::Address;
 use deft::backend::cuda::launch::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
@@ -43,13 +44,27 @@ fn plain(
     Product { kind, tile, groups: 1, arguments }
 }
 
+/// Those that the device of the tests takes: the host runtime takes all.
+fn tiles() -> impl Iterator<Item = Tile> {
+    let all = [Tile::Of64, Tile::Of128, Tile::OfWarpgroups];
+    all.into_iter().filter(|t| *t != Tile::OfWarpgroups || takes_warpgroups())
+}
+
 const KINDS: [ProductKind; 3] = [ProductKind::Nt, ProductKind::Nn, ProductKind::Tn];
 
 #[test]
 fn every_kind_at_awkward_sizes() {
+    // Tiles of 128 that one shape fills and one does not; warpgroups sum 64 at a time.
+    let large = [(129, 24, 33), (40, 72, 200)];
+    let of_warpgroups = [(1, 1, 1), (7, 33, 13), (129, 136, 65), (66, 264, 200)];
     let sizes = [(1, 1, 1), (7, 33, 13), (33, 129, 7), (129, 24, 33), (40, 72, 200), (64, 64, 1), (65, 8, 136)];
-    for (kind, tile) in KINDS.into_iter().flat_map(|k| [(k, Tile::Of64), (k, Tile::Of128)]) {
-        for (m, n, k) in if tile == Tile::Of64 { &sizes[..] } else { &sizes[3..5] }.iter().copied() {
+    for (kind, tile) in KINDS.into_iter().flat_map(|k| tiles().map(move |t| (k, t))) {
+        let sizes = match tile {
+            Tile::Of64 => &sizes[..],
+            Tile::Of128 => &large,
+            Tile::OfWarpgroups => &of_warpgroups,
+        };
+        for (m, n, k) in sizes.iter().copied() {
             let (a, b) = (made_up(m * k, 1), made_up(k * n, 2));
             let found = under_all_schedules(|run| {
                 let y = run.half_room(m * n);
@@ -83,6 +98,14 @@ fn epilogues() {
     let (a, b, bias, factor, before) =
         (made_up(m * k, 1), made_up(n * k, 2), made_up(n, 3), made_up(m * n, 4), made_up(m * n, 5));
     let sums = multiply((m, n, k), |i, p| a[i * k + p], |p, j| b[j * k + p]);
+    for tile in [Tile::Of64, Tile::OfWarpgroups] {
+        if tiles().any(|t| t == tile) {
+            one_tile((m, n, k), tile, [&a, &b, &bias, &factor, &before], &sums);
+        }
+    }
+}
+
+fn one_tile((m, n, k): (usize, usize, usize), tile: Tile, [a, b, bias, factor, before]: [&[f64]; 5], sums: &[f64]) {
     let kinds = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu];
     for (activation, with_factor, accumulate, single) in kinds.into_iter().map(|a| (a, false, false, false)).chain([
         (Activation::None, true, false, false),
@@ -91,17 +114,17 @@ fn epilogues() {
     ]) {
         let found = under_all_schedules(|run| {
             let derivative = run.half_room(m * n);
-            let y = if single { run.single(&before) } else { run.half(&before) };
+            let y = if single { run.single(before) } else { run.half(before) };
             let mut out = Output::half(y, n);
-            (out.scale, out.bias, out.activation) = (0.7, run.half(&bias), activation);
+            (out.scale, out.bias, out.activation) = (0.7, run.half(bias), activation);
             (out.accumulate, out.single) = (accumulate.into(), single.into());
             if activation != Activation::None {
                 out.derivative = derivative;
             }
             if with_factor {
-                out.factor = run.half(&factor);
+                out.factor = run.half(factor);
             }
-            let product = plain(ProductKind::Nt, Tile::Of64, (m, n, k), run.half(&a), run.half(&b), out);
+            let product = plain(ProductKind::Nt, tile, (m, n, k), run.half(a), run.half(b), out);
             run.launch(&product.launch());
             let y = if single { run.read_single(y, m * n) } else { run.read_half(y, m * n) };
             let derivative = if activation == Activation::None { vec![] } else { run.read_half(derivative, m * n) };
@@ -115,7 +138,7 @@ fn epilogues() {
                 if accumulate { v + before[i] } else { v }
             })
             .collect();
-        let name = format!("{activation:?}, factor {with_factor}, added {accumulate}, single {single}");
+        let name = format!("{tile:?} {activation:?}, factor {with_factor}, added {accumulate}, single {single}");
         assert_close(&name, &found[0], &expected, if single { SINGLE } else { HALF });
         if activation != Activation::None {
             let h = 1e-6;
@@ -132,33 +155,36 @@ fn groups_of_uneven_rows_have_their_own_factors_and_sums() {
     let rows = starts[groups];
     let (x, w, bias) = (made_up(rows * k, 1), made_up(groups * n * k, 2), made_up(groups * n, 3));
     let dy = made_up(rows * n, 4);
-    let found = under_all_schedules(|run| {
-        let (x, dy, offsets) = (run.half(&x), run.half(&dy), run.integers(&starts));
-        let y = run.half_room(rows * n);
-        let mut out = Output::half(y, n);
-        (out.bias, out.bias_group) = (run.half(&bias), n as i64);
-        let mut forward = plain(ProductKind::Nt, Tile::Of64, (longest, n, k), x, run.half(&w), out);
-        forward.groups = groups;
-        (forward.arguments.grouped, forward.arguments.offsets) = (Grouped::ByRows, offsets);
-        forward.arguments.b_group = (n * k) as i64;
-        run.launch(&forward.launch());
+    for tile in tiles() {
+        let name = |what: &str| format!("{tile:?}: {what}");
+        let found = under_all_schedules(|run| {
+            let (x, dy, offsets) = (run.half(&x), run.half(&dy), run.integers(&starts));
+            let y = run.half_room(rows * n);
+            let mut out = Output::half(y, n);
+            (out.bias, out.bias_group) = (run.half(&bias), n as i64);
+            let mut forward = plain(ProductKind::Nt, tile, (longest, n, k), x, run.half(&w), out);
+            forward.groups = groups;
+            (forward.arguments.grouped, forward.arguments.offsets) = (Grouped::ByRows, offsets);
+            forward.arguments.b_group = (n * k) as i64;
+            run.launch(&forward.launch());
 
-        let dw = run.single(&vec![0.5; groups * n * k]);
-        let mut backward = plain(ProductKind::Tn, Tile::Of64, (n, k, longest), dy, x, Output::sums(dw, k, 0.3));
-        backward.groups = groups;
-        (backward.arguments.grouped, backward.arguments.offsets) = (Grouped::ByDepth, offsets);
-        backward.arguments.out_group = (n * k) as i64;
-        run.launch(&backward.launch());
-        vec![run.read_half(y, rows * n), run.read_single(dw, groups * n * k)]
-    });
-    let Some(found) = found else { return };
-    let (mut y, mut dw) = (vec![], vec![]);
-    for (g, (&first, &len)) in starts.iter().zip(&lengths).enumerate() {
-        let sums = multiply((len, n, k), |i, p| x[(first + i) * k + p], |p, j| w[(g * n + j) * k + p]);
-        y.extend(sums.iter().enumerate().map(|(i, s)| s + bias[g * n + i % n]));
-        let sums = multiply((n, k, len), |o, i| dy[(first + i) * n + o], |i, j| x[(first + i) * k + j]);
-        dw.extend(sums.iter().map(|s| 0.5 + 0.3 * s));
+            let dw = run.single(&vec![0.5; groups * n * k]);
+            let mut backward = plain(ProductKind::Tn, tile, (n, k, longest), dy, x, Output::sums(dw, k, 0.3));
+            backward.groups = groups;
+            (backward.arguments.grouped, backward.arguments.offsets) = (Grouped::ByDepth, offsets);
+            backward.arguments.out_group = (n * k) as i64;
+            run.launch(&backward.launch());
+            vec![run.read_half(y, rows * n), run.read_single(dw, groups * n * k)]
+        });
+        let Some(found) = found else { return };
+        let (mut y, mut dw) = (vec![], vec![]);
+        for (g, (&first, &len)) in starts.iter().zip(&lengths).enumerate() {
+            let sums = multiply((len, n, k), |i, p| x[(first + i) * k + p], |p, j| w[(g * n + j) * k + p]);
+            y.extend(sums.iter().enumerate().map(|(i, s)| s + bias[g * n + i % n]));
+            let sums = multiply((n, k, len), |o, i| dy[(first + i) * n + o], |i, j| x[(first + i) * k + j]);
+            dw.extend(sums.iter().map(|s| 0.5 + 0.3 * s));
+        }
+        assert_close(&name("rows"), &found[0], &y, HALF);
+        assert_close(&name("weights' gradient"), &found[1], &dw, SINGLE);
     }
-    assert_close("rows", &found[0], &y, HALF);
-    assert_close("weights' gradient", &found[1], &dw, SINGLE);
 }

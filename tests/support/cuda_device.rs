@@ -9,6 +9,12 @@ pub fn on_gpu() -> bool {
     std::env::var_os("DEFT_TEST_GPU").is_some()
 }
 
+/// Whether it takes the kernels for Hopper; the host runtime takes all.
+#[allow(dead_code, reason = "one of the test programs asks")]
+pub fn takes_warpgroups() -> bool {
+    !on_gpu() || card().has_warpgroups()
+}
+
 /// `None`, and a line that says so, where there is neither.
 pub fn device(schedule: Schedule) -> Option<Arc<dyn Device>> {
     if on_gpu() {
@@ -61,6 +67,10 @@ impl Device for Card {
 
     fn multiprocessors(&self) -> usize {
         self.0.multiprocessors()
+    }
+
+    fn has_warpgroups(&self) -> bool {
+        self.0.has_warpgroups()
     }
 
     fn reused(&self, address: Address, bytes: usize) {

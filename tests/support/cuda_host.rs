@@ -32,6 +32,7 @@ const POISON: u8 = 0xFF;
 
 pub struct HostDevice {
     schedule: Schedule,
+    warpgroups: bool,
     memory: Mutex<BTreeMap<u64, Allocation>>,
 }
 
@@ -52,7 +53,13 @@ impl Allocation {
 impl HostDevice {
     /// `None`, and a line that says so, where no C++ compiler is found.
     pub fn new(schedule: Schedule) -> Option<Self> {
-        compiler().map(|_| Self { schedule, memory: Mutex::default() })
+        compiler().map(|_| Self { schedule, warpgroups: false, memory: Mutex::default() })
+    }
+
+    /// One that takes the kernels for Hopper.
+    #[allow(dead_code, reason = "one of the test programs asks")]
+    pub fn with_warpgroups(self) -> Self {
+        Self { warpgroups: true, ..self }
     }
 }
 
@@ -96,6 +103,10 @@ impl Device for HostDevice {
 
     fn multiprocessors(&self) -> usize {
         4
+    }
+
+    fn has_warpgroups(&self) -> bool {
+        self.warpgroups
     }
 
     fn reused(&self, address: Address, bytes: usize) {

@@ -18,6 +18,8 @@ pub enum Purpose {
     /// What one operation leaves for another.
     Activations,
     ParameterGradients,
+    /// What an optimiser remembers of parameters.
+    Moments,
     /// Inside an operation.
     Working,
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Purpose {
             Self::Uploads => "parameters and tables",
             Self::Activations => "activations",
             Self::ParameterGradients => "gradients of parameters",
+            Self::Moments => "optimisers' memory",
             Self::Working => "working memory",
         })
     }
@@ -40,6 +43,7 @@ const GRAIN: usize = 256;
 pub struct Arena {
     device: Arc<dyn Device>,
     base: Address,
+    capacity: usize,
     state: Mutex<State>,
 }
 
@@ -59,12 +63,21 @@ impl Arena {
         let base = device.allocate(capacity)?;
         let gaps = BTreeMap::from([(0, capacity)]);
         let state = Mutex::new(State { gaps, held: BTreeMap::new(), in_use: 0, most: 0 });
-        Ok(Arc::new(Self { device, base, state }))
+        Ok(Arc::new(Self { device, base, capacity, state }))
     }
 
     /// The most bytes that were in use at once.
     pub fn most_bytes(&self) -> usize {
         self.state().most
+    }
+
+    /// Bytes that are held for `purpose`.
+    pub fn held(&self, purpose: Purpose) -> usize {
+        self.state().held.get(&purpose).copied().unwrap_or_default()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,6 +147,18 @@ pub struct Block {
 impl Block {
     pub fn address(&self) -> Address {
         self.arena.base.offset(self.start)
+    }
+
+    pub fn is_of(&self, arena: &Arc<Arena>) -> bool {
+        Arc::ptr_eq(&self.arena, arena)
+    }
+
+    /// The numbers that it starts with.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn read(&self, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.arena.device.read(self.address(), bytes)
     }
 
     /// Bytes of it.

@@ -5,7 +5,7 @@ use super::buffer::{Buffer, Kind};
 use super::launch::{Product, ProductArguments, ProductKind, Tile};
 use super::tables::{Plain, Tables, bytes_of, bytes_of_mut};
 use super::{Address, Device, DeviceError, Launch};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Computes in half precision on a [`Device`]. Clones share the device and its memory.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ struct Shared {
     device: Arc<dyn Device>,
     arena: Arc<Arena>,
     tables: Tables,
+    chunk_tokens: usize,
+    warpgroups: OnceLock<bool>,
 }
 
 impl Cuda {
@@ -23,8 +25,34 @@ impl Cuda {
     /// # Errors
     /// If there is not so much.
     pub fn new(device: Arc<dyn Device>, bytes: usize) -> Result<Self, DeviceError> {
+        Self::in_passes_of(Self::CHUNK_TOKENS, device, bytes)
+    }
+
+    /// The same with passes of about so many tokens.
+    ///
+    /// # Errors
+    /// As [`Cuda::new`].
+    pub fn in_passes_of(chunk_tokens: usize, device: Arc<dyn Device>, bytes: usize) -> Result<Self, DeviceError> {
         let arena = Arena::new(device.clone(), bytes)?;
-        Ok(Self(Arc::new(Shared { device, arena, tables: Tables::default() })))
+        let (tables, warpgroups) = (Tables::default(), OnceLock::new());
+        let cuda = Self(Arc::new(Shared { device, arena, tables, chunk_tokens, warpgroups }));
+        let agree = cuda.device().has_warpgroups() && Self::catching(|| cuda.warpgroups_agree()).unwrap_or(false);
+        cuda.0.warpgroups.get_or_init(|| agree);
+        Ok(cuda)
+    }
+
+    /// Whether large products go to warpgroups: the device has them, and they were right when it was asked.
+    pub fn uses_warpgroups(&self) -> bool {
+        self.0.warpgroups.get().is_some_and(|agree| *agree)
+    }
+
+    pub(super) fn pass_tokens(&self) -> usize {
+        self.0.chunk_tokens
+    }
+
+    /// Bytes that are held for `purpose`.
+    pub fn held_bytes(&self, purpose: Purpose) -> usize {
+        self.0.arena.held(purpose)
     }
 
     /// The most bytes that were in use at once.
@@ -42,6 +70,10 @@ impl Cuda {
             Ok(error) => Err(*error),
             Err(other) => std::panic::resume_unwind(other),
         })
+    }
+
+    pub(super) fn arena(&self) -> &Arc<Arena> {
+        &self.0.arena
     }
 
     pub(super) fn tables(&self) -> &Tables {
@@ -127,8 +159,11 @@ impl Cuda {
 
     /// A product, in tiles that suit the device.
     pub(super) fn product(&self, kind: ProductKind, groups: usize, arguments: ProductArguments) {
-        let (m, n) = (arguments.m as usize, arguments.n as usize);
-        let tile = Tile::for_output(m, n, groups, self.device().multiprocessors());
+        let [m, n, k] = [arguments.m, arguments.n, arguments.k].map(|length| length as usize);
+        let tile = match self.uses_warpgroups() && Tile::suits_warpgroups(kind, m, n, k) {
+            true => Tile::OfWarpgroups,
+            false => Tile::for_output(m, n, groups, self.device().multiprocessors()),
+        };
         self.run(Product { kind, tile, groups, arguments }.launch());
     }
 }

@@ -131,6 +131,11 @@ pub trait Device: Send + Sync {
     /// How many blocks of 256 threads fill it.
     fn multiprocessors(&self) -> usize;
 
+    /// Whether it takes the kernels for `sm_90a`.
+    fn has_warpgroups(&self) -> bool {
+        false
+    }
+
     /// Part of an allocation is used anew: a device that checks its programs may spoil what was there.
     fn reused(&self, _address: Address, _bytes: usize) {}
 }

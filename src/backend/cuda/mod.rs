@@ -20,7 +20,9 @@ mod linear;
 mod linear_gradient;
 mod low_rank;
 mod operations;
+mod self_check;
 mod tables;
+mod update;
 
 pub use arena::Purpose;
 pub use backend::Cuda;

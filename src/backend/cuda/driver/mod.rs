@@ -25,6 +25,10 @@ use sys::CUresult as Code;
 const OLDEST_CUDA: i32 = 12_000;
 /// The oldest card: `mma.m16n8k16` and `cp.async` (compute capability 8.0, Ampere).
 const OLDEST_CARD: (i32, i32) = (8, 0);
+/// The first number of the compute capability whose cards take `sm_90a`.
+const HOPPER: i32 = 9;
+/// Set in the environment, it leaves all products to the kernels of every card.
+const NO_WARPGROUPS: &str = "DEFT_CUDA_NO_WGMMA";
 /// Blocks in the second and third direction of a grid.
 const MOST_BLOCKS: u32 = 65_535;
 const RING_BYTES: usize = 8 << 20;
@@ -35,6 +39,7 @@ pub struct Gpu {
     stream: sys::CUstream,
     name: String,
     multiprocessors: usize,
+    warpgroups: bool,
     functions: Mutex<HashMap<&'static str, Function>>,
     ring: Mutex<Ring>,
 }
@@ -78,8 +83,7 @@ impl Gpu {
         let card = checked(result::device::get(0), "cuDeviceGet")?;
         let name = checked(result::device::get_name(card), "cuDeviceGetName")?;
         // SAFETY: the card exists.
-        let attribute =
-            |which| checked(unsafe { result::device::get_attribute(card, which) }, "cuDeviceGetAttribute");
+        let attribute = |which| checked(unsafe { result::device::get_attribute(card, which) }, "cuDeviceGetAttribute");
         let capability = (
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
@@ -88,6 +92,7 @@ impl Gpu {
             let words = |(major, minor)| format!("{major}.{minor}");
             return Err(DeviceError::CardTooOld { name, found: words(capability), needed: words(OLDEST_CARD) });
         }
+        let warpgroups = capability.0 == HOPPER && std::env::var_os(NO_WARPGROUPS).is_none();
         let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1) as usize;
         // SAFETY: the card exists; the context stays until the process ends.
         let context = checked(unsafe { result::primary_ctx::retain(card) }, "cuDevicePrimaryCtxRetain")?;
@@ -97,7 +102,7 @@ impl Gpu {
         // SAFETY: written before it is read.
         let memory = checked(unsafe { result::malloc_host(RING_BYTES, 0) }, "cuMemHostAlloc")?;
         let (functions, ring) = (Mutex::default(), Mutex::new(Ring { memory: memory.cast(), used: 0 }));
-        Ok(Self { context, stream, name, multiprocessors, functions, ring })
+        Ok(Self { context, stream, name, multiprocessors, warpgroups, functions, ring })
     }
 
     /// As the driver calls it.
@@ -222,6 +227,10 @@ impl Device for Gpu {
 
     fn multiprocessors(&self) -> usize {
         self.multiprocessors
+    }
+
+    fn has_warpgroups(&self) -> bool {
+        self.warpgroups
     }
 }
 

@@ -158,10 +158,10 @@ impl LowRankArguments {
     pub fn launch(&self, rank: Rank, tile: Tile, clients: usize, most_rows: usize) -> Launch {
         let (kernel, tile): (&'static Kernel, _) = match (self.backwards != 0, rank, tile) {
             (false, Rank::Of16, Tile::Of64) => (&FORWARD_64_R16, tile),
-            (false, Rank::Of16, Tile::Of128) => (&FORWARD_128_R16, tile),
+            (false, Rank::Of16, Tile::Of128 | Tile::OfWarpgroups) => (&FORWARD_128_R16, tile),
             (false, Rank::Of64, _) => (&FORWARD_64_R64, Tile::Of64),
             (true, Rank::Of16, Tile::Of64) => (&BACKWARD_64_R16, tile),
-            (true, Rank::Of16, Tile::Of128) => (&BACKWARD_128_R16, tile),
+            (true, Rank::Of16, Tile::Of128 | Tile::OfWarpgroups) => (&BACKWARD_128_R16, tile),
             (true, Rank::Of64, _) => (&BACKWARD_64_R64, Tile::Of64),
         };
         let blocks = |length: usize| length.div_ceil(tile.side());

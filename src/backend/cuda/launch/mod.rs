@@ -25,7 +25,9 @@ pub use magnitude::{FinishArguments, MagnitudeArguments, MagnitudeSlot};
 pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
 pub use quantised::{Bits, QuantiseArguments, QuantisedArguments};
 pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
-pub use updates::{AdamWArguments, AirArguments, ClipArguments, SquaresArguments, UnscaleArguments};
+pub use updates::{
+    AccumulateArguments, AdamWArguments, AirArguments, ClipArguments, SquaresArguments, UnscaleArguments,
+};
 
 use super::Kernel;
 
@@ -34,14 +36,19 @@ use super::Kernel;
 pub struct Family {
     /// Of the file, without ending.
     pub name: &'static str,
-    /// The file compiled to PTX ISA 8.0 for `compute_80`.
+    /// The file compiled to PTX ISA 8.0 for `target`.
     pub ptx: &'static str,
+    /// `sm_80`, which every later card takes too, or `sm_90a`, which Hopper alone does.
+    pub target: &'static str,
     pub kernels: &'static [&'static Kernel],
 }
 
 /// Declares a family: its kernels as statics, and the list of them.
 macro_rules! family {
-    ($family:ident = $file:literal { $($id:ident = $name:literal ($arguments:ty, $threads:expr, $shared:expr);)* }) => {
+    ($family:ident = $file:literal { $($rest:tt)* }) => {
+        family! { $family = $file on "sm_80" { $($rest)* } }
+    };
+    ($family:ident = $file:literal on $target:literal { $($id:ident = $name:literal ($arguments:ty, $threads:expr, $shared:expr);)* }) => {
         $(pub(crate) static $id: $crate::backend::cuda::Kernel = $crate::backend::cuda::Kernel {
             name: $name,
             argument_bytes: size_of::<$arguments>(),
@@ -51,6 +58,7 @@ macro_rules! family {
         pub(crate) static $family: $crate::backend::cuda::launch::Family = $crate::backend::cuda::launch::Family {
             name: $file,
             ptx: include_str!(concat!("../../../../kernels/ptx/", $file, ".ptx")),
+            target: $target,
             kernels: &[$(&$id),*],
         };
     };
@@ -58,7 +66,7 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 12] = [
+pub static FAMILIES: [&Family; 13] = [
     &updates::AIR,
     &attention::ATTENTION,
     &compress::COMPRESS,
@@ -69,6 +77,7 @@ pub static FAMILIES: [&Family; 12] = [
     &rows::NORM,
     &updates::OPTIMISER,
     &product::PRODUCT,
+    &product::PRODUCT_WGMMA,
     &quantised::QUANTISED,
     &rows::REDUCE,
 ];

@@ -1,4 +1,4 @@
-//! `kernels/product.cu`: matrix products.
+//! `kernels/product.cu` and `kernels/product_wgmma.cu`: matrix products.
 
 use super::super::{Address, Arguments, Kernel, Launch};
 use super::family;
@@ -127,6 +127,21 @@ family! {
     }
 }
 
+const fn shared_by_warpgroups() -> u32 {
+    const STAGES: u32 = 3;
+    const DEPTH: u32 = 64;
+    // Core matrices of 128 bytes are 144 apart.
+    STAGES * 2 * 128 * DEPTH * 2 / 128 * 144
+}
+
+family! {
+    PRODUCT_WGMMA = "product_wgmma" on "sm_90a" {
+        NT_WGMMA = "product_nt_wgmma" (ProductArguments, 256, shared_by_warpgroups());
+        NN_WGMMA = "product_nn_wgmma" (ProductArguments, 256, shared_by_warpgroups());
+        TN_WGMMA = "product_tn_wgmma" (ProductArguments, 256, shared_by_warpgroups());
+    }
+}
+
 /// Which of the factors is transposed: a matrix is N as its rows lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductKind {
@@ -143,14 +158,27 @@ pub enum ProductKind {
 pub enum Tile {
     Of64,
     Of128,
+    /// Of 128, by warpgroups: on Hopper.
+    OfWarpgroups,
 }
 
 impl Tile {
     pub fn side(self) -> usize {
         match self {
             Self::Of64 => 64,
-            Self::Of128 => 128,
+            Self::Of128 | Self::OfWarpgroups => 128,
         }
+    }
+
+    /// Whether a product's matrix of weights, or of their gradient, is large enough for warpgroups. Rows of clients do not
+    /// matter: tensor cores may round sums differently, and a client gets the same bits whoever shares its pass.
+    pub fn suits_warpgroups(kind: ProductKind, m: usize, n: usize, k: usize) -> bool {
+        const LEAST: usize = 1 << 20;
+        let weights = match kind {
+            ProductKind::Nt | ProductKind::Nn => n * k,
+            ProductKind::Tn => m * n,
+        };
+        weights >= LEAST
     }
 
     /// The larger one reads less, but only where its tiles fill `multiprocessors`.
@@ -178,6 +206,9 @@ impl Product {
             (ProductKind::Nt, Tile::Of128) => &NT_128,
             (ProductKind::Nn, Tile::Of128) => &NN_128,
             (ProductKind::Tn, Tile::Of128) => &TN_128,
+            (ProductKind::Nt, Tile::OfWarpgroups) => &NT_WGMMA,
+            (ProductKind::Nn, Tile::OfWarpgroups) => &NN_WGMMA,
+            (ProductKind::Tn, Tile::OfWarpgroups) => &TN_WGMMA,
         };
         let blocks = |length: i32| (length as usize).div_ceil(self.tile.side());
         Launch::new(kernel, [blocks(self.arguments.n), blocks(self.arguments.m), self.groups], &self.arguments)

@@ -5,6 +5,14 @@ use super::{CounterKey, family};
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct AccumulateArguments {
+    pub x: Address,
+    pub y: Address,
+    pub len: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct UnscaleArguments {
     pub gradient: Address,
     /// `i32`, becomes 1 if a value is not finite; never 0.
@@ -89,6 +97,8 @@ pub struct AirArguments {
 }
 
 // SAFETY: `repr(C)`, eight-byte fields first, an even number of four-byte fields after them.
+unsafe impl Arguments for AccumulateArguments {}
+// SAFETY: as above.
 unsafe impl Arguments for UnscaleArguments {}
 // SAFETY: as above.
 unsafe impl Arguments for SquaresArguments {}
@@ -101,6 +111,7 @@ unsafe impl Arguments for AirArguments {}
 
 family! {
     OPTIMISER = "optimiser" {
+        ACCUMULATE = "accumulate" (AccumulateArguments, 256, 0);
         UNSCALE = "unscale" (UnscaleArguments, 256, 0);
         SQUARES = "squares_of_runs" (SquaresArguments, 256, 2048);
         SQUARES_FINISH = "squares_finish" (SquaresArguments, 32, 0);
@@ -117,6 +128,13 @@ family! {
 
 fn blocks(elements: i64) -> [usize; 3] {
     [(elements as usize).div_ceil(256), 1, 1]
+}
+
+impl AccumulateArguments {
+    /// `y += x`.
+    pub fn launch(&self) -> Launch {
+        Launch::new(&ACCUMULATE, blocks(self.len), self)
+    }
 }
 
 impl UnscaleArguments {

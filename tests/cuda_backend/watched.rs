@@ -1,0 +1,65 @@
+//! A device of the host runtime that tells what was launched, and spoils some of it.
+
+use crate::cuda_host::HostDevice;
+use deft::backend::cuda::{Address, Device, DeviceError, Launch};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// A device of which `spoilt` says what becomes of a kernel's launch.
+pub struct Watched {
+    device: HostDevice,
+    spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>,
+    launches: Mutex<Launches>,
+}
+
+/// Grids of all launches of a kernel.
+pub type Launches = BTreeMap<&'static str, Vec<[u32; 3]>>;
+
+impl Watched {
+    pub fn new(device: HostDevice, spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>) -> Self {
+        Self { device, spoilt, launches: Mutex::default() }
+    }
+
+    /// Since [`Watched::forget`].
+    pub fn launches(&self) -> Launches {
+        self.launches.lock().expect("no panic").clone()
+    }
+
+    pub fn forget(&self) {
+        self.launches.lock().expect("no panic").clear();
+    }
+}
+
+impl Device for Watched {
+    fn allocate(&self, bytes: usize) -> Result<Address, DeviceError> {
+        self.device.allocate(bytes)
+    }
+    fn free(&self, address: Address) {
+        self.device.free(address);
+    }
+    fn write(&self, address: Address, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.device.write(address, bytes)
+    }
+    fn read(&self, address: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.device.read(address, bytes)
+    }
+    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), DeviceError> {
+        self.device.copy(from, to, bytes)
+    }
+    fn zero(&self, address: Address, bytes: usize) -> Result<(), DeviceError> {
+        self.device.zero(address, bytes)
+    }
+    fn multiprocessors(&self) -> usize {
+        self.device.multiprocessors()
+    }
+    fn has_warpgroups(&self) -> bool {
+        self.device.has_warpgroups()
+    }
+    fn reused(&self, address: Address, bytes: usize) {
+        self.device.reused(address, bytes);
+    }
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        self.launches.lock().expect("no panic").entry(launch.kernel.name).or_default().push(launch.grid);
+        (self.spoilt)(launch).unwrap_or_else(|| self.device.launch(launch))
+    }
+}
