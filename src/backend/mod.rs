@@ -13,6 +13,7 @@ mod description;
 mod distance;
 mod half;
 mod rows;
+mod update;
 
 pub use cpu::Cpu;
 pub use description::{
@@ -22,6 +23,7 @@ pub use description::{
     PromptSlot, RelativeBias, Rotary, ScaleSlot, SequenceOutcome, Targets, Trainable,
 };
 pub use half::{Half, HalfCpu};
+pub use update::{AdamWRun, AdamWStep, Numbers, OnDevice, Updated};
 
 /// What the learning arithmetic needs from a device.
 #[allow(clippy::too_many_arguments)]
@@ -54,6 +56,25 @@ pub trait Backend: Send + Sync + Sized {
     /// The same for gradients of parameters, which are sums and may be kept more precisely than activations.
     fn zero_sums(&self, buffer: &mut Self::Buffer, len: usize) {
         self.zero(buffer, len);
+    }
+    /// Whether [`Backend::adamw`] takes steps here, so that gradients need not come to the host.
+    fn takes_steps(&self) -> bool {
+        false
+    }
+    /// `sums += gradient[at..at + len]`, `sums` of the kind that [`Backend::zero_sums`] makes.
+    fn add_sums(&self, _gradient: &Self::Buffer, _at: usize, _len: usize, _sums: &mut Self::Buffer) {
+        unreachable!("asked of backends that take steps");
+    }
+    /// A step from `parameters` along `gradient`, multiplied by `inverse_scale` in place; moments that are empty are zeros.
+    fn adamw(
+        &self,
+        _step: &AdamWStep,
+        _gradient: &mut Self::Buffer,
+        _inverse_scale: f32,
+        _parameters: &[f32],
+        _moments: [&Numbers; 2],
+    ) -> Updated {
+        unreachable!("asked of backends that take steps");
     }
     /// The first `len` values of `from`, written to `to`.
     fn copy(&self, from: &Self::Buffer, len: usize, to: &mut Self::Buffer);

@@ -8,8 +8,8 @@ use crate::backend::{Backend, Cpu, HalfCpu};
 use crate::data::{Objective, PackedBatch};
 use crate::fomo::{Architecture, TensorSource};
 use crate::nn::{
-    Cached, ClassAnswer, Evaluation, FrozenPrefix, Learner, Model, NnError, ParameterLayout, PrefixBudget, PrefixDepth,
-    StackItem, StepOutcome,
+    AdamW, Cached, ClassAnswer, Evaluation, FrozenPrefix, Learner, Model, Moments, NnError, ParameterLayout,
+    PrefixBudget, PrefixDepth, StackItem, StepOutcome, Stepped,
 };
 use std::sync::Arc;
 
@@ -63,6 +63,17 @@ impl Backbone {
 
     pub fn loss_and_gradients(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<StepOutcome> {
         either!(self, model => model.loss_and_gradients(layout, stack))
+    }
+
+    /// The steps of a stack where the backend takes them itself.
+    pub fn adamw_steps(
+        &self,
+        layout: &ParameterLayout,
+        stack: &[StackItem<'_>],
+        rule: &AdamW,
+        moments: &mut [Moments],
+    ) -> Option<Vec<Stepped>> {
+        either!(self, model => model.adamw_steps(layout, stack, rule, moments))
     }
 
     pub fn losses(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<f64> {

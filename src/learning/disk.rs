@@ -5,6 +5,7 @@
 use super::LearningError;
 use super::identity::Identity;
 use super::value::{Metric, State};
+use crate::backend::cuda::Cuda;
 use crate::nn::Moments;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -38,7 +39,9 @@ impl DiskCache {
     }
 
     pub fn write_state(&self, identity: Identity, state: &State) -> Result<(), LearningError> {
-        self.write(&self.path(identity, "state"), &encode(state))
+        // What an optimiser remembers may lie on a device.
+        let bytes = Cuda::catching(|| encode(state))?;
+        self.write(&self.path(identity, "state"), &bytes)
     }
 
     /// All states that are there, whole or not.
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     fn states() -> [State; 2] {
-        let moments = Moments { m: vec![0.5, 1.0], v: vec![2.0, 3.0], step: 7, ..Moments::default() };
+        let moments = Moments { m: vec![0.5, 1.0].into(), v: vec![2.0, 3.0].into(), step: 7, ..Moments::default() };
         [
             State { parameters: vec![1.0, -2.0], moments: None, loss: None },
             State { parameters: vec![1.0, -2.0], moments: Some(moments), loss: Some(0.25) },

@@ -17,7 +17,9 @@ use super::store::Store;
 use super::task::Task;
 use super::value::{Evaluation, State};
 use crate::data::{Objective, PackedBatch};
-use crate::nn::{AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, SumChannel, TensorSpec, ZerothOrder};
+use crate::nn::{
+    AtCut, Cached, Moments, Optimizer, ParameterLayout, StackItem, Stepped, SumChannel, TensorSpec, ZerothOrder,
+};
 use crate::random::{CounterStream, Streams};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -153,6 +155,17 @@ impl Engine {
                 channel: channel.as_ref(),
             })
             .collect();
+        // What changes gradients on their way to the optimiser, or parameters after it, does so on the host.
+        let plain = layout.adaptive_ranks().is_none() && steps.iter().all(|s| s.options.leaves_gradients());
+        if let (true, Optimizer::AdamW(rule)) = (plain, optimizer) {
+            if let Some(stepped) = backbone.adamw_steps(layout, &stack, rule, &mut all_moments) {
+                let state = |((s, mut stepped), moments): ((&StepRequest, Stepped), Moments)| {
+                    s.options.restore_untrained(&s.state.parameters, &mut stepped.parameters);
+                    s.after(stepped.parameters, Some(moments), stepped.loss)
+                };
+                return steps.iter().zip(stepped).zip(all_moments).map(state).collect();
+            }
+        }
         let outcomes = backbone.loss_and_gradients(layout, &stack);
         let mut states = Vec::with_capacity(steps.len());
         for ((s, mut outcome), moments) in steps.iter().zip(outcomes).zip(&mut all_moments) {

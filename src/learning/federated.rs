@@ -3,6 +3,7 @@
 use super::graph::{Learning, StateHandle};
 use super::operation::Operation;
 use super::value::State;
+use crate::backend::Numbers;
 use crate::nn::{Group, ParameterLayout};
 use crate::scenario::ServerSpec;
 
@@ -114,16 +115,16 @@ pub(super) fn server_step(rule: &ServerSpec, reference: &State, combined: &State
                 parameters.push((x + learning_rate * mean / (second.sqrt() + tau)) as f32);
                 (*m, *v) = (mean as f32, second as f32);
             }
-            moments.v = v;
+            moments.v = v.into();
         }
     }
-    moments.m = m;
+    moments.m = m.into();
     State { parameters, moments: Some(moments), loss: None }
 }
 
 /// The vector, taken out; `len` entries of `initial` if it is empty.
-fn memory(vector: &mut Vec<f32>, len: usize, initial: f32) -> Vec<f32> {
-    let vector = std::mem::take(vector);
+fn memory(vector: &mut Numbers, len: usize, initial: f32) -> Vec<f32> {
+    let vector = std::mem::take(vector.make_mut());
     if vector.is_empty() { vec![initial; len] } else { vector }
 }
 

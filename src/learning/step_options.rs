@@ -54,6 +54,11 @@ impl StepOptions {
         self.gradient.identify(emulated::identify(b, self.emulator.as_deref()))
     }
 
+    /// Whether the optimiser gets the gradient as the backward pass leaves it.
+    pub(super) fn leaves_gradients(&self) -> bool {
+        self.projection_dimension.is_none() && self.gradient == GradientTerms::default()
+    }
+
     /// Puts back what the step was not to change.
     pub(super) fn restore_untrained(&self, before: &[f32], after: &mut [f32]) {
         let Some(trained) = &self.trained else { return };

@@ -27,6 +27,7 @@ mod reader;
 mod rows;
 mod slots;
 mod stack;
+mod step;
 mod sum_channel;
 mod workspace;
 mod zeroth_order;
@@ -51,5 +52,6 @@ pub use peft::{
 pub use crate::fomo::Projection;
 pub use gradient_projection::project;
 pub use stack::{Evaluation, StackItem, StepOutcome};
+pub use step::Stepped;
 pub use sum_channel::SumChannel;
 pub use zeroth_order::ZerothOrder;

@@ -465,6 +465,12 @@ impl<B: Backend> Pass<'_, B> {
         let len = self.rows.main.packing.segments().len() * self.layout.len();
         self.model.backend.read(&self.workspace().gradient, len)
     }
+
+    /// Adds the gradient of share `share` to `sums`, on a backend that takes steps.
+    pub(super) fn add_gradient(&self, share: usize, sums: &mut B::Buffer) {
+        let len = self.layout.len();
+        self.model.backend.add_sums(&self.workspace().gradient, share * len, len, sums);
+    }
 }
 
 /// What block `i` sees of the pass.

@@ -53,6 +53,9 @@ pub struct StepOutcome {
     pub gradient: Vec<f32>,
 }
 
+/// A chunk: which item, and which sequences of its batch.
+pub(super) type Job = (usize, Range<usize>);
+
 /// How a model does on a test set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
@@ -94,22 +97,21 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// If parameters do not have the layout's length, or a batch holds what `check_batch` would refuse.
     pub fn loss_and_gradients(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<StepOutcome> {
-        let jobs: Vec<(usize, Range<usize>)> = stack
-            .iter()
-            .enumerate()
-            .flat_map(|(item, i)| self.chunks(i.batch).into_iter().map(move |sequences| (item, sequences)))
-            .collect();
-        let alone = |(item, sequences): &(usize, Range<usize>)| {
-            self.chunk_loss_and_gradient(layout, &stack[*item], sequences.clone())
-        };
+        let jobs = self.jobs(stack);
         let parts: Vec<(f64, Vec<f32>)> = if self.backend.takes_one_pass() {
-            let passes = together(stack, &jobs, self.backend.chunk_tokens());
-            let of_pass = |jobs: &[(usize, Range<usize>)]| match jobs {
-                [job] => vec![alone(job)],
-                jobs => self.losses_and_gradients_together(layout, stack, jobs),
+            let stride = layout.len();
+            let of_pass = |jobs: &[Job]| {
+                let (losses, pass) = self.pass_over(layout, stack, jobs);
+                let gradients = pass.gradient();
+                let share = |(i, loss)| (loss, gradients[i * stride..][..stride].to_vec());
+                losses.into_iter().enumerate().map(share).collect::<Vec<_>>()
             };
-            passes.into_iter().flat_map(of_pass).collect()
+            self.passes(stack, &jobs).into_iter().flat_map(of_pass).collect()
         } else {
+            let alone = |(item, sequences): &Job| {
+                let (loss, pass) = self.pass_over_chunk(layout, &stack[*item], sequences.clone());
+                (loss, pass.gradient())
+            };
             jobs.par_iter().map(alone).collect()
         };
 
@@ -126,6 +128,19 @@ impl<B: Backend> Model<B> {
         }
         let empty = || StepOutcome { loss: 0.0, gradient: vec![0.0; layout.len()] };
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(empty)).collect()
+    }
+
+    /// The chunks of all items, in order.
+    pub(super) fn jobs(&self, stack: &[StackItem<'_>]) -> Vec<Job> {
+        let of_item = |(item, i): (usize, &StackItem<'_>)| {
+            self.chunks(i.batch).into_iter().map(move |sequences| (item, sequences))
+        };
+        stack.iter().enumerate().flat_map(of_item).collect()
+    }
+
+    /// `jobs` cut into runs for one pass each, on a backend that one pass fills.
+    pub(super) fn passes<'a>(&self, stack: &[StackItem<'_>], jobs: &'a [Job]) -> Vec<&'a [Job]> {
+        together(stack, jobs, self.backend.chunk_tokens())
     }
 
     /// Mean loss of every item's batch, without a backward pass.
@@ -172,13 +187,35 @@ impl<B: Backend> Model<B> {
         evaluation
     }
 
-    /// Sum of the losses, and the gradient of the batch's mean loss as far as this chunk contributes.
-    fn chunk_loss_and_gradient(
-        &self,
-        layout: &ParameterLayout,
+    /// One pass over the chunks of one item or of several; the loss sums of its shares.
+    pub(super) fn pass_over<'m>(
+        &'m self,
+        layout: &'m ParameterLayout,
+        stack: &[StackItem<'_>],
+        jobs: &[Job],
+    ) -> (Vec<f64>, Pass<'m, B>) {
+        if let [(item, sequences)] = jobs {
+            let (loss, pass) = self.pass_over_chunk(layout, &stack[*item], sequences.clone());
+            return (vec![loss], pass);
+        }
+        let all = self.blocks.len();
+        let shares: Vec<Share<'_>> = jobs.iter().map(|(item, s)| stack[*item].share(s.clone())).collect();
+        let mut pass = self.pass(layout, &shares, true);
+        pass.embed();
+        pass.forward_blocks(0..all);
+        let mut outcomes = pass.classify().into_iter();
+        pass.backward_blocks(0..all);
+        let loss = |(_, s): &Job| outcomes.by_ref().take(s.len()).map(|o| o.loss).sum();
+        (jobs.iter().map(loss).collect(), pass)
+    }
+
+    /// Sum of the losses; the pass holds the gradient of the batch's mean loss as far as this chunk contributes.
+    fn pass_over_chunk<'m>(
+        &'m self,
+        layout: &'m ParameterLayout,
         item: &StackItem<'_>,
         sequences: Range<usize>,
-    ) -> (f64, Vec<f32>) {
+    ) -> (f64, Pass<'m, B>) {
         let all = self.blocks.len();
         let mut crossing = item.cut.map(|at| (at.cut.block, Crossing::new(at, sequences.start)));
         let share = item.share(sequences);
@@ -187,7 +224,7 @@ impl<B: Backend> Model<B> {
             self.forward(&mut pass, &share, item.prefix, 0..all);
             let outcomes = pass.classify();
             pass.backward_blocks(0..all);
-            return (outcomes.iter().map(|o| o.loss).sum(), pass.gradient());
+            return (outcomes.iter().map(|o| o.loss).sum(), pass);
         };
         self.forward(&mut pass, &share, item.prefix, 0..*cut);
         crossing.up(&mut pass);
@@ -196,29 +233,7 @@ impl<B: Backend> Model<B> {
         pass.backward_to_input_of(*cut..all);
         crossing.down(&mut pass);
         pass.backward_blocks(0..*cut);
-        (outcomes.iter().map(|o| o.loss).sum(), pass.gradient())
-    }
-
-    /// As [`Model::chunk_loss_and_gradient`] for the chunks of several items, in one pass.
-    fn losses_and_gradients_together(
-        &self,
-        layout: &ParameterLayout,
-        stack: &[StackItem<'_>],
-        jobs: &[(usize, Range<usize>)],
-    ) -> Vec<(f64, Vec<f32>)> {
-        let all = self.blocks.len();
-        let shares: Vec<Share<'_>> = jobs.iter().map(|(item, s)| stack[*item].share(s.clone())).collect();
-        let mut pass = self.pass(layout, &shares, true);
-        pass.embed();
-        pass.forward_blocks(0..all);
-        let mut outcomes = pass.classify().into_iter();
-        pass.backward_blocks(0..all);
-        let (gradients, stride) = (pass.gradient(), layout.len());
-        let of_share = |(i, (_, sequences)): (usize, &(usize, Range<usize>))| {
-            let loss = outcomes.by_ref().take(sequences.len()).map(|o| o.loss).sum();
-            (loss, gradients[i * stride..][..stride].to_vec())
-        };
-        jobs.iter().enumerate().map(of_share).collect()
+        (outcomes.iter().map(|o| o.loss).sum(), pass)
     }
 
     /// The embedding and the first `blocks` of a pass over one share, or those above what `prefix` holds.
@@ -242,13 +257,9 @@ impl<B: Backend> Model<B> {
 
 /// Cuts `jobs` into runs for one pass each, of at most about `target` tokens. What crosses a cut or goes through a channel runs
 /// alone.
-fn together<'a>(
-    stack: &[StackItem<'_>],
-    jobs: &'a [(usize, Range<usize>)],
-    target: usize,
-) -> Vec<&'a [(usize, Range<usize>)]> {
+fn together<'a>(stack: &[StackItem<'_>], jobs: &'a [Job], target: usize) -> Vec<&'a [Job]> {
     let alone = |item: usize| stack[item].cut.is_some() || stack[item].channel.is_some();
-    let tokens = |(item, s): &(usize, Range<usize>)| {
+    let tokens = |(item, s): &Job| {
         let offsets = &stack[*item].batch.offsets;
         offsets[s.end] - offsets[s.start]
     };

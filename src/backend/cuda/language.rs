@@ -25,9 +25,9 @@ fn block_rows(vocabulary: usize) -> usize {
 }
 
 impl Cuda {
-    /// Logits that are held at once.
+    /// Logits that are held at once, in a pass of about [`Cuda::CHUNK_TOKENS`] tokens: whole sequences may make it longer.
     pub fn logits_at_once(vocabulary: usize) -> usize {
-        vocabulary * block_rows(vocabulary)
+        vocabulary * block_rows(vocabulary).min(2 * Self::CHUNK_TOKENS)
     }
 
     pub(super) fn predict_rows(

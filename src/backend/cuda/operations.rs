@@ -8,9 +8,10 @@ use super::launch::PairArguments;
 use super::layers::Place;
 use super::tables::bytes_of;
 use crate::backend::{
-    Activation, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput, AttentionSaved,
-    AttentionShape, Backend, Content, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue, HeadGradient, HeadSlot,
-    Linear, Norm, NormCache, NormSlots, Packing, Rotary, ScaleSlot, SequenceOutcome, Targets, Trainable,
+    Activation, AdamWStep, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput,
+    AttentionSaved, AttentionShape, Backend, Content, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue,
+    HeadGradient, HeadSlot, Linear, Norm, NormCache, NormSlots, Numbers, Packing, Rotary, ScaleSlot, SequenceOutcome,
+    Targets, Trainable, Updated,
 };
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
@@ -35,7 +36,7 @@ impl Backend for Cuda {
     type Matrix = Matrix;
 
     fn chunk_tokens(&self) -> usize {
-        Self::CHUNK_TOKENS
+        self.pass_tokens()
     }
 
     fn takes_one_pass(&self) -> bool {
@@ -59,6 +60,25 @@ impl Backend for Cuda {
     fn zero_sums(&self, buffer: &mut Buffer, len: usize) {
         let to = self.room_for(buffer, len, Kind::Single, Purpose::ParameterGradients);
         self.zero_bytes(to, Kind::Single.bytes() * len);
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn add_sums(&self, gradient: &Buffer, at: usize, len: usize, sums: &mut Buffer) {
+        self.accumulate(gradient, at, len, sums);
+    }
+
+    fn adamw(
+        &self,
+        step: &AdamWStep,
+        gradient: &mut Buffer,
+        inverse_scale: f32,
+        parameters: &[f32],
+        moments: [&Numbers; 2],
+    ) -> Updated {
+        self.adamw_step(step, gradient, inverse_scale, parameters, moments)
     }
 
     fn copy(&self, from: &Buffer, len: usize, to: &mut Buffer) {

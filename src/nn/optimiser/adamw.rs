@@ -1,7 +1,9 @@
 //! AdamW.
 
-use super::super::ParameterLayout;
+use super::super::{Group, ParameterLayout};
 use super::Moments;
+use crate::backend::{AdamWRun, AdamWStep};
+use std::ops::Range;
 
 /// AdamW (Loshchilov and Hutter 2019) as `torch.optim.AdamW` computes it: decoupled weight decay on every tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,13 +27,7 @@ impl AdamW {
         gradient: &[f32],
         moments: &mut Moments,
     ) {
-        let (m, v) = (Moments::ready(&mut moments.m, layout.len()), Moments::ready(&mut moments.v, layout.len()));
-        for tensor in layout.tensors() {
-            let rate = tensor.group.rate(self.learning_rate, self.head_learning_rate);
-            let range = tensor.range();
-            let memory = (&mut m[range.clone()], &mut v[range.clone()]);
-            self.step_at(rate, moments.step, &mut parameters[range.clone()], &gradient[range], memory);
-        }
+        take(&self.scalars(layout, moments.step), parameters, gradient, moments);
     }
 
     /// One step of numbers that no layout describes, all at the rate `learning_rate`.
@@ -40,25 +36,47 @@ impl AdamW {
     /// If `moments` are those of another number of numbers.
     pub fn step_plain(&self, numbers: &mut [f32], gradient: &[f32], moments: &mut Moments) {
         moments.step += 1;
-        let (m, v) = (Moments::ready(&mut moments.m, numbers.len()), Moments::ready(&mut moments.v, numbers.len()));
-        self.step_at(self.learning_rate, moments.step, numbers, gradient, (m, v));
+        let all = std::iter::once((0..numbers.len(), self.learning_rate));
+        take(&self.scalars_of(moments.step, all), numbers, gradient, moments);
     }
 
-    fn step_at(
-        &self,
-        rate: f64,
-        step: u32,
-        parameters: &mut [f32],
-        gradient: &[f32],
-        (m, v): (&mut [f32], &mut [f32]),
-    ) {
+    /// What step number `step` of a layout's parameters computes with.
+    pub(in super::super) fn scalars(&self, layout: &ParameterLayout, step: u32) -> AdamWStep {
+        let rate = |group: Group| group.rate(self.learning_rate, self.head_learning_rate);
+        self.scalars_of(step, layout.tensors().iter().map(|t| (t.range(), rate(t.group))))
+    }
+
+    fn scalars_of(&self, step: u32, parts: impl Iterator<Item = (Range<usize>, f64)>) -> AdamWStep {
         let correction1 = 1.0 - self.beta1.powf(f64::from(step));
-        let correction2_root = (1.0 - self.beta2.powf(f64::from(step))).sqrt() as f32;
-        let (fresh1, beta2, fresh2) = ((1.0 - self.beta1) as f32, self.beta2 as f32, (1.0 - self.beta2) as f32);
-        let epsilon = self.epsilon as f32;
-        let decay = (1.0 - rate * self.weight_decay) as f32;
-        let size = (rate / correction1) as f32;
-        for ((p, &g), (m, v)) in parameters.iter_mut().zip(gradient).zip(m.iter_mut().zip(v)) {
+        let mut runs: Vec<AdamWRun> = Vec::new();
+        for (range, rate) in parts {
+            let decay = (1.0 - rate * self.weight_decay) as f32;
+            let size = (rate / correction1) as f32;
+            match runs.last_mut() {
+                Some(last) if (last.range.end, last.decay, last.size) == (range.start, decay, size) => {
+                    last.range.end = range.end;
+                }
+                _ => runs.push(AdamWRun { range, decay, size }),
+            }
+        }
+        AdamWStep {
+            fresh1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            fresh2: (1.0 - self.beta2) as f32,
+            correction2_root: (1.0 - self.beta2.powf(f64::from(step))).sqrt() as f32,
+            epsilon: self.epsilon as f32,
+            runs,
+        }
+    }
+}
+
+fn take(step: &AdamWStep, parameters: &mut [f32], gradient: &[f32], moments: &mut Moments) {
+    let len = parameters.len();
+    let (m, v) = (Moments::ready(&mut moments.m, len), Moments::ready(&mut moments.v, len));
+    let &AdamWStep { fresh1, beta2, fresh2, correction2_root, epsilon, .. } = step;
+    for AdamWRun { range, decay, size } in &step.runs {
+        let of_run = parameters[range.clone()].iter_mut().zip(&gradient[range.clone()]);
+        for ((p, &g), (m, v)) in of_run.zip(m[range.clone()].iter_mut().zip(&mut v[range.clone()])) {
             *m += fresh1 * (g - *m);
             *v = beta2 * *v + fresh2 * g * g;
             *p = decay * *p - size * *m / (v.sqrt() / correction2_root + epsilon);

@@ -28,6 +28,12 @@ impl LossScale {
         let inverse = self.scale.recip();
         gradient.iter_mut().for_each(|g| *g *= inverse);
         let finite = gradient.iter().all(|g| g.is_finite());
+        self.follow(finite);
+        finite
+    }
+
+    /// Moves the scale after a gradient that was finite, or not.
+    pub(in super::super) fn follow(&mut self, finite: bool) {
         self.good_steps += 1;
         if !finite {
             *self = Self { scale: self.scale * BACKOFF, good_steps: 0 };
@@ -36,6 +42,5 @@ impl LossScale {
             let grown = self.scale * GROWTH;
             *self = Self { scale: if grown.is_finite() { grown } else { self.scale }, good_steps: 0 };
         }
-        finite
     }
 }

@@ -1,19 +1,20 @@
 //! What an optimiser remembers between steps.
 
 use super::LossScale;
+use crate::backend::Numbers;
 use std::ops::Range;
 
-/// The optimiser's memory. Each vector has the layout's length once something needs it, and is empty before.
+/// The optimiser's memory, which may lie where steps are taken. Each vector has the layout's length once something needs it, and is empty before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// AdamW's running mean of the gradient; SGD's velocity.
-    pub m: Vec<f32>,
+    pub m: Numbers,
     /// AdamW's running mean of the gradient's square.
-    pub v: Vec<f32>,
+    pub v: Numbers,
     /// AdaLoRA's smoothed sensitivity of each parameter.
-    pub sensitivity: Vec<f32>,
+    pub sensitivity: Numbers,
     /// AdaLoRA's smoothed distance of the sensitivity from its mean.
-    pub uncertainty: Vec<f32>,
+    pub uncertainty: Numbers,
     /// Steps that this memory comes from.
     pub step: u32,
     /// Steps of the run, which AdaLoRA's budget follows: more than `step` where the optimiser starts anew in each round.
@@ -36,7 +37,8 @@ impl Moments {
     ///
     /// # Panics
     /// If it holds the memory of another layout.
-    pub(in super::super) fn ready(vector: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    pub(in super::super) fn ready(vector: &mut Numbers, len: usize) -> &mut [f32] {
+        let vector = vector.make_mut();
         if vector.is_empty() {
             vector.resize(len, 0.0);
         }
@@ -47,7 +49,7 @@ impl Moments {
     /// This memory with that of the entries in `ranges` from `other`, for a layout of `len` entries. Steps are counted and
     /// losses scaled as `other` does.
     pub fn with_ranges_of(mut self, other: &Self, ranges: &[Range<usize>], len: usize) -> Self {
-        let mut splice = |own: fn(&mut Self) -> &mut Vec<f32>, others: &[f32]| {
+        let mut splice = |own: fn(&mut Self) -> &mut Numbers, others: &[f32]| {
             let own = own(&mut self);
             if own.is_empty() && others.is_empty() {
                 return;
@@ -95,7 +97,7 @@ impl Moments {
             *vector = own.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
             values = later;
         }
-        let [m, v, sensitivity, uncertainty] = vectors;
+        let [m, v, sensitivity, uncertainty] = vectors.map(Numbers::from);
         let (step, run_step) = (u32::from_le_bytes(word(0)), u32::from_le_bytes(word(1)));
         values.is_empty().then_some(Self { m, v, sensitivity, uncertainty, step, run_step, loss_scale })
     }

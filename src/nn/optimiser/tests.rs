@@ -4,6 +4,7 @@ use super::super::{
     AdaptiveRanks, LoraConfig, LoraScaling, LoraVariant, ParameterLayout, PeftMethod, Selection, SelectiveConfig,
 };
 use super::{AdamW, LossScale, Moments, Optimizer, Sgd};
+use crate::backend::Numbers;
 use crate::data::Objective;
 use crate::fomo::{Architecture, Projection, preset};
 use crate::random::CounterStream;
@@ -197,9 +198,9 @@ fn the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_good_steps()
 
 #[test]
 fn moments_survive_the_flat_form_and_nothing_else_passes_for_it() {
-    let (m, v, sensitivity) = (vec![0.5, -1.0], vec![2.0, 3.0], vec![0.25]);
+    let [m, v, sensitivity, uncertainty] = [vec![0.5, -1.0], vec![2.0, 3.0], vec![0.25], vec![]].map(Numbers::from);
     let loss_scale = LossScale { scale: 1024.0, good_steps: 9 };
-    let moments = Moments { m, v, sensitivity, uncertainty: vec![], step: 7, run_step: 19, loss_scale };
+    let moments = Moments { m, v, sensitivity, uncertainty, step: 7, run_step: 19, loss_scale };
     let bytes = moments.to_bytes();
     assert_eq!(Moments::from_bytes(&bytes), Some(moments));
     for cut in 0..bytes.len() {
