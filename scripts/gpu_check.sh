@@ -7,7 +7,7 @@
 #                                           pass, torch and peft on the same shapes, a scenario on both backends
 #
 # Under nine minutes. Writes DIR/<card>/*.csv (default results/gpu): steps.csv says what passed; kernels.csv, training.csv,
-# round.csv and torch.csv have one format; scenario.csv the accuracy on both backends. Exit code 0 if all steps passed, 1 if one
+# round.csv and torch.csv have one format and are drawn (kernels_<model>.png, training.png); scenario.csv the accuracy on both backends. Exit code 0 if all steps passed, 1 if one
 # failed, 2 without a GPU. docs/gpu.md explains the tables.
 set -euo pipefail
 exec </dev/null
@@ -94,16 +94,27 @@ step() {
 }
 
 export DEFT_TEST_GPU=1
-step kernels_on_the_card 90 "$bin/cuda_kernels" --test-threads 1
-step backend_on_the_card 90 "$bin/cuda_backend" --test-threads 1
-step kernels 60 "$bin/gpu_bench" kernels --out "$out"
-step training 80 "$bin/gpu_bench" training --out "$out"
-step round 40 "$bin/gpu_bench" round --models minilm --blocks 6 --out "$out"
+step kernels_on_the_card 60 "$bin/cuda_kernels" --test-threads 1
+step backend_on_the_card 60 "$bin/cuda_backend" --skip golden --test-threads 1
+# Gradients of MiniLM's golden cases within 3e-2.
+step golden 30 "$bin/cuda_backend" golden --test-threads 1
+sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer || true)
+if [ -n "$sanitizer" ]; then
+    step sanitizer 40 "$sanitizer" --tool memcheck --error-exitcode 9 "$bin/cuda_kernels" every_kind_at_awkward_sizes heads_of_every_width \
+        --test-threads 1
+    step races 30 "$sanitizer" --tool racecheck --error-exitcode 9 "$bin/cuda_kernels" groups_of_uneven --test-threads 1
+else
+    printf '%s\n' sanitizer,0,skipped races,0,skipped >>"$out/steps.csv"
+fi
+step kernels 45 "$bin/gpu_bench" kernels --out "$out"
+step training 65 "$bin/gpu_bench" training --out "$out"
+step round 30 "$bin/gpu_bench" round --models minilm --blocks 6 --out "$out"
 if python3 -c 'import torch, peft, transformers' 2>"$bin/torch.log"; then
-    step torch 100 python3 scripts/gpu_torch.py --out "$out/torch.csv"
+    step torch 90 python3 scripts/gpu_torch.py --out "$out/torch.csv"
 else
     echo "torch,0,skipped" >>"$out/steps.csv"
 fi
-step scenario 75 "$0" scenario-step "$out"
+step plots 5 "$bin/gpu_bench" plot --out "$out"
+step scenario 60 "$0" scenario-step "$out"
 column -s, -t "$out/steps.csv" 2>/dev/null || cat "$out/steps.csv"
 exit $failed

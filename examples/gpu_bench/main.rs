@@ -1,10 +1,12 @@
 //! How fast the GPU is, as tables for `scripts/gpu_check.sh`.
 //!
 //! `cargo run --release --example gpu_bench -- kernels --out results/gpu` times the products and the attention of a block,
-//! `training` passes with LoRA, `round` 64 clients in one pass against one after another, `probe` prints the card's name.
+//! `training` passes with LoRA, `round` 64 clients in one pass against one after another, `probe` prints the card's name, `plot`
+//! draws the tables that are there.
 //! `--backend cpu` runs the same on the CPU, in `half` with fp16 storage emulated.
 
 mod measure;
+mod plot;
 
 use clap::{Parser, ValueEnum};
 use deft::backend::cuda::{Cuda, DeviceError, Gpu};
@@ -20,6 +22,7 @@ enum What {
     Kernels,
     Training,
     Round,
+    Plot,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,6 +73,11 @@ fn run(args: &Args) -> Result<(), String> {
         println!("{}", Gpu::open().map_err(device)?.name());
         return Ok(());
     }
+    if let What::Plot = args.what {
+        let drawn = plot::draw(&args.out).map_err(|e| e.to_string())?;
+        drawn.iter().for_each(|path| println!("{}", path.display()));
+        return Ok(());
+    }
     let rows = match args.backend {
         On::Cpu => rows(args, &|| Cpu::<f32>::new()),
         On::Half => rows(args, &HalfCpu::new),
@@ -86,7 +94,7 @@ fn run(args: &Args) -> Result<(), String> {
 
 fn rows<B: Backend>(args: &Args, backend: &impl Fn() -> B) -> Vec<Row> {
     let of = |geometry: Geometry| match args.what {
-        What::Probe => vec![],
+        What::Probe | What::Plot => vec![],
         What::Kernels => kernels(&backend(), &geometry.architecture(), args.tokens, args.runs),
         What::Training => {
             let sequences = [args.tokens.div_ceil(128), args.tokens.min(128)];

@@ -157,14 +157,14 @@ impl Engine {
             .collect();
         // What changes gradients on their way to the optimiser, or parameters after it, does so on the host.
         let plain = layout.adaptive_ranks().is_none() && steps.iter().all(|s| s.options.leaves_gradients());
-        if let (true, Optimizer::AdamW(rule)) = (plain, optimizer) {
-            if let Some(stepped) = backbone.adamw_steps(layout, &stack, rule, &mut all_moments) {
-                let state = |((s, mut stepped), moments): ((&StepRequest, Stepped), Moments)| {
-                    s.options.restore_untrained(&s.state.parameters, &mut stepped.parameters);
-                    s.after(stepped.parameters, Some(moments), stepped.loss)
-                };
-                return steps.iter().zip(stepped).zip(all_moments).map(state).collect();
-            }
+        if let (true, Optimizer::AdamW(rule)) = (plain, optimizer)
+            && let Some(stepped) = backbone.adamw_steps(layout, &stack, rule, &mut all_moments)
+        {
+            let state = |((s, mut stepped), moments): ((&StepRequest, Stepped), Moments)| {
+                s.options.restore_untrained(&s.state.parameters, &mut stepped.parameters);
+                s.after(stepped.parameters, Some(moments), stepped.loss)
+            };
+            return steps.iter().zip(stepped).zip(all_moments).map(state).collect();
         }
         let outcomes = backbone.loss_and_gradients(layout, &stack);
         let mut states = Vec::with_capacity(steps.len());

@@ -80,12 +80,7 @@ fn what_cannot_be_used_is_one_line_each() {
             "75",
             "Pretended Card is not supported: its compute capability is 7.5, the kernels need 8.0 or higher",
         ),
-        (
-            &whole,
-            "FAKE_PTX",
-            "refused",
-            "the PTX of air is not taken: CUDA_ERROR_INVALID_PTX: ptxas fatal : pretended",
-        ),
+        (&whole, "FAKE_PTX", "refused", "the PTX of air is not taken: CUDA_ERROR_INVALID_PTX: ptxas fatal : pretended"),
     ] {
         let ran = in_a_process_that_sees(library, "driver::probed_in_a_process_of_its_own", &[(variable, value)]);
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();

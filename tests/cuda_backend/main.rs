@@ -1,29 +1,41 @@
 //! The CUDA backend as a whole, its kernels run on the CPU by the host runtime or on a GPU (`support/cuda_device.rs`),
 //! against the CPU backends.
 
+#[path = "../golden_peft/compare.rs"]
+#[allow(dead_code, reason = "the golden tests of the CPU use the rest")]
+mod compare;
 #[path = "../support/cuda_device.rs"]
 mod cuda_device;
 #[path = "../support/cuda_host.rs"]
 #[allow(dead_code, reason = "the tests of kernels use the rest")]
 mod cuda_host;
+#[path = "../golden_peft/methods.rs"]
+#[allow(dead_code, reason = "the golden tests of the CPU use the rest")]
+mod methods;
 #[path = "../gradients/tiny.rs"]
 #[allow(dead_code, reason = "other test programs use the rest")]
 mod tiny;
 
 mod driver;
+mod golden;
+mod plots;
+mod runs;
+mod steps;
+mod warpgroups;
+mod watched;
 
 use cuda_device::device;
 use cuda_host::Schedule;
 use deft::backend::cuda::{Cuda, DeviceError, Purpose};
 use deft::backend::{Backend, Cpu, HalfCpu};
 use deft::data::PackedBatch;
-use deft::fomo::Family;
+use deft::fomo::{CheckpointError, Family, TensorSource};
 use deft::nn::{
     LoraConfig, LoraVariant, Model, ParameterLayout, PassMemory, PeftMethod, Projection, Selection, SelectiveConfig,
     Share, StackItem,
 };
 use deft::random::CounterStream;
-use tiny::{architecture, batch, layout, lora, methods, model, parameters};
+use tiny::{MadeUp, architecture, batch, layout, lora, model, objective, parameters};
 
 const MEMORY: usize = 48 << 20;
 
@@ -80,11 +92,33 @@ fn norm(a: &[f32]) -> f64 {
     distance(a, &vec![0.0; a.len()])
 }
 
-/// What a gradient may be off by beside the usual error of half precision, over its length. T5 does not divide its scores by
-/// the root of their depth, so random weights saturate its softmax: in half precision either backend is off by up to a
-/// third there, the one by several times the other's error, whichever it is.
-fn slack(family: Family) -> f64 {
-    if family == Family::T5 { 0.1 } else { 6e-3 }
+/// How many times the CPU's error in half precision a gradient's may be, and what it may be off by besides, over its length. Of
+/// T5's some hundred tensors four do not keep to what the others do: the bias of an adapter (1.7e-2), and AdaLoRA's terms of
+/// rank 1 and 2 in attention's output (1.8e-2, 7.4e-2 and 1.7e-1, of which 1.6e-3, 1.5e-2 and 2.0e-2 on the CPU), sums that
+/// nearly cancel.
+fn allowed(family: Family) -> (f64, f64) {
+    if family == Family::T5 { (9.0, 1.5e-2) } else { (4.0, 6e-3) }
+}
+
+/// Weights that nobody trained. T5 does not divide its scores by the root of their depth: that is in the weights of its queries,
+/// without which random ones saturate its softmax, and in half precision either backend is off by up to a third.
+struct Unsaturated(Family);
+
+impl TensorSource for Unsaturated {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        let depth = architecture(self.0).head_dim as f32;
+        let queries = self.0 == Family::T5 && name.ends_with("Attention.q.weight");
+        let factor = if queries { depth.sqrt().recip() } else { 1.0 };
+        Ok(MadeUp.tensor(name, shape)?.iter().map(|v| factor * v).collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        MadeUp.has(name)
+    }
+}
+
+fn unsaturated<B: Backend>(backend: B, family: Family) -> Model<B> {
+    Model::load(backend, &architecture(family), objective(family), &Unsaturated(family)).expect("the tiny model")
 }
 
 /// Every tensor's gradient is as near to that in double precision as half precision lets the CPU come, up to a factor.
@@ -92,9 +126,9 @@ fn assert_near_half_precision(family: Family, what: &str, methods: &[PeftMethod]
     let Some(cuda) = cuda(Schedule { seed: 6, early_copies: true }) else { return };
     let clients = Clients::new(family, methods);
     let (layout, shares) = (&clients.layout, clients.shares());
-    let (losses, exact) = pass(&model(Cpu::<f64>::new(), family), layout, &shares);
-    let (half_losses, half) = pass(&model(HalfCpu::new(), family), layout, &shares);
-    let (cuda_losses, found) = pass(&model(cuda, family), layout, &shares);
+    let (losses, exact) = pass(&unsaturated(Cpu::<f64>::new(), family), layout, &shares);
+    let (half_losses, half) = pass(&unsaturated(HalfCpu::new(), family), layout, &shares);
+    let (cuda_losses, found) = pass(&unsaturated(cuda, family), layout, &shares);
     let what = format!("{family:?}, {what}");
     for ((exact, half), found) in losses.iter().zip(&half_losses).zip(&cuda_losses) {
         let (error, usual) = ((found - exact).abs(), (half - exact).abs());
@@ -107,8 +141,9 @@ fn assert_near_half_precision(family: Family, what: &str, methods: &[PeftMethod]
             let (exact, half, found) = (&exact[range.clone()], &half[range.clone()], &found[range.clone()]);
             let (error, usual) = (distance(found, exact), distance(half, exact));
             let size = norm(exact).max(0.1 * typical * (range.len() as f64).sqrt());
+            let (factor, slack) = allowed(family);
             assert!(
-                error <= 4.0 * usual + slack(family) * size,
+                error <= factor * usual + slack * size,
                 "{what}: {} of client {client}: off by {:e}, half precision by {:e}",
                 tensor.name,
                 error / size,
@@ -119,7 +154,7 @@ fn assert_near_half_precision(family: Family, what: &str, methods: &[PeftMethod]
 }
 
 fn check_family(family: Family) {
-    for (what, methods) in methods(family) {
+    for (what, methods) in tiny::methods(family) {
         assert_near_half_precision(family, what, &methods);
     }
 }
@@ -187,7 +222,7 @@ fn magnitudes_dropout_and_many_ranks() {
 fn no_schedule_and_no_other_client_changes_a_bit() {
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
     for (family, which) in [(Family::Bert, "lora"), (Family::T5, "prompt, ia3 and lora"), (Family::Llama, "houlsby")] {
-        let methods = methods(family).into_iter().find(|(what, _)| *what == which).expect("a method").1;
+        let methods = tiny::methods(family).into_iter().find(|(what, _)| *what == which).expect("a method").1;
         let clients = Clients::new(family, &methods);
         let (layout, shares) = (&clients.layout, clients.shares());
         let Some(first) = cuda(Schedule::default()) else { return };
@@ -224,7 +259,7 @@ fn a_stack_is_one_pass_and_each_item_is_as_if_alone() {
 fn the_estimate_of_memory_covers_what_a_pass_takes() {
     for (family, which) in [(Family::Bert, "lora"), (Family::Llama, "parallel"), (Family::T5, "lora")] {
         let Some(cuda) = cuda(Schedule::default()) else { return };
-        let methods = methods(family).into_iter().find(|(what, _)| *what == which).expect("a method").1;
+        let methods = tiny::methods(family).into_iter().find(|(what, _)| *what == which).expect("a method").1;
         let (layout, batch) = (layout(family, &methods), batch(family, &[90, 110, 100], 3));
         let model = model(cuda.clone(), family);
         let point = parameters(&layout, 1);
