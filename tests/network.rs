@@ -224,7 +224,8 @@ fn what_has_been_sent_arrives_whatever_fails_behind_it() {
     assert_eq!(report.end, at_millis(102), "sent by 100 ms, under way when the link failed");
 }
 
-/// No byte is lost or sent twice: with links that fail at random, both solvers agree on every transfer, and all arrive.
+/// No byte is lost or sent twice: with links that fail at random, both solvers agree on every transfer to the bit, and all
+/// arrive.
 #[test]
 fn solvers_agree_while_links_fail() {
     let (_, [a, d]) = two_ways();
@@ -240,11 +241,9 @@ fn solvers_agree_while_links_fail() {
             })
             .collect();
         let [fast, plain] = failing(&outages).map(|mut network| play(&mut network, &arrivals));
+        assert_eq!(fast, plain);
         let mut stalled = 0;
-        for (one, other) in fast.iter().zip(&plain) {
-            let apart = one.end.as_nanos().abs_diff(other.end.as_nanos());
-            assert!(apart < 1000, "{one:?} {other:?}");
-            assert_eq!((one.stalled, one.hops), (other.stalled, other.hops));
+        for one in &fast {
             // A route of 1 Mbit/s is the best there is.
             let least = SimDuration::from_seconds(one.bytes as f64 * 8.0 / 1e6) + one.stalled + one.path_latency;
             assert!(one.end + SimDuration::from_nanos(10) >= one.start + least, "{one:?}");

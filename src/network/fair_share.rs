@@ -17,23 +17,25 @@ pub struct Share {
 
 /// Max-min fair rates of `flows`, each given by the links that it crosses, over links of `capacities`.
 ///
-/// Where several links fill at once, the lowest numbered counts as the bottleneck. Links wait in a heap by the rate at which
+/// Where several links fill at once, the lowest numbered counts as the bottleneck; a link that fills at the rate of the flow
+/// that others stopped last, but for rounding, fills at that rate to the bit. Links wait in a heap by the rate at which
 /// they would fill; stopping flows elsewhere can only raise that rate, so an entry is checked when it comes up and, if
 /// outdated, put back. Flows that share no link, directly or through others, do not change each other's rates in any bit.
 pub fn max_min_rates(capacities: &[f64], flows: &[&[usize]]) -> Vec<Share> {
     let (first, crossing) = flows_by_link(capacities.len(), flows);
     let mut free = capacities.to_vec();
-    let mut rising: Vec<usize> = first.windows(2).map(|w| w[1] - w[0]).collect();
+    let mut rising: Vec<u32> = first.windows(2).map(|w| (w[1] - w[0]) as u32).collect();
+    let mut stopped_last = vec![0.0; capacities.len()];
     let mut shares = vec![Share { rate: f64::INFINITY, bottleneck: None }; flows.len()];
     let used = (0..capacities.len()).filter(|link| rising[*link] > 0);
     let mut filling: BinaryHeap<Filling> =
-        used.map(|link| Filling { rate: free[link] / rising[link] as f64, link }).collect();
+        used.map(|link| Filling { rate: free[link] / f64::from(rising[link]), link }).collect();
 
     while let Some(Filling { rate, link }) = filling.pop() {
         if rising[link] == 0 {
             continue;
         }
-        let current = free[link] / rising[link] as f64;
+        let current = level(free[link], rising[link], stopped_last[link]);
         if current > rate {
             filling.push(Filling { rate: current, link });
             continue;
@@ -44,11 +46,23 @@ pub fn max_min_rates(capacities: &[f64], flows: &[&[usize]]) -> Vec<Share> {
                 for &crossed in flows[flow] {
                     free[crossed] -= current;
                     rising[crossed] -= 1;
+                    stopped_last[crossed] = current;
                 }
             }
         }
     }
     shares
+}
+
+/// Levels this close to each other are the same, but for rounding.
+const SAME_LEVEL: f64 = 1e-12;
+
+/// The rate to which the `rising` flows on a link can rise that has so much free, where others stopped the last one at
+/// `stopped_last`.
+#[inline]
+pub(super) fn level(free: f64, rising: u32, stopped_last: f64) -> f64 {
+    let level = free / f64::from(rising);
+    if (level - stopped_last).abs() <= SAME_LEVEL * level { stopped_last } else { level }
 }
 
 /// The flows that cross each link: those of link l are `flows[first[l]..first[l + 1]]`.

@@ -9,21 +9,24 @@ use std::sync::Arc;
 /// No channel's number.
 const NOWHERE: usize = usize::MAX;
 
-/// A flow that still has bytes to send.
+/// A flow that still has bytes to send. What a change of its rate needs is one cache line.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Flow {
-    pub key: u64,
-    pub route: Arc<Route>,
-    pub bytes: u64,
-    pub start: SimTime,
     /// Bits left at `since`, the last instant at which the rate or the bottleneck changed.
     remaining_bits: f64,
     since: SimTime,
     rate_bits_per_second: f64,
     bottleneck: usize,
     pub(super) finish: SimTime,
-    /// How long each channel that it has crossed was the bottleneck, up to `since`.
+    pub route: Arc<Route>,
+    pub key: u64,
+    pub bytes: u64,
+    pub start: SimTime,
+    /// How long each channel that it has crossed was the bottleneck, up to `limited_since`.
     limited: Vec<(usize, SimDuration)>,
+    /// When the present bottleneck became it.
+    limited_since: SimTime,
     /// How long it has waited for a route.
     pub stalled: SimDuration,
 }
@@ -41,19 +44,21 @@ impl Flow {
             bottleneck: NOWHERE,
             finish: SimTime::MAX,
             limited: route.channels.iter().map(|&channel| (channel, SimDuration::ZERO)).collect(),
+            limited_since: start,
             stalled: SimDuration::ZERO,
             route,
         }
     }
 
-    /// Gives the flow another route, on which it has no rate yet; [`Flow::settle`] must have been called.
+    /// Gives the flow another route, on which it has no rate yet; it must have been settled.
     pub fn take_route(&mut self, route: Arc<Route>) {
         for &channel in &route.channels {
             if self.limited.iter().all(|(known, _)| *known != channel) {
                 self.limited.push((channel, SimDuration::ZERO));
             }
         }
-        (self.rate_bits_per_second, self.bottleneck, self.finish) = (0.0, NOWHERE, SimTime::MAX);
+        self.move_bottleneck(NOWHERE);
+        (self.rate_bits_per_second, self.finish) = (0.0, SimTime::MAX);
         self.route = route;
     }
 
@@ -63,27 +68,43 @@ impl Flow {
         self.since = now;
     }
 
-    /// Brings `remaining_bits` and `limited` up to `now`.
+    /// Brings `remaining_bits` up to `now`.
     pub fn settle(&mut self, now: SimTime) {
         let elapsed = now - self.since;
         self.remaining_bits = (self.remaining_bits - self.rate_bits_per_second * elapsed.as_seconds()).max(0.0);
-        if let Some((_, limited)) = self.limited.iter_mut().find(|(channel, _)| *channel == self.bottleneck) {
-            *limited += elapsed;
-        }
         self.since = now;
     }
 
-    /// From `now` on, to which it must have been settled, `bottleneck` limits the flow to `rate`.
-    pub fn limit(&mut self, bottleneck: usize, rate: f64, now: SimTime) {
-        self.bottleneck = bottleneck;
-        if rate != self.rate_bits_per_second {
+    /// Brings `limited` up to `since`.
+    fn move_bottleneck(&mut self, bottleneck: usize) {
+        if let Some((_, limited)) = self.limited.iter_mut().find(|(channel, _)| *channel == self.bottleneck) {
+            *limited += self.since - self.limited_since;
+        }
+        (self.bottleneck, self.limited_since) = (bottleneck, self.since);
+    }
+
+    /// From `now` on `bottleneck` limits the flow to `rate`. True if its finish has moved: a flow whose rate stays the same
+    /// keeps it to the bit, so that transfers elsewhere in the network cannot move it.
+    pub fn limit(&mut self, bottleneck: usize, rate: f64, now: SimTime) -> bool {
+        let (same_rate, same_bottleneck) = (rate == self.rate_bits_per_second, bottleneck == self.bottleneck);
+        if same_rate && same_bottleneck {
+            return false;
+        }
+        self.settle(now);
+        if !same_bottleneck {
+            self.move_bottleneck(bottleneck);
+        }
+        if !same_rate {
             self.rate_bits_per_second = rate;
             self.finish = now + SimDuration::from_seconds(self.remaining_bits / rate);
         }
+        !same_rate
     }
 
-    /// The channel that has been the bottleneck for the longest time; the first on the route among equals.
-    pub fn longest_bottleneck(&self) -> Option<usize> {
+    /// The channel that was the bottleneck for the longest time before the flow was settled last; the first on the route among
+    /// equals.
+    pub fn longest_bottleneck(&mut self) -> Option<usize> {
+        self.move_bottleneck(self.bottleneck);
         let longer = |longest: (usize, SimDuration), next: (usize, SimDuration)| {
             if next.1 > longest.1 { next } else { longest }
         };
@@ -150,17 +171,11 @@ impl LiveFlows {
         finished
     }
 
-    /// A flow whose rate stays the same keeps its finish to the bit, so that transfers elsewhere in the network cannot
-    /// move it.
     fn refill(&mut self, now: SimTime) {
         let channels: Vec<&[usize]> = self.flows.iter().map(|f| f.route.channels.as_slice()).collect();
         let shares = max_min_rates(&self.capacities, &channels);
         for (flow, share) in self.flows.iter_mut().zip(shares) {
             let bottleneck = share.bottleneck.expect("a live flow crosses a link");
-            if share.rate == flow.rate_bits_per_second && bottleneck == flow.bottleneck {
-                continue;
-            }
-            flow.settle(now);
             flow.limit(bottleneck, share.rate, now);
         }
         self.next_finish = self.flows.iter().map(|f| f.finish).min();

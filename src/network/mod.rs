@@ -5,9 +5,12 @@
 //! when links are out of service.
 //! Start with [`WiredNetwork`].
 
+mod crossings;
 mod failures;
 mod fair_share;
-mod finish_heap;
+mod filling;
+mod finish_tree;
+mod level_queue;
 mod live_flows;
 mod reached_flows;
 mod routing;

@@ -36,6 +36,9 @@ pub struct Report {
     pub stalled: SimDuration,
 }
 
+/// Hosts to which the way is known, from all hosts together: 6 MB.
+const MOST_KNOWN: usize = 1 << 18;
+
 /// The wired network in motion.
 ///
 /// Live flows share their links max-min fairly. A flow ends when its last byte has been sent and has then travelled the
@@ -49,10 +52,8 @@ pub struct WiredNetwork {
     route_by: RouteBy,
     /// As links are now.
     routes: BTreeMap<(NodeId, NodeId), Option<Arc<Route>>>,
-    /// From where a route was asked for last; who asks again will ask for many.
-    asked_from: Option<NodeId>,
-    /// All routes from one host, where links do not fail.
-    search: Option<(NodeId, Search)>,
+    /// All routes from a host, where links do not fail, once more than one was asked for.
+    searches: BTreeMap<NodeId, Option<Search>>,
     failures: Failures,
     /// From where to where each flow goes, where links may fail.
     ends: BTreeMap<u64, (NodeId, NodeId)>,
@@ -99,8 +100,7 @@ impl WiredNetwork {
             topology,
             route_by,
             routes: BTreeMap::new(),
-            asked_from: None,
-            search: None,
+            searches: BTreeMap::new(),
             failures: Failures::default(),
             ends: BTreeMap::new(),
             stranded: Vec::new(),
@@ -186,15 +186,22 @@ impl WiredNetwork {
 
     /// The best route where links do not fail.
     fn lasting_route(&mut self, from: NodeId, to: NodeId) -> Result<Route, NetworkError> {
-        let again = self.asked_from.replace(from) == Some(from);
-        if again && self.search.as_ref().is_none_or(|(known, _)| *known != from) {
-            let (_, mut search) = self.search.take().unwrap_or((from, Search::default()));
-            search.everywhere(&self.topology, from, self.route_by);
-            self.search = Some((from, search));
+        let Some(known) = self.searches.get(&from) else {
+            self.searches.insert(from, None);
+            return self.route(from, to);
+        };
+        if let Some(search) = known {
+            return search.route(&self.topology, to).ok_or_else(|| self.no_route(from, to));
         }
-        let search = self.search.as_ref().filter(|(known, _)| *known == from);
-        let known = search.and_then(|(_, search)| search.route(&self.topology, to));
-        known.map_or_else(|| self.route(from, to), Ok)
+        // Who asks again will ask for many.
+        if self.searches.len() * self.topology.graph.node_count() > MOST_KNOWN {
+            self.searches.clear();
+        }
+        let mut search = Search::default();
+        search.everywhere(&self.topology, from, self.route_by);
+        let route = search.route(&self.topology, to).ok_or_else(|| self.no_route(from, to));
+        self.searches.insert(from, Some(search));
+        route
     }
 
     fn send_until(&mut self, now: SimTime) {
@@ -204,7 +211,7 @@ impl WiredNetwork {
                 Some(finish) if finish <= now => {
                     self.now = finish;
                     let finished = either!(self.live.get_mut(), flows => flows.retire(finish));
-                    finished.iter().for_each(|flow| self.dispatch(flow));
+                    finished.into_iter().for_each(|flow| self.dispatch(flow));
                 }
                 _ => break,
             }
@@ -217,7 +224,7 @@ impl WiredNetwork {
         if flow.bytes > 0 && flow.route.hops() > 0 {
             either!(self.live.get_mut(), flows => flows.admit(flow));
         } else {
-            self.dispatch(&flow);
+            self.dispatch(flow);
         }
     }
 
@@ -257,7 +264,7 @@ impl WiredNetwork {
     }
 
     /// Sends the last byte of a flow on its way.
-    fn dispatch(&mut self, flow: &Flow) {
+    fn dispatch(&mut self, mut flow: Flow) {
         self.ends.remove(&flow.key);
         let sent = flow.bytes > 0 && flow.route.hops() > 0;
         let sending_seconds = (self.now - flow.start).as_seconds();

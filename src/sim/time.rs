@@ -18,7 +18,24 @@ pub struct SimDuration(u64);
 /// Up, so that what takes any time at all never ends in the instant in which it began.
 fn nanos_from_seconds(seconds: f64) -> u64 {
     debug_assert!(seconds >= 0.0, "negative or undefined time: {seconds} s");
-    (seconds * NANOS_PER_SECOND).ceil() as u64
+    let nanos = seconds * NANOS_PER_SECOND;
+    if (0.0..WHOLE / 2.0).contains(&nanos) {
+        // Adding 2^52 rounds to a whole number, which is then the mantissa: what `ceil` and a conversion would give, which are
+        // long-winded where a processor is not known to have them.
+        let shifted = nanos + WHOLE;
+        let whole = shifted.to_bits() & ((1 << 52) - 1);
+        return whole + u64::from(shifted - WHOLE < nanos);
+    }
+    nanos.ceil() as u64
+}
+
+/// 2^52: floats from here on are whole numbers.
+const WHOLE: f64 = 4_503_599_627_370_496.0;
+
+fn seconds_from_nanos(nanos: u64) -> f64 {
+    // One instruction for signed numbers.
+    let whole = i64::try_from(nanos).map_or(nanos as f64, |nanos| nanos as f64);
+    whole / NANOS_PER_SECOND
 }
 
 impl SimTime {
@@ -39,7 +56,7 @@ impl SimTime {
     }
 
     pub fn as_seconds(self) -> f64 {
-        self.0 as f64 / NANOS_PER_SECOND
+        seconds_from_nanos(self.0)
     }
 
     /// Time elapsed since `earlier`; zero if `earlier` lies in the future.
@@ -66,7 +83,7 @@ impl SimDuration {
     }
 
     pub fn as_seconds(self) -> f64 {
-        self.0 as f64 / NANOS_PER_SECOND
+        seconds_from_nanos(self.0)
     }
 }
 
@@ -131,6 +148,27 @@ mod tests {
         assert_eq!(SimDuration::from_seconds(1e-12).as_nanos(), 1);
         assert_eq!(SimDuration::from_seconds(1.5).as_nanos(), 1_500_000_000);
         assert_eq!(SimDuration::from_seconds(f64::INFINITY), SimDuration::MAX);
+        for nanos in [
+            0.0,
+            1e-9,
+            0.4,
+            1.0,
+            7.5,
+            7.500_000_1,
+            1e9,
+            1e15 + 0.5,
+            2_251_799_813_685_247.75,
+            4_503_599_627_370_495.5,
+            9e15,
+            1e19,
+            1.8446744073709552e19,
+            1e20,
+        ] {
+            let seconds = nanos / 1e9;
+            assert_eq!(SimDuration::from_seconds(seconds).as_nanos(), (seconds * 1e9).ceil() as u64);
+            let back = SimTime::from_seconds(seconds);
+            assert_eq!(back.as_seconds(), back.as_nanos() as f64 / 1e9);
+        }
         assert_eq!(SimTime::MAX + SimDuration::from_nanos(1), SimTime::MAX);
         assert_eq!(SimTime::from_nanos(3) - SimTime::from_nanos(5), SimDuration::ZERO);
     }
