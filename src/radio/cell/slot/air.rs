@@ -8,6 +8,7 @@ use crate::radio::numerology::{SUBCARRIERS_PER_RESOURCE_BLOCK, SYMBOLS_PER_SLOT}
 use crate::radio::special::q_function;
 use crate::radio::transport_block::{Grant, Segmentation, segmentation, transport_block_size_bits};
 use crate::radio::units::db_to_linear;
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 /// Standard deviations beyond which an error curve is 0 or 1 to any draw.
@@ -24,6 +25,9 @@ fn tail() -> &'static [f64] {
     TAIL.get_or_init(|| (0..=points).map(|i| q_function(f64::from(i) / TAIL_STEPS - CURVE_ENDS)).collect())
 }
 
+/// Places for formats that have been worked out: for 64 steps, 8 numbers of blocks in turn, whole slots and others.
+const FORMATS: [usize; 3] = [64, 8, 2];
+
 /// One direction of a cell for terminals of so many layers.
 #[derive(Debug)]
 pub(super) struct Air {
@@ -35,6 +39,8 @@ pub(super) struct Air {
     errors: ErrorModel,
     /// Resource elements of a block lost to control and reference signals, by symbols of the slot.
     overhead_elements: Vec<u32>,
+    /// Formats worked out lately: terminals that share the band evenly use few.
+    formats: RefCell<Vec<Option<Format>>>,
 }
 
 /// What the scheduler is told of a link.
@@ -77,6 +83,7 @@ impl Air {
             quality: Quality::new(table, loss_db),
             errors: ErrorModel::nr(table, loss_db),
             overhead_elements: (0..=SYMBOLS_PER_SLOT).map(lost).collect(),
+            formats: RefCell::new(vec![None; FORMATS.iter().product()]),
         }
     }
 
@@ -120,6 +127,16 @@ impl Air {
     }
 
     pub fn format(&self, step: usize, blocks: u32, symbols: u32) -> Format {
+        let [steps, turns, _] = FORMATS;
+        let place = step % steps + steps * (blocks as usize % turns + turns * usize::from(symbols == SYMBOLS_PER_SLOT));
+        let known = &mut self.formats.borrow_mut()[place];
+        match known {
+            Some(format) if (format.step, format.blocks, format.symbols) == (step, blocks, symbols) => *format,
+            _ => *known.insert(self.worked_out_format(step, blocks, symbols)),
+        }
+    }
+
+    fn worked_out_format(&self, step: usize, blocks: u32, symbols: u32) -> Format {
         let bits = self.transport_block_bits(step, blocks, symbols);
         let scheme = &self.ladder.steps[step].scheme;
         let parts = segmentation(bits, scheme);
@@ -171,6 +188,20 @@ mod tests {
     use crate::radio::cell::CellConfig;
     use crate::radio::presets::Preset;
     use crate::random::{CounterStream, Streams};
+
+    #[test]
+    fn a_format_that_is_known_is_the_one_that_was_asked_for() {
+        let config = CellConfig::from_preset(Preset::by_name("nr_fr1").unwrap());
+        let site = Site::new("cell", config, &Streams::new(1, 0)).unwrap();
+        let air = Air::new(&site, Direction::Uplink, 2);
+        let draws = CounterStream::new(71, 73);
+        for n in 0..20_000 {
+            let below = |part: u64, limit: u64| draws.child(part).bits(n) % limit;
+            let step = below(0, air.ladder.steps.len() as u64) as usize;
+            let (blocks, symbols) = (1 + below(1, 20) as u32, [14, 10, 3][below(2, 3) as usize]);
+            assert_eq!(air.format(step, blocks, symbols), air.worked_out_format(step, blocks, symbols));
+        }
+    }
 
     #[test]
     fn a_quick_look_at_the_curve_decides_as_the_curve_does() {

@@ -44,6 +44,8 @@ impl Offered {
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
     pub steps: Vec<Step>,
+    /// Of each step, close together for searches.
+    thresholds_db: Vec<f64>,
     /// The step with the most bits for its SNR: what a terminal uses that lacks power for its grant.
     thriftiest: usize,
     /// 10 log10(N / n) for n blocks of N; entry 0 is not used.
@@ -74,7 +76,12 @@ impl Ladder {
         let per_snr = |s: &Step| s.efficiency / db_to_linear(s.threshold_db);
         let thriftiest = (0..steps.len()).max_by(|a, b| per_snr(&steps[*a]).total_cmp(&per_snr(&steps[*b])));
         let concentration = |n: u32| linear_to_db(f64::from(blocks) / f64::from(n.max(1)));
-        Self { thriftiest: thriftiest.unwrap_or(0), concentration_db: (0..=blocks).map(concentration).collect(), steps }
+        Self {
+            thresholds_db: steps.iter().map(|s| s.threshold_db).collect(),
+            thriftiest: thriftiest.unwrap_or(0),
+            concentration_db: (0..=blocks).map(concentration).collect(),
+            steps,
+        }
     }
 
     pub fn concentration_db(&self, blocks: u32) -> f64 {
@@ -83,7 +90,7 @@ impl Ladder {
 
     /// The highest step whose threshold `snr_db` meets.
     pub fn at(&self, snr_db: f64) -> Option<usize> {
-        self.steps.partition_point(|s| s.threshold_db <= snr_db).checked_sub(1)
+        self.thresholds_db.partition_point(|threshold| *threshold <= snr_db).checked_sub(1)
     }
 
     /// The step and the number of blocks, at most `granted`, with the highest rate. `None` where not even one block

@@ -16,9 +16,6 @@ use std::collections::VecDeque;
 /// Bounds of what the outer loop may learn.
 const OUTER_LOOP_DB: (f64, f64) = (-15.0, 15.0);
 
-/// Formats that a transfer remembers.
-const FORMATS: usize = 4;
-
 /// The slot being played.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
@@ -52,13 +49,13 @@ pub(super) struct SlotTransfer {
     fresh: (u64, u64),
     /// The channel of coherence block `.0`.
     channel: (u64, Offered),
+    /// What a measurement of that tells.
+    measured: Option<Knowledge>,
     varies: bool,
     pub known: Knowledge,
     reports: VecDeque<(u64, Knowledge)>,
     next_measurement: u64,
     processes: Processes<Sent>,
-    /// Formats used lately, by the last bits of their number of blocks: grants of neighbouring slots differ by one block.
-    formats: [Option<Format>; FORMATS],
     pub served_slot: Option<u64>,
     pub average_bits: f64,
     pub slot_bits: f64,
@@ -141,7 +138,7 @@ impl SlotTransfer {
             reports: VecDeque::with_capacity((timing.delay / timing.period) as usize + 2),
             next_measurement: measured + timing.period,
             processes: Processes::new(config.harq_processes as usize, u64::from(config.harq_round_trip_slots)),
-            formats: [None; FORMATS],
+            measured: None,
             served_slot: None,
             average_bits: 0.0,
             slot_bits: 0.0,
@@ -180,17 +177,22 @@ impl SlotTransfer {
         }
         while self.next_measurement <= slot.number {
             let measured_block = fading.block_at(timing.start(self.next_measurement));
-            if measured_block != self.channel.0 {
-                self.channel = (measured_block, offered(site, &self.request, measured_block));
-            }
-            self.reports.push_back((self.next_measurement + timing.delay, air.measured(self.channel.1)));
+            self.tune(measured_block, site);
+            let known = *self.measured.get_or_insert_with(|| air.measured(self.channel.1));
+            self.reports.push_back((self.next_measurement + timing.delay, known));
             self.next_measurement += timing.period;
         }
-        if block != self.channel.0 {
-            self.channel = (block, offered(site, &self.request, block));
-        }
+        self.tune(block, site);
         while self.reports.front().is_some_and(|(usable, _)| *usable <= slot.number) {
             self.known = self.reports.pop_front().map_or(self.known, |(_, known)| known);
+        }
+    }
+
+    /// Brings the channel to a coherence block.
+    fn tune(&mut self, block: u64, site: &mut Site) {
+        if block != self.channel.0 {
+            self.channel = (block, offered(site, &self.request, block));
+            self.measured = None;
         }
     }
 
@@ -255,7 +257,7 @@ impl SlotTransfer {
     /// Sends a new block on at most `granted` resource blocks.
     pub fn send(&mut self, slot: &Slot, air: &Air, granted: u32, config: &SlotConfig, outer_loop_db: f64) -> Use {
         let (step, mut blocks) = air.choose(&self.known, outer_loop_db, granted);
-        let mut format = self.format_of(step, blocks, slot.symbols, air);
+        let mut format = air.format(step, blocks, slot.symbols);
         if format.bits == 0 {
             // Too few symbols for the smallest block.
             return Use { blocks: 0, satisfied: false };
@@ -278,12 +280,6 @@ impl SlotTransfer {
         let waiting = Waiting { due: slot.number, transmissions: 0, effective_snr: 0.0, block };
         self.transmit(slot, air, blocks, waiting, config);
         Use { blocks, satisfied }
-    }
-
-    fn format_of(&mut self, step: usize, blocks: u32, symbols: u32, air: &Air) -> Format {
-        let place = &mut self.formats[blocks as usize % FORMATS];
-        let kept = place.filter(|f| (f.step, f.blocks, f.symbols) == (step, blocks, symbols));
-        kept.unwrap_or_else(|| *place.insert(air.format(step, blocks, symbols)))
     }
 
     fn transmit(&mut self, slot: &Slot, air: &Air, blocks: u32, waiting: Waiting<Sent>, config: &SlotConfig) {
