@@ -20,7 +20,7 @@ impl QuadHeap {
         self.keys.first().copied()
     }
 
-    #[inline]
+    #[inline(never)]
     pub fn push(&mut self, key: u128) {
         let mut hole = self.keys.len();
         self.keys.push(key);
@@ -38,6 +38,17 @@ impl QuadHeap {
     /// Puts `key` in the place of the least one: a pop and a push for the price of one descent.
     #[inline]
     pub fn replace_min(&mut self, key: u128) {
+        if let [root, only] = &mut self.keys[..] {
+            // Which of two comes first nobody can foretell: no branch on it.
+            (*root, *only) = (key.min(*only), key.max(*only));
+        } else {
+            self.descend(key);
+        }
+    }
+
+    /// Apart from [`Self::replace_min`], so that this is small enough to become a part of who calls it.
+    #[inline(never)]
+    fn descend(&mut self, key: u128) {
         let keys = self.keys.as_mut_slice();
         let mut hole = 0;
         loop {
