@@ -157,9 +157,9 @@ impl Crossings {
     pub fn set_back(&mut self, link: u32, floor: f64) {
         let at = &mut self.links[link as usize];
         let stopped = &self.rows[at.first as usize..at.border as usize];
-        let again = stopped.iter().rev().take_while(|crossing| crossing.rate >= floor).count() as u32;
-        if again > 0 {
-            at.move_border(&self.rows, at.border - again);
+        let border = at.first + stopped.partition_point(|crossing| crossing.rate < floor) as u32;
+        if border < at.border {
+            at.move_border(&self.rows, border);
         }
     }
 

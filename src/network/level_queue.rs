@@ -1,5 +1,7 @@
 //! Which of many links fills first, where no link that comes fills before those that have left.
 
+use std::cmp::Reverse;
+
 /// Buckets for the levels of one filling, a power of two.
 const BUCKETS: usize = 2048;
 const WORD: usize = u64::BITS as usize;
@@ -12,6 +14,13 @@ pub(super) struct Level {
     /// Above zero.
     pub rate: f64,
     pub link: u32,
+}
+
+impl Level {
+    /// The order as one number: bits of positive floats are ordered as they are.
+    fn key(self) -> u128 {
+        u128::from(self.rate.to_bits()) << 64 | u128::from(self.link)
+    }
 }
 
 /// A bucket queue (Dial 1969): links by level, the lowest first; among equals the link of the lowest number.
@@ -55,9 +64,12 @@ impl LevelQueue {
 
     /// Starts with `levels`, after everything else has left.
     pub fn start(&mut self, levels: &[Level]) {
-        let bits = || levels.iter().map(|level| level.rate.to_bits());
-        self.lowest = bits().min().unwrap_or(0);
-        let range = bits().max().unwrap_or(0) - self.lowest;
+        let ends = levels.iter().fold((u64::MAX, 0), |(lowest, highest), level| {
+            let bits = level.rate.to_bits();
+            (bits.min(lowest), bits.max(highest))
+        });
+        self.lowest = ends.0;
+        let range = ends.1.saturating_sub(ends.0);
         self.shift = (u64::BITS - range.leading_zeros()).saturating_sub(BUCKETS.trailing_zeros());
         self.word = 0;
         levels.iter().for_each(|level| self.add(*level));
@@ -105,7 +117,7 @@ impl LevelQueue {
             self.front.push(Level { rate, link });
             link = before;
         }
-        self.front.sort_unstable_by(|a, b| b.rate.total_cmp(&a.rate).then(b.link.cmp(&a.link)));
+        self.front.sort_unstable_by_key(|level| Reverse(level.key()));
     }
 }
 

@@ -101,7 +101,8 @@ impl ReachedFlows {
     fn share_out(&mut self, now: SimTime) {
         self.stale = false;
         let Self { filling, flows, finishes, stopped, moved, .. } = self;
-        (stopped.clear(), moved.clear());
+        stopped.clear();
+        moved.clear();
         filling.fill(|slot, link, rate| stopped.push((slot, link, rate)));
         for &(slot, link, rate) in &*stopped {
             let flow = flows[slot as usize].as_mut().expect("only flows that are here are given rates");

@@ -148,20 +148,19 @@ mod tests {
         assert_eq!(SimDuration::from_seconds(1e-12).as_nanos(), 1);
         assert_eq!(SimDuration::from_seconds(1.5).as_nanos(), 1_500_000_000);
         assert_eq!(SimDuration::from_seconds(f64::INFINITY), SimDuration::MAX);
+        let whole = 4_503_599_627_370_496.0;
         for nanos in [
             0.0,
             1e-9,
             0.4,
-            1.0,
             7.5,
             7.500_000_1,
-            1e9,
             1e15 + 0.5,
-            2_251_799_813_685_247.75,
-            4_503_599_627_370_495.5,
-            9e15,
+            whole / 2.0 - 0.25,
+            whole / 2.0 + 0.5,
+            whole - 0.5,
+            whole,
             1e19,
-            1.8446744073709552e19,
             1e20,
         ] {
             let seconds = nanos / 1e9;
