@@ -38,49 +38,52 @@ pub fn draw(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let models: BTreeSet<String> = kernels.iter().map(|(_, row)| row.model.clone()).collect();
     let mut drawn = vec![];
     for model in models {
-        let of_model: Vec<_> = kernels.iter().filter(|(_, row)| row.model == model).cloned().collect();
-        let figure = compared(&of_model, &model, "TFLOP/s", |row| (place(row), row.tflop_per_second));
+        let points = kernels.iter().filter(|(_, row)| row.model == model);
+        let points = points.map(|(who, row)| (label(who, row), place(row), row.tflop_per_second));
+        let figure = compared(points.collect(), &model, "TFLOP/s");
         drawn.extend(trade_off(&figure, &folder.join(format!("kernels_{model}")))?);
     }
     if !training.is_empty() {
-        let name = |row: &Row| match row.what.strip_prefix("training, ") {
-            Some(how) => format!("{} {how}", row.model),
-            None => row.model.clone(),
-        };
-        let figure = compared(&training, "training with LoRA", "tokens/s", |row| (name(row), row.tokens_per_second));
+        let points =
+            training.iter().map(|(who, row)| (label(who, row), row.model.clone(), row.tokens_per_second / 1e3));
+        let figure = compared(points.collect(), "training with LoRA", "1000 tokens/s");
         drawn.extend(trade_off(&figure, &folder.join("training"))?);
     }
     Ok(drawn)
 }
 
-/// Inputs and outputs of a product; `LoRA` where it has one.
-fn place(row: &Row) -> String {
-    let dimensions: Vec<&str> = row.shape.split('x').collect();
-    match (row.what.as_str(), dimensions.as_slice()) {
-        ("product", [_, inputs, outputs]) => format!("{inputs}x{outputs}"),
-        (what, [_, inputs, outputs]) if what.starts_with("product") => format!("{inputs}x{outputs} LoRA"),
-        (what, _) => what.to_owned(),
+/// Whose figure it is, and what of: `torch compiled`, `deft with LoRA`.
+fn label(who: &str, row: &Row) -> String {
+    match (row.what.strip_prefix("training, "), row.what.contains("LoRA")) {
+        (Some(how), _) => format!("{who} {how}"),
+        (None, true) => format!("{who} with LoRA"),
+        (None, false) => who.to_owned(),
     }
 }
 
-fn compared(rows: &[(&str, Row)], of: &str, unit: &str, figure: impl Fn(&Row) -> (String, f64)) -> TradeOff {
-    let mut words: Vec<String> = vec![];
-    for (_, row) in rows {
-        let (word, _) = figure(row);
-        if !words.contains(&word) {
+/// Inputs and outputs of a product, or what it is.
+fn place(row: &Row) -> String {
+    let dimensions: Vec<&str> = row.shape.split('x').collect();
+    match dimensions.as_slice() {
+        [_, inputs, outputs] if row.what.starts_with("product") => format!("{inputs}x{outputs}"),
+        _ => row.what.clone(),
+    }
+}
+
+/// Lines of points: the line's label, the place along x, and the value.
+fn compared(points: Vec<(String, String, f64)>, of: &str, unit: &str) -> TradeOff {
+    let (mut words, mut lines): (Vec<String>, Vec<Line>) = (vec![], vec![]);
+    for (label, word, value) in points {
+        let at = words.iter().position(|w| *w == word).unwrap_or_else(|| {
             words.push(word);
-        }
-    }
-    let mut lines: Vec<Line> = vec![];
-    for (who, row) in rows {
-        let (word, value) = figure(row);
-        let at = words.iter().position(|w| *w == word).expect("just collected");
+            words.len() - 1
+        });
         let place = Place { x: Estimate::of(&[at as f64]), y: Estimate::of(&[value]).expect("one value") };
-        match lines.iter_mut().find(|l| l.label == *who) {
+        match lines.iter_mut().find(|l| l.label == label) {
             Some(line) => line.places.push(place),
-            None => lines.push(Line { label: (*who).to_owned(), places: vec![place] }),
+            None => lines.push(Line { label, places: vec![place] }),
         }
     }
-    let axis = |label: String, words| Axis { label, base_unit: "", words };
-    TradeOff { x: axis(of.to_owned(), words), y: axis(unit.to_owned(), vec![]), lines }
+    let axis = |label: &str, words| Axis { label: label.to_owned(), base_unit: "", words };
+    TradeOff { x: axis(of, words), y: axis(unit, vec![]), lines }
 }

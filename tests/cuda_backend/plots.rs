@@ -19,7 +19,10 @@ fn tables_become_plots() {
         let products: String = shapes.into_iter().enumerate().map(product).collect();
         products + &format!("attention,minilm-l6,8x512x12x32,0.001,{},4e6\n", 30.0 * factor)
     };
-    let training = |what: &str, speed: f64| format!("{what},minilm-l6,4x1x4096,0.01,10,{speed}\n");
+    let training = |what: &str, speed: f64| -> String {
+        let row = |model: &str| format!("{what},{model},4x1x4096,0.01,10,{speed}\n");
+        row("minilm-l6") + &row("bert-large")
+    };
     for (file, rows) in [
         ("kernels.csv", kernels(1.2)),
         ("training.csv", training("training", 5e5)),
@@ -32,10 +35,10 @@ fn tables_become_plots() {
         drawn.iter().map(|p| p.file_name().expect("a file").to_string_lossy().into_owned()).collect();
     assert_eq!(names, ["kernels_minilm-l6.svg", "kernels_minilm-l6.png", "training.svg", "training.png"]);
     let svg = std::fs::read_to_string(&drawn[0]).expect("a plot");
-    for part in ["deft", "torch", "TFLOP/s", "attention", "384x1152"] {
+    for part in ["deft with LoRA", "torch", "TFLOP/s", "attention", "384x1152"] {
         assert!(svg.contains(part), "{part}");
     }
-    assert!(std::fs::read_to_string(&drawn[2]).expect("a plot").contains("tokens/s"));
+    assert!(std::fs::read_to_string(&drawn[2]).expect("a plot").contains("torch compiled"));
     if let Some(kept) = std::env::var_os("DEFT_TEST_KEEP_PLOTS") {
         drawn
             .iter()
