@@ -12,6 +12,7 @@ pub mod cuda;
 mod description;
 mod distance;
 mod half;
+mod quantised;
 mod rows;
 mod update;
 
@@ -23,6 +24,7 @@ pub use description::{
     PromptSlot, RelativeBias, Rotary, ScaleSlot, SequenceOutcome, Targets, Trainable,
 };
 pub use half::{Half, HalfCpu};
+pub use quantised::QuantisedMatrix;
 pub use update::{AdamWRun, AdamWStep, Numbers, OnDevice, Updated};
 
 /// What the learning arithmetic needs from a device.
@@ -84,6 +86,15 @@ pub trait Backend: Send + Sync + Sized {
     fn multiply(&self, x: &Self::Buffer, len: usize, y: &mut Self::Buffer);
     /// Prepares a frozen `[outputs, inputs]` matrix for [`Backend::linear`] and its gradient.
     fn matrix(&self, values: &[f32], outputs: usize, inputs: usize) -> Self::Matrix;
+
+    /// Whether frozen matrices may stay in few bits here: [`Backend::quantised_matrix`].
+    fn keeps_few_bits(&self) -> bool {
+        false
+    }
+    /// As [`Backend::matrix`], in the bits that it comes in; `None` where it is to come as numbers.
+    fn quantised_matrix(&self, _matrix: &QuantisedMatrix) -> Option<Self::Matrix> {
+        None
+    }
 
     /// `out[row] = content + position + token type`, `[packing.rows(), width]`; soft prompts in front.
     fn embed(

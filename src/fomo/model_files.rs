@@ -9,6 +9,7 @@ use super::config::{ConfigError, architecture_from_config};
 use super::gguf::GgufCheckpoint;
 use super::tensor_source::{CheckpointError, TensorSource};
 use super::tokenizer::{Tokenizer, TokenizerError};
+use crate::backend::QuantisedMatrix;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -37,6 +38,13 @@ impl TensorSource for Weights {
         match self {
             Self::Safetensors(checkpoint) => checkpoint.tensor(name, shape),
             Self::Gguf(checkpoint) => checkpoint.tensor(name, shape),
+        }
+    }
+
+    fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
+        match self {
+            Self::Safetensors(_) => None,
+            Self::Gguf(checkpoint) => checkpoint.quantised(name, shape),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Tensors are asked for by the names of Hugging Face's base models, whatever the file calls them: `encoder.layer.0.…`
 //! (BERT, RoBERTa, ViT), `h.0.…` (GPT-2), `model.layers.0.…` and `lm_head.weight` (Llama), `encoder.block.0.…` (T5).
 
+use crate::backend::QuantisedMatrix;
+
 /// Something that holds named tensors and hands them out as `f32`, dequantised where needed.
 pub trait TensorSource {
     /// The values of tensor `name` in row-major order, checked to have exactly `shape`.
@@ -10,6 +12,12 @@ pub trait TensorSource {
 
     /// Whether there is a tensor `name`, for those that a family may leave out. Costs a look-up, reads no values.
     fn has(&self, name: &str) -> bool;
+
+    /// The matrix `name` in the few bits that the source holds it in; `None` where that is not whole numbers with a scale a group,
+    /// or where it has another shape: [`TensorSource::tensor`] says so.
+    fn quantised(&self, _name: &str, _shape: [usize; 2]) -> Option<QuantisedMatrix> {
+        None
+    }
 }
 
 /// What can be wrong with a checkpoint; each names the file and, where one is at fault, the tensor.

@@ -5,6 +5,7 @@ use super::backbone::Backbone;
 use super::distillation::Distilled;
 use super::emulated::Emulated;
 use super::processor::Processor;
+use crate::backend::QuantisedMatrix;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
 use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
@@ -218,6 +219,13 @@ impl TensorSource for Source {
             Self::Safetensors(source) => source.has(name),
             Self::Files(files) => files.weights().has(name),
             Self::Random(source) => source.has(name),
+        }
+    }
+
+    fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
+        match self {
+            Self::Files(files) => files.weights().quantised(name, shape),
+            Self::Safetensors(_) | Self::Random(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::NnError;
 use super::block::{Attention, Block, CrossAttention, FeedForward};
 use super::model::ROBERTA_OFFSET;
 use super::names::{self, BlockNames};
-use crate::backend::{AttentionShape, Backend, Embedding, Linear, Norm, RelativeBias, Rotary};
+use crate::backend::{AttentionShape, Backend, Embedding, Linear, Norm, QuantisedMatrix, RelativeBias, Rotary};
 use crate::fomo::{Architecture, Family, ImageGeometry, Projection, RotaryGeometry, RotaryScaling, TensorSource};
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -14,9 +14,6 @@ pub(super) struct Reader<'a, B: Backend> {
     pub architecture: &'a Architecture,
     pub source: &'a dyn TensorSource,
 }
-
-/// Values and biases of one projection, `[outputs, inputs]`.
-type Values = (Vec<f32>, Option<Vec<f32>>);
 
 impl<B: Backend> Reader<'_, B> {
     fn has_biases(&self) -> bool {
@@ -32,7 +29,7 @@ impl<B: Backend> Reader<'_, B> {
     }
 
     /// The values of module `name`, turned where the checkpoint holds `[inputs, outputs]`.
-    fn values(&self, name: &str, inputs: usize, outputs: usize) -> Result<Values, NnError> {
+    fn values(&self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<f32>, NnError> {
         let weight = format!("{name}.weight");
         let values = if self.architecture.family == Family::Gpt2 {
             let stored = self.source.tensor(&weight, &[inputs, outputs])?;
@@ -40,22 +37,44 @@ impl<B: Backend> Reader<'_, B> {
         } else {
             self.source.tensor(&weight, &[outputs, inputs])?
         };
-        let bias = self.has_biases().then(|| self.source.tensor(&format!("{name}.bias"), &[outputs])).transpose()?;
-        Ok((values, bias))
+        Ok(values)
+    }
+
+    fn bias(&self, name: &str, outputs: usize) -> Result<Option<Vec<f32>>, NnError> {
+        let bias = || self.source.tensor(&format!("{name}.bias"), &[outputs]);
+        Ok(self.has_biases().then(bias).transpose()?)
     }
 
     /// Projections `modules` of the same input, stacked into one matrix.
     fn linear(&self, modules: &[(String, usize)], inputs: usize) -> Result<Linear<B>, NnError> {
-        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        let mut bias = Vec::new();
         for (name, outputs) in modules {
-            let (w, b) = self.values(name, inputs, *outputs)?;
-            weight.extend(w);
-            bias.extend(b.unwrap_or_default());
+            bias.extend(self.bias(name, *outputs)?.unwrap_or_default());
         }
         let outputs = modules.iter().map(|(_, outputs)| outputs).sum();
-        let weight = self.backend.matrix(&weight, outputs, inputs);
+        let weight = match self.in_few_bits(modules, inputs) {
+            Some(weight) => weight,
+            None => {
+                let mut weight = Vec::new();
+                for (name, outputs) in modules {
+                    weight.extend(self.values(name, inputs, *outputs)?);
+                }
+                self.backend.matrix(&weight, outputs, inputs)
+            }
+        };
         let bias = (!bias.is_empty()).then(|| self.backend.upload(&bias));
         Ok(Linear { weight, bias, inputs, outputs })
+    }
+
+    /// The stack of `modules` in the bits that the checkpoint holds all of them in, where the backend keeps them so.
+    fn in_few_bits(&self, modules: &[(String, usize)], inputs: usize) -> Option<B::Matrix> {
+        if !self.backend.keeps_few_bits() || self.architecture.family == Family::Gpt2 {
+            return None;
+        }
+        let part =
+            |(name, outputs): &(String, usize)| self.source.quantised(&format!("{name}.weight"), [*outputs, inputs]);
+        let parts: Option<Vec<QuantisedMatrix>> = modules.iter().map(part).collect();
+        self.backend.quantised_matrix(&QuantisedMatrix::stacked(parts?)?)
     }
 
     fn projections(&self, names: &[(String, Projection)]) -> Result<Linear<B>, NnError> {

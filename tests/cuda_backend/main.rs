@@ -17,6 +17,7 @@ mod methods;
 mod tiny;
 
 mod driver;
+mod few_bits;
 mod golden;
 mod plots;
 mod runs;

@@ -2,6 +2,7 @@
 
 use crate::gguf_writer::GgufWriter;
 use crate::tiny;
+use deft::backend::QuantisedMatrix;
 use deft::fomo::{Architecture, GgufCheckpoint, ModelFiles, TensorSource, TokenizerError};
 use serde_json::Value;
 
@@ -98,6 +99,43 @@ fn gpt2_is_turned_back_into_the_order_of_the_model() {
         assert_eq!(files.weights().tensor("h.0.attn.c_attn.bias", &[6]).unwrap()[5], 5.0);
         let message = files.weights().tensor("h.0.attn.c_attn.weight", &[6, 2]).unwrap_err().to_string();
         assert!(message.contains("`blk.0.attn_qkv.weight` has shape [2, 6], expected [6, 2]"), "{message}");
+    });
+}
+
+/// Where blocks are whole numbers times a scale (Q4_0, Q8_0), the numbers and scales are those of the values.
+#[test]
+fn matrices_in_few_bits_come_as_they_are() {
+    let few = |w: &QuantisedMatrix, i: usize| match w.bits {
+        8 => f32::from(w.weights[i] as i8),
+        _ => f32::from(w.weights[i / 2] >> (4 * (i % 2)) & 15) - 8.0,
+    };
+    with(&tiny::llama(), |files| {
+        let files = files.unwrap();
+        let mut kinds = vec![];
+        for (name, shape) in tiny::LLAMA {
+            let &[rows, columns] = shape else { continue };
+            let values = files.weights().tensor(name, shape).unwrap();
+            let Some(w) = files.weights().quantised(name, [rows, columns]) else {
+                kinds.push((name.rsplit('.').nth(1).unwrap(), 0));
+                continue;
+            };
+            assert_eq!((w.rows(), w.columns, w.group), (rows, columns, 32), "{name}");
+            let unpacked: Vec<f32> = (0..rows * columns).map(|i| few(&w, i) * w.scales[i / 32]).collect();
+            assert_eq!(unpacked, values, "{name}");
+            assert!(files.weights().quantised(name, [columns, rows + 1]).is_none(), "{name}: another shape");
+            kinds.push((name.rsplit('.').nth(1).unwrap(), w.bits));
+        }
+        let expected = [
+            ("embed_tokens", 8),
+            ("q_proj", 0),
+            ("k_proj", 4),
+            ("v_proj", 4),
+            ("o_proj", 4),
+            ("gate_proj", 4),
+            ("up_proj", 0),
+            ("down_proj", 4),
+        ];
+        assert_eq!(kinds, expected);
     });
 }
 

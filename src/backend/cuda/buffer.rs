@@ -1,6 +1,7 @@
 //! Arrays in device memory, and what they hold.
 
 use super::arena::Block;
+use super::matrix::FewBits;
 
 /// How the numbers of a buffer are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Buffer {
     pub(super) kind: Kind,
 }
 
-/// A frozen matrix `[outputs, inputs]` in half precision: both of its products read it as it is.
+/// A frozen matrix `[outputs, inputs]`, in half precision unless it is in few bits; both of its products read it as it is.
 pub struct Matrix {
     pub(super) block: Block,
+    pub(super) few_bits: Option<FewBits>,
 }

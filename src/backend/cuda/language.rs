@@ -111,6 +111,7 @@ impl Vocabulary<'_, '_> {
     fn matrix(&self, client: usize) -> Address {
         let Trainable { values, stride } = self.trainable;
         match self.weight {
+            // The output matrix comes as numbers.
             None => self.output.weight.block.address(),
             Some(at) => values.halves((client + 1) * stride).halves(client * stride + at),
         }

@@ -61,9 +61,13 @@ impl Cuda {
         trainable: Trainable<'_, Self>,
         out: Output,
     ) {
+        if slots.weight.is_none() && self.few_bits_product(layer, false, (spans.rows, x), out) {
+            return;
+        }
+        let frozen = self.in_half_precision(&layer.weight);
         let (b, b_group) = match slots.weight {
             Some(at) => (parameters(spans, trainable).halves(at), trainable.stride),
-            None => (layer.weight.block.address(), 0),
+            None => (frozen.address(), 0),
         };
         let by_client = slots.weight.is_some() || out.bias_group != 0;
         let shape = (layer.outputs, layer.inputs);
@@ -270,9 +274,10 @@ impl Cuda {
                 column: slot.column as i32,
             };
         }
+        let frozen = self.in_half_precision(&layer.weight);
         let (weight, weight_group) = match slots.weight {
             Some(at) => (values.halves(at), trainable.stride as i64),
-            None => (layer.weight.block.address(), 0),
+            None => (frozen.address(), 0),
         };
         let factor = magnitude_factors(norms, clients, outputs);
         let arguments = MagnitudeArguments {

@@ -201,11 +201,16 @@ impl Trained<'_, '_> {
     /// `dx = dy W` on the way to `out`.
     fn input(&self, dy: Address, out: Output) {
         let (inputs, outputs) = (self.layer.inputs, self.layer.outputs);
+        let by_client = self.slots.weight.is_some();
+        if !by_client && self.cuda.few_bits_product(self.layer, true, (self.spans.rows, dy), out) {
+            return;
+        }
+        let frozen = self.cuda.in_half_precision(&self.layer.weight);
         let (w, group) = match self.slots.weight {
             Some(at) => (parameters(self.spans, self.trainable).halves(at), self.trainable.stride),
-            None => (self.layer.weight.block.address(), 0),
+            None => (frozen.address(), 0),
         };
-        let (by_client, b) = (self.slots.weight.is_some(), (w, inputs, group));
+        let b = (w, inputs, group);
         self.cuda.rows_product(self.spans, ProductKind::Nn, (dy, outputs), b, (inputs, outputs), by_client, out);
     }
 

@@ -86,9 +86,10 @@ impl Cuda {
             backwards: backwards.into(),
         };
         self.run(pack.launch(clients));
+        let frozen = self.in_half_precision(&layer.weight);
         let product = LowRankArguments {
             x,
-            w: layer.weight.block.address(),
+            w: frozen.address(),
             down: down.address(),
             up: up.address(),
             factors: factors.address(),

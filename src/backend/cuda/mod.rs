@@ -19,6 +19,7 @@ mod layers;
 mod linear;
 mod linear_gradient;
 mod low_rank;
+mod matrix;
 mod operations;
 mod self_check;
 mod tables;

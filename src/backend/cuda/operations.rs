@@ -10,8 +10,8 @@ use super::tables::bytes_of;
 use crate::backend::{
     Activation, AdamWStep, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput,
     AttentionSaved, AttentionShape, Backend, Content, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue,
-    HeadGradient, HeadSlot, Linear, Norm, NormCache, NormSlots, Numbers, Packing, Rotary, ScaleSlot, SequenceOutcome,
-    Targets, Trainable, Updated,
+    HeadGradient, HeadSlot, Linear, Norm, NormCache, NormSlots, Numbers, Packing, QuantisedMatrix, Rotary, ScaleSlot,
+    SequenceOutcome, Targets, Trainable, Updated,
 };
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
@@ -96,7 +96,15 @@ impl Backend for Cuda {
 
     fn matrix(&self, values: &[f32], outputs: usize, inputs: usize) -> Matrix {
         assert_eq!(values.len(), outputs * inputs, "a matrix of {outputs} x {inputs}");
-        Matrix { block: self.uploaded(bytes_of(&halves(values)), Purpose::FrozenMatrices) }
+        Matrix { block: self.uploaded(bytes_of(&halves(values)), Purpose::FrozenMatrices), few_bits: None }
+    }
+
+    fn keeps_few_bits(&self) -> bool {
+        true
+    }
+
+    fn quantised_matrix(&self, matrix: &QuantisedMatrix) -> Option<Matrix> {
+        self.few_bits(matrix)
     }
 
     fn embed(

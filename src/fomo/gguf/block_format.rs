@@ -17,6 +17,36 @@ pub struct BlockFormat {
     pub bytes: usize,
     /// Turns whole blocks into their values.
     pub decode: fn(&[u8], &mut [f32]),
+    /// Where values are whole numbers times the block's scale and nothing else.
+    pub repack: Option<Repack>,
+}
+
+/// To the layout of [`QuantisedMatrix`](crate::backend::QuantisedMatrix).
+#[derive(Clone, Copy)]
+pub struct Repack {
+    pub bits: u32,
+    /// Neighbours that share a scale.
+    pub group: usize,
+    /// Appends the scales and the weights of whole blocks.
+    pub rows: fn(&[u8], &mut Vec<f32>, &mut Vec<u8>),
+}
+
+/// `d`, then 32 signed bytes.
+fn repack_q8_0(bytes: &[u8], scales: &mut Vec<f32>, weights: &mut Vec<u8>) {
+    for block in bytes.as_chunks::<34>().0 {
+        scales.push(half(block, 0));
+        weights.extend(&block[2..]);
+    }
+}
+
+/// From low halves first to neighbours in a byte; both add 8.
+fn repack_q4_0(bytes: &[u8], scales: &mut Vec<f32>, weights: &mut Vec<u8>) {
+    for block in bytes.as_chunks::<18>().0 {
+        scales.push(half(block, 0));
+        let pairs = block[2..].as_chunks::<2>().0;
+        weights.extend(pairs.iter().map(|[a, b]| a & 0xf | b << 4));
+        weights.extend(pairs.iter().map(|[a, b]| a >> 4 | b & 0xf0));
+    }
 }
 
 /// Names of [`FORMATS`], for messages.
@@ -29,6 +59,7 @@ static FORMATS: [BlockFormat; 11] = [
         values: 1,
         bytes: 4,
         decode: |b, v| each(b, v, |b, [v]| *v = f32::from_le_bytes(*b)),
+        repack: None,
     },
     BlockFormat {
         id: 1,
@@ -36,6 +67,7 @@ static FORMATS: [BlockFormat; 11] = [
         values: 1,
         bytes: 2,
         decode: |b, v| each(b, v, |b: &[u8; 2], [v]| *v = half(b, 0)),
+        repack: None,
     },
     BlockFormat {
         id: 30,
@@ -43,15 +75,30 @@ static FORMATS: [BlockFormat; 11] = [
         values: 1,
         bytes: 2,
         decode: |b, v| each(b, v, |b, [v]| *v = bf16::from_le_bytes(*b).to_f32()),
+        repack: None,
     },
-    BlockFormat { id: 2, name: "Q4_0", values: 32, bytes: 18, decode: |b, v| each(b, v, q4_0) },
-    BlockFormat { id: 3, name: "Q4_1", values: 32, bytes: 20, decode: |b, v| each(b, v, q4_1) },
-    BlockFormat { id: 6, name: "Q5_0", values: 32, bytes: 22, decode: |b, v| each(b, v, q5_0) },
-    BlockFormat { id: 7, name: "Q5_1", values: 32, bytes: 24, decode: |b, v| each(b, v, q5_1) },
-    BlockFormat { id: 8, name: "Q8_0", values: 32, bytes: 34, decode: |b, v| each(b, v, q8_0) },
-    BlockFormat { id: 12, name: "Q4_K", values: 256, bytes: 144, decode: |b, v| each(b, v, q4_k) },
-    BlockFormat { id: 13, name: "Q5_K", values: 256, bytes: 176, decode: |b, v| each(b, v, q5_k) },
-    BlockFormat { id: 14, name: "Q6_K", values: 256, bytes: 210, decode: |b, v| each(b, v, q6_k) },
+    BlockFormat {
+        id: 2,
+        name: "Q4_0",
+        values: 32,
+        bytes: 18,
+        decode: |b, v| each(b, v, q4_0),
+        repack: Some(Repack { bits: 4, group: 32, rows: repack_q4_0 }),
+    },
+    BlockFormat { id: 3, name: "Q4_1", values: 32, bytes: 20, decode: |b, v| each(b, v, q4_1), repack: None },
+    BlockFormat { id: 6, name: "Q5_0", values: 32, bytes: 22, decode: |b, v| each(b, v, q5_0), repack: None },
+    BlockFormat { id: 7, name: "Q5_1", values: 32, bytes: 24, decode: |b, v| each(b, v, q5_1), repack: None },
+    BlockFormat {
+        id: 8,
+        name: "Q8_0",
+        values: 32,
+        bytes: 34,
+        decode: |b, v| each(b, v, q8_0),
+        repack: Some(Repack { bits: 8, group: 32, rows: repack_q8_0 }),
+    },
+    BlockFormat { id: 12, name: "Q4_K", values: 256, bytes: 144, decode: |b, v| each(b, v, q4_k), repack: None },
+    BlockFormat { id: 13, name: "Q5_K", values: 256, bytes: 176, decode: |b, v| each(b, v, q5_k), repack: None },
+    BlockFormat { id: 14, name: "Q6_K", values: 256, bytes: 210, decode: |b, v| each(b, v, q6_k), repack: None },
 ];
 
 impl BlockFormat {

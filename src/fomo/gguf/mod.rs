@@ -17,6 +17,7 @@ use super::bytes::Bytes;
 use super::config::ConfigError;
 use super::tensor_source::{CheckpointError, TensorSource};
 use super::tokenizer::{Tokenizer, TokenizerError};
+use crate::backend::QuantisedMatrix;
 use metadata::Metadata;
 use names::{Names, Stored};
 use rayon::prelude::*;
@@ -175,6 +176,27 @@ impl TensorSource for GgufCheckpoint {
 
     fn has(&self, name: &str) -> bool {
         self.find(name).is_ok()
+    }
+
+    fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
+        let (tensor, info, stored) = self.find(name).ok()?;
+        let repack = info.format?.repack?;
+        if info.shape != shape || stored == Stored::Transposed {
+            return None;
+        }
+        let heads = match stored {
+            Stored::AsIs => None,
+            _ => Some(self.interleaved_heads(&tensor, info, stored).ok()?),
+        };
+        let ([rows, columns], bytes) = (shape, &self.bytes.as_slice()[info.bytes.clone()]);
+        let row_bytes = bytes.len() / rows;
+        let (mut scales, mut weights) = (Vec::with_capacity(rows * columns / 32), Vec::with_capacity(bytes.len()));
+        for row in 0..rows {
+            let stored_row = heads.map_or(row, |heads| interleaved_row(row, rows / heads));
+            (repack.rows)(&bytes[stored_row * row_bytes..][..row_bytes], &mut scales, &mut weights);
+        }
+        let whole = scales.iter().all(|s| s.is_finite());
+        whole.then_some(QuantisedMatrix { bits: repack.bits, columns, group: repack.group, scales, weights })
     }
 }
 
