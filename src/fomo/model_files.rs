@@ -41,6 +41,13 @@ impl TensorSource for Weights {
         }
     }
 
+    fn few_bits(&self, name: &str, shape: [usize; 2]) -> Option<(u32, usize)> {
+        match self {
+            Self::Safetensors(_) => None,
+            Self::Gguf(checkpoint) => checkpoint.few_bits(name, shape),
+        }
+    }
+
     fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
         match self {
             Self::Safetensors(_) => None,

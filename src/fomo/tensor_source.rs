@@ -13,6 +13,12 @@ pub trait TensorSource {
     /// Whether there is a tensor `name`, for those that a family may leave out. Costs a look-up, reads no values.
     fn has(&self, name: &str) -> bool;
 
+    /// Bits of a weight of the matrix `name`, and neighbours that share a scale, where [`TensorSource::quantised`] has it. Costs a
+    /// look-up.
+    fn few_bits(&self, _name: &str, _shape: [usize; 2]) -> Option<(u32, usize)> {
+        None
+    }
+
     /// The matrix `name` in the few bits that the source holds it in; `None` where that is not whole numbers with a scale a group,
     /// or where it has another shape: [`TensorSource::tensor`] says so.
     fn quantised(&self, _name: &str, _shape: [usize; 2]) -> Option<QuantisedMatrix> {

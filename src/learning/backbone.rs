@@ -42,7 +42,7 @@ impl Backbone {
         // Other objectives do not read the output matrix: any of them stands for all.
         let objective = if key.predicts_tokens { Objective::NextToken } else { Objective::Regression };
         if let Some(gpu) = processor.for_precision(key.half_precision) {
-            gpu.check(architecture, key.predicts_tokens)?;
+            gpu.check(architecture, key.predicts_tokens, source)?;
             let load = || Model::load(gpu.cuda.clone(), architecture, objective, source);
             return Ok(Self::Gpu(Cuda::catching(load)??));
         }

@@ -222,6 +222,13 @@ impl TensorSource for Source {
         }
     }
 
+    fn few_bits(&self, name: &str, shape: [usize; 2]) -> Option<(u32, usize)> {
+        match self {
+            Self::Files(files) => files.weights().few_bits(name, shape),
+            Self::Safetensors(_) | Self::Random(_) => None,
+        }
+    }
+
     fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
         match self {
             Self::Files(files) => files.weights().quantised(name, shape),

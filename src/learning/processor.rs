@@ -2,7 +2,7 @@
 
 use super::LearningError;
 use crate::backend::cuda::{Cuda, Device, DeviceError, Gpu};
-use crate::fomo::Architecture;
+use crate::fomo::{Architecture, TensorSource};
 use crate::nn::PassMemory;
 use std::sync::Arc;
 
@@ -100,7 +100,12 @@ impl Processor {
 impl GpuProcessor {
     /// # Errors
     /// If its kernels do not compute such a model, or its memory does not hold it.
-    pub(super) fn check(&self, architecture: &Architecture, predicts_tokens: bool) -> Result<(), LearningError> {
+    pub(super) fn check(
+        &self,
+        architecture: &Architecture,
+        predicts_tokens: bool,
+        source: &dyn TensorSource,
+    ) -> Result<(), LearningError> {
         if architecture.head_dim > Cuda::MOST_HEAD_COLUMNS {
             return Err(LearningError::GpuHeads {
                 model: architecture.name.clone(),
@@ -110,6 +115,7 @@ impl GpuProcessor {
         }
         let logits = predicts_tokens.then(|| Cuda::logits_at_once(architecture.vocabulary) as u64);
         let need = PassMemory::new(architecture, Cuda::CHUNK_TOKENS as u64, logits);
+        let need = need.with_few_bits(architecture, source);
         // Less what optimisers may keep there.
         let capacity = self.capacity - self.capacity / Cuda::MOMENTS_SHARE as u64;
         if need.bytes() > capacity {

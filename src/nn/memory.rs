@@ -1,6 +1,6 @@
 //! How much memory a pass takes where all of it must be found beforehand: in half precision, nothing recomputed.
 
-use crate::fomo::Architecture;
+use crate::fomo::{Architecture, Family, Projection, TensorSource, names::BlockNames};
 
 /// Bytes of a model and of one training pass over it, trainable parameters and their gradients not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,36 @@ impl PassMemory {
             activations: tokens * (size(a.blocks() + 1) * kept + once),
             logits: logits.map_or(0, |logits| logits * (SINGLE + HALF)),
         }
+    }
+
+    /// The same where matrices stay in the few bits that `source` holds them in: as [`Model::load`](super::Model::load) stacks them, and
+    /// the largest of them in half precision besides.
+    #[must_use]
+    pub fn with_few_bits(self, architecture: &Architecture, source: &dyn TensorSource) -> Self {
+        use Projection::{AttentionOutput, FfnDown, FfnGate, FfnUp, Key, Query, Value};
+        if architecture.family == Family::Gpt2 {
+            return self;
+        }
+        let up: &[Projection] = if architecture.gated_ffn { &[FfnGate, FfnUp] } else { &[FfnUp] };
+        let stacks: [&[Projection]; 4] = [&[Query, Key, Value], &[AttentionOutput], up, &[FfnDown]];
+        let (mut saved, mut largest) = (0, 0);
+        for block in 0..architecture.blocks() {
+            let names = BlockNames::new(architecture, block);
+            for stack in stacks {
+                let shapes = stack.iter().map(|p| p.shape(architecture));
+                let weights: u64 = shapes.map(|(inputs, outputs)| (inputs * outputs) as u64).sum();
+                let kind = |p: &Projection| {
+                    let (inputs, outputs) = p.shape(architecture);
+                    source.few_bits(&format!("{}.weight", names.projection(*p)), [outputs, inputs])
+                };
+                let Some((bits, group)) = kind(&stack[0]).filter(|k| stack.iter().all(|p| kind(p) == Some(*k))) else {
+                    continue;
+                };
+                saved += HALF * weights - weights * u64::from(bits) / 8 - SINGLE * weights / group as u64;
+                largest = largest.max(HALF * weights);
+            }
+        }
+        Self { frozen: self.frozen + largest - saved.min(self.frozen), ..self }
     }
 
     pub fn bytes(&self) -> u64 {

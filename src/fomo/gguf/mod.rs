@@ -178,12 +178,16 @@ impl TensorSource for GgufCheckpoint {
         self.find(name).is_ok()
     }
 
+    fn few_bits(&self, name: &str, shape: [usize; 2]) -> Option<(u32, usize)> {
+        let (_, info, stored) = self.find(name).ok()?;
+        let repack = info.format?.repack.filter(|_| info.shape == shape && stored != Stored::Transposed)?;
+        Some((repack.bits, repack.group))
+    }
+
     fn quantised(&self, name: &str, shape: [usize; 2]) -> Option<QuantisedMatrix> {
+        self.few_bits(name, shape)?;
         let (tensor, info, stored) = self.find(name).ok()?;
         let repack = info.format?.repack?;
-        if info.shape != shape || stored == Stored::Transposed {
-            return None;
-        }
         let heads = match stored {
             Stored::AsIs => None,
             _ => Some(self.interleaved_heads(&tensor, info, stored).ok()?),
