@@ -31,8 +31,9 @@ const UNUSED: f64 = 0.0;
 #[derive(Clone, Debug)]
 pub(super) struct Filling {
     crossings: Crossings,
-    /// By slot.
+    /// By slot: the flow's rate, and the link that stops it.
     rates: Vec<f64>,
+    stopped_by: Vec<u32>,
     vacant: Vec<u32>,
     /// By link: the level at which it filled.
     filled: Vec<f64>,
@@ -77,6 +78,7 @@ impl Filling {
         Self {
             crossings: Crossings::new(capacities),
             rates: vec![],
+            stopped_by: vec![],
             vacant: vec![],
             filled: vec![UNUSED; links],
             changed: vec![],
@@ -91,16 +93,12 @@ impl Filling {
 
     /// Adds a flow over `links`, at least one, and returns its slot.
     pub fn admit(&mut self, links: &[usize]) -> u32 {
-        let slot = match self.vacant.pop() {
-            Some(slot) => {
-                self.rates[slot as usize] = RISING;
-                slot
-            }
-            None => {
-                self.rates.push(RISING);
-                self.rates.len() as u32 - 1
-            }
-        };
+        let slot = self.vacant.pop().unwrap_or(self.rates.len() as u32);
+        if slot as usize == self.rates.len() {
+            self.rates.push(RISING);
+            self.stopped_by.push(0);
+        }
+        self.rates[slot as usize] = RISING;
         self.crossings.add(slot, links);
         for &link in links {
             if self.filled[link] == UNUSED {
@@ -126,8 +124,8 @@ impl Filling {
         self.vacant.push(slot);
     }
 
-    /// Shares out the rates again where they can have changed; tells `stop` of each flow that was reached its slot, the link
-    /// that stops it, and its rate.
+    /// Shares out the rates again where they can have changed; tells `stop` of each flow of which the rate or the link that
+    /// stops it has changed: its slot, that link, the rate.
     pub fn fill(&mut self, mut stop: impl FnMut(u32, u32, f64)) {
         let floor = self.floor() * (1.0 - FLOOR_MARGIN);
         self.set_back(floor);
@@ -140,8 +138,11 @@ impl Filling {
             }
             self.filled[link as usize] = level;
             self.crossings.stop_rising(link, level, |slot| {
-                self.rates[slot as usize] = level;
-                stop(slot, link, level);
+                let rate = std::mem::replace(&mut self.rates[slot as usize], level);
+                let stopped_by = std::mem::replace(&mut self.stopped_by[slot as usize], link);
+                if rate != level || stopped_by != link {
+                    stop(slot, link, level);
+                }
             });
         }
     }
@@ -270,8 +271,7 @@ mod tests {
         filling.fill(|_, _, _| ());
         let new = filling.admit(&[0]);
         filling.remove(new);
-        let mut rates = vec![];
-        filling.fill(|slot, _, rate| rates.push((slot, rate)));
-        assert_eq!(rates, [0, 1, 2].map(|slot| (slot, 4e6 / 3.0)));
+        filling.fill(|slot, _, _| panic!("{slot} has changed"));
+        assert_eq!(filling.rates[..3], [4e6 / 3.0; 3]);
     }
 }

@@ -72,19 +72,30 @@ impl LevelQueue {
         let range = ends.1.saturating_sub(ends.0);
         self.shift = (u64::BITS - range.leading_zeros()).saturating_sub(BUCKETS.trailing_zeros());
         self.word = 0;
-        levels.iter().for_each(|level| self.add(*level));
+        for level in levels {
+            self.put(self.bucket_of(level.rate), *level);
+        }
     }
 
     /// Adds a link that is not here, at a level no lower than those that have left.
     #[inline]
     pub fn add(&mut self, level: Level) {
-        let Level { rate, link } = level;
-        let above = rate.to_bits().saturating_sub(self.lowest) >> self.shift;
-        let bucket = above.min(BUCKETS as u64 - 1) as usize;
-        if !self.front.is_empty() && bucket <= self.front_bucket {
-            let before = self.front.iter().rev().take_while(|first| **first < level).count();
-            return self.front.insert(self.front.len() - before, level);
+        let bucket = self.bucket_of(level.rate);
+        if self.front.is_empty() || bucket > self.front_bucket {
+            return self.put(bucket, level);
         }
+        let before = self.front.iter().rev().take_while(|first| **first < level).count();
+        self.front.insert(self.front.len() - before, level);
+    }
+
+    #[inline]
+    fn bucket_of(&self, rate: f64) -> usize {
+        let above = rate.to_bits().saturating_sub(self.lowest) >> self.shift;
+        above.min(BUCKETS as u64 - 1) as usize
+    }
+
+    #[inline]
+    fn put(&mut self, bucket: usize, Level { rate, link }: Level) {
         self.occupied[bucket / WORD] |= 1 << (bucket % WORD);
         let before = std::mem::replace(&mut self.heads[bucket], link);
         self.nodes[link as usize] = Node { rate, before };
