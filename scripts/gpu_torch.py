@@ -15,7 +15,7 @@ MODELS = {
     "llama7b": ("llama2-7b", "llama", 4096, 32, 128, 11008, True, 32000),
     "t5-11b": ("t5-11b", "t5", 1024, 128, 128, 65536, False, 32128),
 }
-COLUMNS = ["what", "model", "shape", "seconds", "tflop_per_second", "tokens_per_second"]
+COLUMNS = ["what", "model", "shape", "seconds", "tflop_per_second", "gbyte_per_second", "tokens_per_second"]
 
 
 def fastest(torch, device, runs, body):
@@ -31,8 +31,22 @@ def fastest(torch, device, runs, body):
     return best
 
 
-def row(what, model, shape, seconds, flop, tokens):
-    return [what, model, "x".join(map(str, shape)), seconds, flop / seconds / 1e12, tokens / seconds]
+def row(what, model, shape, seconds, flop, tokens, size=0):
+    shape = "x".join(map(str, shape))
+    return [what, model, shape, seconds, flop / seconds / 1e12, size / seconds / 1e9, tokens / seconds]
+
+
+def ceilings(torch, args):
+    """A large square product and a large copy, as examples/gpu_bench has them."""
+    dtype, side = torch.float16 if args.device == "cuda" else torch.float32, 2 * args.tokens
+    x, w = (torch.randn(side, side, device=args.device, dtype=dtype) for _ in range(2))
+    with torch.no_grad():
+        products = lambda: [torch.nn.functional.linear(x, w) for _ in range(8)]
+        seconds = fastest(torch, args.device, args.runs, products) / 8
+    yield row("product", "ceiling", (side, side, side), seconds, 2.0 * side**3, side, 6 * side * side)
+    source = torch.zeros(side << 15, device=args.device, dtype=dtype)
+    seconds = fastest(torch, args.device, args.runs, lambda: source.clone())
+    yield row("copy", "ceiling", (side << 15,), seconds, 0.0, 0, 4 * (side << 15))
 
 
 def kernels(torch, args, key):
@@ -47,11 +61,11 @@ def kernels(torch, args, key):
         plain = lambda: [linear(x, w, b) for _ in range(8)]
         lora = lambda: [linear(x, w, b) + linear(linear(x, down), out) for _ in range(8)]
         shape, flop = (args.tokens, inputs, outputs), 2.0 * args.tokens * inputs * outputs
-        extra = 2.0 * args.tokens * rank * (inputs + outputs)
+        extra, size = 2.0 * args.tokens * rank * (inputs + outputs), 2 * (inputs * outputs + args.tokens * (inputs + outputs))
         with torch.no_grad():
-            yield row("product", name, shape, fastest(torch, args.device, args.runs, plain) / 8, flop, args.tokens)
+            yield row("product", name, shape, fastest(torch, args.device, args.runs, plain) / 8, flop, args.tokens, size)
             seconds = fastest(torch, args.device, args.runs, lora) / 8
-        yield row(f"product with LoRA of rank {rank}", name, shape, seconds, flop + extra, args.tokens)
+        yield row(f"product with LoRA of rank {rank}", name, shape, seconds, flop + extra, args.tokens, size)
     length = min(args.tokens, 512)
     sequences, causal = args.tokens // length, kind == "llama"
     q, k, v = (new(sequences, heads, length, dim) for _ in range(3))
@@ -59,7 +73,7 @@ def kernels(torch, args, key):
     with torch.no_grad():
         seconds = fastest(torch, args.device, args.runs, attend)
     flop = 4.0 * (0.5 if causal else 1.0) * sequences * length * length * heads * dim
-    yield row("attention", name, (sequences, length, heads, dim), seconds, flop, args.tokens)
+    yield row("attention", name, (sequences, length, heads, dim), seconds, flop, args.tokens, 8 * args.tokens * heads * dim)
 
 
 def training(torch, args, key):
@@ -93,13 +107,22 @@ def training(torch, args, key):
     # Of the blocks, as gpu_bench counts.
     parameters = sum(p.numel() for n, p in model.named_parameters() if "layer" in n or "block" in n)
 
-    def step():
-        model.zero_grad(set_to_none=True)
-        model(input_ids=tokens, labels=labels).loss.backward()
-
-    seconds = fastest(torch, args.device, args.runs, step)
     total = count * length
-    yield row("training", name, (blocks, 1, total), seconds, 4.0 * parameters * total, total)
+    for how, trained in [("eager", lambda: model), ("compiled", lambda: torch.compile(model))]:
+        if how == "compiled" and key != "minilm":
+            continue  # takes a minute for each of the others
+        try:
+            trained = trained()
+
+            def step():
+                model.zero_grad(set_to_none=True)
+                trained(input_ids=tokens, labels=labels).loss.backward()
+
+            seconds = fastest(torch, args.device, args.runs, step)
+        except Exception as why:  # a compiler that is missing, say
+            print(f"training, {how}, {name}: {why}")
+            continue
+        yield row(f"training, {how}", name, (blocks, 1, total), seconds, 4.0 * parameters * total, total)
 
 
 def main():
@@ -118,6 +141,7 @@ def main():
     with open(args.out, "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
+        table.writerows(ceilings(torch, args))
         for key in args.models:
             for part in (kernels, training):
                 for line in part(torch, args, key):

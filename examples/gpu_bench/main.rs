@@ -11,7 +11,7 @@ mod plot;
 use clap::{Parser, ValueEnum};
 use deft::backend::cuda::{Cuda, DeviceError, Gpu};
 use deft::backend::{Backend, Cpu, HalfCpu};
-use measure::{Bench, Geometry, Row, kernels};
+use measure::{Bench, Geometry, Row, ceilings, kernels};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -106,7 +106,12 @@ fn rows<B: Backend>(args: &Args, backend: &impl Fn() -> B) -> Vec<Row> {
             vec![bench.stacked("round, one pass", args.runs), bench.one_by_one("round, one by one", args.runs)]
         }
     };
-    args.models.iter().flat_map(|g| of(*g)).collect()
+    let mut rows = match args.what {
+        What::Kernels => ceilings(&backend(), 2 * args.tokens, args.runs),
+        _ => vec![],
+    };
+    rows.extend(args.models.iter().flat_map(|g| of(*g)));
+    rows
 }
 
 fn write(args: &Args, name: &str, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
@@ -116,8 +121,8 @@ fn write(args: &Args, name: &str, rows: &[Row]) -> Result<(), Box<dyn std::error
     for row in rows {
         table.serialize(row)?;
         println!(
-            "{:<28} {:<12} {:<20} {:.6} s  {:.2} TFLOP/s",
-            row.what, row.model, row.shape, row.seconds, row.tflop_per_second
+            "{:<28} {:<12} {:<20} {:.6} s  {:.2} TFLOP/s  {:.1} GB/s",
+            row.what, row.model, row.shape, row.seconds, row.tflop_per_second, row.gbyte_per_second
         );
     }
     table.flush()?;

@@ -24,8 +24,13 @@ pub struct Row {
     pub shape: String,
     pub seconds: f64,
     pub tflop_per_second: f64,
+    /// Of the bytes that have to move at least, in half precision; 0 where nobody counted.
+    pub gbyte_per_second: f64,
     pub tokens_per_second: f64,
 }
+
+/// Stands for the model in rows of [`ceilings`].
+pub const CEILING: &str = "ceiling";
 
 /// The models whose shapes are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,8 +112,31 @@ pub fn product<B: Backend>(backend: &B, model: &str, shape: [usize; 3], rank: us
         shape: format!("{rows}x{inputs}x{outputs}"),
         seconds,
         tflop_per_second: flop / seconds / 1e12,
+        gbyte_per_second: 2.0 * (rows * inputs + inputs * outputs + rows * outputs) as f64 / seconds / 1e9,
         tokens_per_second: rows as f64 / seconds,
     }
+}
+
+/// What all other figures are to be held against: a large square product, and a large copy.
+pub fn ceilings<B: Backend>(backend: &B, side: usize, runs: usize) -> Vec<Row> {
+    let product = product(backend, CEILING, [side; 3], 0, runs);
+    let len = side << 15;
+    let (mut from, mut to) = (B::Buffer::default(), B::Buffer::default());
+    backend.zero(&mut from, len);
+    let seconds = fastest(runs, || {
+        backend.copy(&from, len, &mut to);
+        backend.read(&to, 1);
+    });
+    let copy = Row {
+        what: "copy".to_owned(),
+        model: CEILING.to_owned(),
+        shape: len.to_string(),
+        seconds,
+        tflop_per_second: 0.0,
+        gbyte_per_second: 4.0 * len as f64 / seconds / 1e9,
+        tokens_per_second: 0.0,
+    };
+    vec![product, copy]
 }
 
 /// Attention of `sequences` sequences of `tokens` tokens.
@@ -144,6 +172,7 @@ pub fn attention<B: Backend>(backend: &B, a: &Architecture, sequences: usize, to
         shape: format!("{sequences}x{tokens}x{}x{}", a.heads, a.head_dim),
         seconds,
         tflop_per_second: flop / seconds / 1e12,
+        gbyte_per_second: 2.0 * (rows * (row + shape.width())) as f64 / seconds / 1e9,
         tokens_per_second: rows as f64 / seconds,
     }
 }
@@ -225,6 +254,7 @@ impl<B: Backend> Bench<B> {
             seconds,
             // Forward twice a parameter and token, and as much again for the gradient of the inputs.
             tflop_per_second: 4.0 * in_blocks as f64 * tokens as f64 / seconds / 1e12,
+            gbyte_per_second: 0.0,
             tokens_per_second: tokens as f64 / seconds,
         }
     }

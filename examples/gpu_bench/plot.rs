@@ -35,12 +35,19 @@ pub fn draw(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         }
     }
     let (training, kernels): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, row)| row.what.starts_with("training"));
+    let (ceilings, kernels): (Vec<_>, Vec<_>) = kernels.into_iter().partition(|(_, row)| row.model == "ceiling");
     let models: BTreeSet<String> = kernels.iter().map(|(_, row)| row.model.clone()).collect();
     let mut drawn = vec![];
     for model in models {
         let points = kernels.iter().filter(|(_, row)| row.model == model);
         let points = points.map(|(who, row)| (label(who, row), place(row), row.tflop_per_second));
-        let figure = compared(points.collect(), &model, "TFLOP/s");
+        let mut figure = compared(points.collect(), &model, "TFLOP/s");
+        // The best that a product of whoever it is reaches on this card.
+        let products = ceilings.iter().filter(|(_, row)| row.what == "product");
+        figure.lines.extend(products.map(|(who, row)| Line {
+            label: format!("{who} {}", row.shape),
+            places: vec![Place { x: None, y: Estimate::of(&[row.tflop_per_second]).expect("one value") }],
+        }));
         drawn.extend(trade_off(&figure, &folder.join(format!("kernels_{model}")))?);
     }
     if !training.is_empty() {
