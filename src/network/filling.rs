@@ -21,7 +21,7 @@ use super::level_queue::{Level, LevelQueue};
 const FLOOR_MARGIN: f64 = 1e-9;
 /// Where finding the links that are reached takes more looks at flows than there are links, all are set back, for so many
 /// fillings. Those that were not reached come to what they were.
-const LOOK_AGAIN: u32 = 31;
+const LOOK_AGAIN: u32 = 127;
 /// The rate of a flow that has not stopped yet, and the level of a link that is not full.
 const RISING: f64 = f64::INFINITY;
 /// The level of a link that nobody uses, below any floor.

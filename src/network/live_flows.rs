@@ -69,6 +69,7 @@ impl Flow {
     }
 
     /// Brings `remaining_bits` up to `now`.
+    #[inline]
     pub fn settle(&mut self, now: SimTime) {
         let elapsed = now - self.since;
         self.remaining_bits = (self.remaining_bits - self.rate_bits_per_second * elapsed.as_seconds()).max(0.0);
@@ -76,6 +77,7 @@ impl Flow {
     }
 
     /// Brings `limited` up to `since`.
+    #[inline(never)]
     fn move_bottleneck(&mut self, bottleneck: usize) {
         if let Some((_, limited)) = self.limited.iter_mut().find(|(channel, _)| *channel == self.bottleneck) {
             *limited += self.since - self.limited_since;
@@ -85,6 +87,7 @@ impl Flow {
 
     /// From `now` on `bottleneck` limits the flow to `rate`. True if its finish has moved: a flow whose rate stays the same
     /// keeps it to the bit, so that transfers elsewhere in the network cannot move it.
+    #[inline]
     pub fn limit(&mut self, bottleneck: usize, rate: f64, now: SimTime) -> bool {
         let (same_rate, same_bottleneck) = (rate == self.rate_bits_per_second, bottleneck == self.bottleneck);
         if same_rate && same_bottleneck {
