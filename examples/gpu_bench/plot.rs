@@ -91,6 +91,6 @@ fn compared(points: Vec<(String, String, f64)>, of: &str, unit: &str) -> TradeOf
             None => lines.push(Line { label, places: vec![place] }),
         }
     }
-    let axis = |label: &str, words| Axis { label: label.to_owned(), base_unit: "", words };
+    let axis = |label: &str, words| Axis { label: label.to_owned(), base_unit: "", words, most: None };
     TradeOff { x: axis(of, words), y: axis(unit, vec![]), lines }
 }

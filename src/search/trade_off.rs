@@ -105,7 +105,9 @@ fn axis(name: &str, words: Vec<String>) -> Axis {
         n if n.ends_with("_joules") => "J",
         _ => "",
     };
-    Axis { label, base_unit, words }
+    // R squared, which a regression has in place of accuracy, is at most 1 too, but may be negative.
+    let share = known.is_some() && (name.ends_with("_accuracy") || name.ends_with("_share"));
+    Axis { label, base_unit, words, most: share.then_some(1.0) }
 }
 
 /// A key as part of a file's name.

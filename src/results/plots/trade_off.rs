@@ -24,6 +24,8 @@ pub struct Axis {
     pub base_unit: &'static str,
     /// Names of the places 0, 1, ... where values are words.
     pub words: Vec<String>,
+    /// No value can be larger: an interval ends here.
+    pub most: Option<f64>,
 }
 
 /// One point: a mean over replications in each direction.
@@ -100,9 +102,9 @@ impl Scale {
     }
 }
 
-fn band(e: &Estimate) -> (f64, f64) {
+fn band(e: &Estimate, axis: &Axis) -> (f64, f64) {
     let half = e.half_width_95.unwrap_or(0.0);
-    (e.mean - half, e.mean + half)
+    (e.mean - half, (e.mean + half).min(axis.most.unwrap_or(f64::INFINITY)))
 }
 
 impl TradeOff {
@@ -134,14 +136,15 @@ impl Figure for TradeOff {
             top += pt(10.0);
         }
         let xs: Vec<f64> = self.places().filter_map(|p| p.x.map(|e| e.mean)).collect();
-        let ys: Vec<f64> = self.places().flat_map(|p| [band(&p.y).0, band(&p.y).1]).collect();
+        let ys: Vec<f64> = self.places().flat_map(|p| <[f64; 2]>::from(band(&p.y, &self.y))).collect();
         let (x_scale, y_scale) = (Scale::of(&self.x, &xs, true), Scale::of(&self.y, &ys, false));
         let (x_ticks, y_ticks) = (x_scale.ticks(&self.x, 7), y_scale.ticks(&self.y, 6));
         let frame = Frame::below(canvas, top + pt(3.0), x_scale.range, y_scale.range, &y_ticks)?;
         frame.y_axis(canvas, &y_ticks, &y_scale.label(&self.y))?;
         frame.x_axis(canvas, &x_ticks, &x_scale.label(&self.x), true)?;
 
-        let spots: Vec<Vec<Spot>> = self.lines.iter().map(|l| spots(l, &frame, &x_scale, &y_scale)).collect();
+        let spots: Vec<Vec<Spot>> =
+            self.lines.iter().map(|l| spots(l, &self.y, &frame, (&x_scale, &y_scale))).collect();
         // Many bands on one another are mud; the bars say the same.
         let few = self.lines.len() <= MOST_BANDS;
         for (i, line) in spots.iter().enumerate().filter(|(_, line)| few && line.len() > 1) {
@@ -181,10 +184,10 @@ struct Spot {
     everywhere: bool,
 }
 
-fn spots(line: &Line, frame: &Frame, x_scale: &Scale, y_scale: &Scale) -> Vec<Spot> {
+fn spots(line: &Line, y_axis: &Axis, frame: &Frame, (x_scale, y_scale): (&Scale, &Scale)) -> Vec<Spot> {
     let spot = |x: i32, place: &Place, everywhere: bool| {
         let y = |v: f64| frame.y_at(y_scale.at(v));
-        let (low, high) = band(&place.y);
+        let (low, high) = band(&place.y, y_axis);
         Spot { x, y: y(place.y.mean), low: y(low), high: y(high), everywhere }
     };
     let across = |p: &Place| vec![spot(frame.left, p, true), spot(frame.right, p, true)];
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn wide_positive_values_get_a_logarithmic_axis_with_a_unit() {
-        let bytes = Axis { label: "Traffic".into(), base_unit: "B", words: vec![] };
+        let bytes = Axis { label: "Traffic".into(), base_unit: "B", ..Axis::default() };
         let scale = Scale::of(&bytes, &[1e4, 3e6], true);
         assert!(scale.logarithmic);
         assert_eq!(scale.label(&bytes), "Traffic (MB)");
@@ -219,9 +222,17 @@ mod tests {
         let line = Line { label: "b".into(), places: vec![Place { x: None, y: estimate(0.5) }] };
         let frame = Frame { left: 10, top: 0, right: 90, bottom: 100, x: (0.0, 1.0), y: (0.0, 1.0) };
         let scale = Scale::of(&Axis::default(), &[0.0, 1.0], false);
-        let spots = spots(&line, &frame, &scale, &scale);
+        let spots = spots(&line, &Axis::default(), &frame, (&scale, &scale));
         assert_eq!(spots.iter().map(|s| s.x).collect::<Vec<_>>(), [10, 90]);
         assert!(spots.iter().all(|s| s.everywhere && s.high < s.y && s.y < s.low));
+    }
+
+    #[test]
+    fn an_interval_ends_at_the_largest_possible_value() {
+        let shares = Axis { most: Some(1.0), ..Axis::default() };
+        let near = |(a, b): (f64, f64), (c, d): (f64, f64)| (a - c).abs() < 1e-12 && (b - d).abs() < 1e-12;
+        assert!(near(band(&estimate(0.98), &shares), (0.93, 1.0)));
+        assert!(near(band(&estimate(0.98), &Axis::default()), (0.93, 1.03)));
     }
 
     #[test]
@@ -231,7 +242,7 @@ mod tests {
             Line { label: "one".into(), places: vec![place(0.0, 0.6), place(1.0, 0.7)] },
             Line { label: "base".into(), places: vec![Place { x: None, y: estimate(0.65) }] },
         ];
-        let x = Axis { label: "method".into(), base_unit: "", words: vec!["a".into(), "b".into()] };
+        let x = Axis { label: "method".into(), base_unit: "", words: vec!["a".into(), "b".into()], most: None };
         let figure = TradeOff { x, y: Axis { label: "Test accuracy".into(), ..Axis::default() }, lines };
         let folder = tempfile::tempdir().unwrap();
         for path in trade_off(&figure, &folder.path().join("plot")).unwrap() {
