@@ -34,7 +34,7 @@ fn shape_of(method: &PeftMethod, a: &Architecture) -> PeftShape {
         PeftMethod::Adapter { placement, bottleneck } => {
             PeftShape::adapters(a, &widths(bottleneck), *placement == AdapterPlacement::Houlsby)
         }
-        PeftMethod::ParallelAdapter(bottleneck) => PeftShape::adapters(a, &widths(bottleneck), false),
+        PeftMethod::ParallelAdapter(bottleneck) => PeftShape::parallel_adapters(a, &widths(bottleneck)),
         PeftMethod::Prefix { tokens, blocks: chosen } => PeftShape::prefix(a, &tokens.per_block(chosen, blocks)),
         PeftMethod::Prompt { tokens } => PeftShape::prompt(a, *tokens),
         PeftMethod::Ia3 { blocks: chosen } => PeftShape::ia3(a, &chosen.per_block(blocks)),

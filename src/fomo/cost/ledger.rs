@@ -1,5 +1,6 @@
 //! The books of one part: what each operation costs forward and backward, and what it must keep.
 
+use super::stage::{ByStage, Stage};
 use crate::compute::{Precision, Work};
 use crate::fomo::emulator::low_rank;
 
@@ -11,11 +12,14 @@ pub(super) struct Ledger {
     /// Matrices are held as two factors of this rank where that is smaller.
     rank: Option<u64>,
     activation_bytes: u64,
+    stage: Stage,
+    /// Whether attention keeps no probabilities.
+    pub fused: bool,
     pub forward: Work,
-    /// Gradients that backward needs as soon as it enters the part.
-    pub inner_gradient: Work,
-    /// Gradients that only lead to the part's own input.
-    pub input_gradient: Work,
+    /// Gradients of what each stage reads.
+    pub gradients: ByStage<Work>,
+    /// Gradient of the encoder's output, which a decoder block reads.
+    pub source_gradient: Work,
     /// Gradients of the part's own weights.
     pub weight_gradient: Work,
     /// Numbers that backward needs whatever trains: operands of products of two activations, inputs of non-linear
@@ -42,8 +46,10 @@ impl Ledger {
             rank: None,
             activation_bytes: activations.bytes(),
             forward: Work::default(),
-            inner_gradient: Work::default(),
-            input_gradient: Work::default(),
+            gradients: ByStage::default(),
+            source_gradient: Work::default(),
+            stage: Stage::Input,
+            fused: false,
             weight_gradient: Work::default(),
             stored_elements: 0,
             stored_for_weights: 0,
@@ -56,6 +62,11 @@ impl Ledger {
         self.rank = rank;
         self.weight_bits = bits.map_or(self.weight_bits, u64::from);
         self
+    }
+
+    /// What follows happens there.
+    pub fn at(&mut self, stage: Stage) {
+        self.stage = stage;
     }
 
     fn work(&mut self, flops: u64, elements: u64, other_bytes: u64, kernels: u32) -> Work {
@@ -85,30 +96,28 @@ impl Ledger {
         product
     }
 
-    /// A product with weights whose input was computed inside the part.
+    /// A product with weights.
     pub fn linear(&mut self, linear: Linear) {
         let product = self.linear_work(linear);
-        self.inner_gradient += product;
+        self.gradients[self.stage] += product;
     }
 
-    /// A product with weights that reads the part's own input.
-    pub fn linear_from_input(&mut self, linear: Linear) {
-        let product = self.linear_work(linear);
-        self.input_gradient += product;
-    }
-
-    /// Products with several matrices that read the part's own input: one, unless each has factors of its own.
-    pub fn linears_from_input(&mut self, rows: u64, inputs: u64, outputs: &[u64]) {
-        let (together, each) = ([outputs.iter().sum()], outputs);
-        let products: &[u64] = if self.rank.is_some() { each } else { &together };
-        products.iter().for_each(|outputs| self.linear_from_input(Linear { rows, inputs, outputs: *outputs }));
-    }
-
-    /// The same of an input that was computed inside the part.
+    /// Products of one input with several matrices: one, unless each has factors of its own.
     pub fn linears(&mut self, rows: u64, inputs: u64, outputs: &[u64]) {
+        let product = self.linears_work(rows, inputs, outputs);
+        self.gradients[self.stage] += product;
+    }
+
+    /// The same of the encoder's output.
+    pub fn linears_from_source(&mut self, rows: u64, inputs: u64, outputs: &[u64]) {
+        let product = self.linears_work(rows, inputs, outputs);
+        self.source_gradient += product;
+    }
+
+    fn linears_work(&mut self, rows: u64, inputs: u64, outputs: &[u64]) -> Work {
         let (together, each) = ([outputs.iter().sum()], outputs);
         let products: &[u64] = if self.rank.is_some() { each } else { &together };
-        products.iter().for_each(|outputs| self.linear(Linear { rows, inputs, outputs: *outputs }));
+        products.iter().map(|outputs| self.linear_work(Linear { rows, inputs, outputs: *outputs })).sum()
     }
 
     /// A product of two activations of `left` and `right` elements into `output` elements; both operands are kept, and
@@ -116,8 +125,27 @@ impl Ledger {
     pub fn activation_product(&mut self, flops: u64, left: u64, right: u64, output: u64) {
         let product = self.work(flops, left + right + output, 0, 1);
         self.forward += product;
-        self.inner_gradient += product + product;
+        self.gradients[self.stage] += product + product;
         self.stored_elements += left + right;
+    }
+
+    /// Attention as one operation that keeps its output and a logarithm a query and head, and computes the scores again on the way
+    /// back (Dao et al. 2022). `product_flops` are those of either of its products; `inputs` are queries, keys and values.
+    pub fn fused_attention(&mut self, product_flops: u64, inputs: u64, output: u64, logarithms: u64) {
+        let forward = self.work(2 * product_flops, inputs + output + logarithms, 0, 1);
+        let backward = self.work(5 * product_flops, 2 * inputs + 2 * output + logarithms, 0, 1);
+        self.forward += forward;
+        self.gradients[self.stage] += backward;
+        self.stored_elements += inputs + output + logarithms;
+    }
+
+    /// What follows reads the same `elements` as the products before, and fused passes keep them whatever trains: `already` where
+    /// something else keeps them.
+    pub fn input_is_kept(&mut self, elements: u64, already: bool) {
+        if self.fused {
+            self.stored_for_weights -= elements;
+            self.stored_elements += if already { 0 } else { elements };
+        }
     }
 
     /// An element-wise operation or a reduction; `stored` is what its gradient needs.
@@ -125,7 +153,7 @@ impl Ledger {
         let forward = self.work(0, reads + writes, 0, 1);
         let backward = self.work(0, writes + stored + reads, 0, 1);
         self.forward += forward;
-        self.inner_gradient += backward;
+        self.gradients[self.stage] += backward;
         self.stored_elements += stored;
     }
 }

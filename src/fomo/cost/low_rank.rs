@@ -5,6 +5,7 @@
 //! encoder's output.
 
 use super::peft_shape::{BlockPeft, PeftShape, Rates};
+use super::stage::Stage;
 use crate::fomo::architecture::Architecture;
 use crate::fomo::projection::Projection;
 
@@ -65,21 +66,55 @@ impl Pairs<'_> {
             group.iter().copied().filter(|p| targets.contains(p)).collect()
         };
         // One entry for each matrix of activations that pairs read: it is kept once, however many read it.
-        for group in [&[Query, Key, Value][..], &[AttentionOutput], &[FfnGate, FfnUp], &[FfnDown]] {
-            block.per_token = block.per_token.plus(self.beside(&mut block, &targeted(group)));
-        }
-        if self.a.has_cross_attention(index) {
-            for group in [&[Query][..], &[AttentionOutput]] {
-                block.per_token = block.per_token.plus(self.beside(&mut block, &targeted(group)));
+        let own = [
+            (Stage::QueryKeyValue, &[Query, Key, Value][..]),
+            (Stage::AttentionOutput, &[AttentionOutput]),
+            (Stage::FfnUp, &[FfnGate, FfnUp]),
+            (Stage::FfnDown, &[FfnDown]),
+        ];
+        let cross = [(Stage::CrossQueryKeyValue, &[Query][..]), (Stage::CrossOutput, &[AttentionOutput])];
+        let crossing = self.a.has_cross_attention(index);
+        for (stage, group) in own.into_iter().chain(cross.into_iter().filter(|_| crossing)) {
+            let product = self.outputs(group);
+            let group = targeted(group);
+            if !group.is_empty() && (block.added == 0 || stage < block.lowest) {
+                block.lowest = stage;
             }
-            block.per_source_token = self.beside(&mut block, &targeted(&[Key, Value]));
+            block.per_token = block.per_token.plus(self.beside(&mut block, &group, product));
+            block.input_flops[stage] += self.input_flops(&group);
+            if stage != Stage::FfnDown {
+                block.shared_inputs[0] += self.input(&group);
+            }
+        }
+        if crossing {
+            let group = targeted(&[Key, Value]);
+            block.per_source_token = self.beside(&mut block, &group, self.outputs(&[Key, Value]));
+            block.source_input_flops = self.input_flops(&group);
+            block.shared_inputs[1] = self.input(&group);
         }
         block.trainable = block.added;
         block
     }
 
-    /// Puts a pair beside each of `targets`, which read the same input; what that costs a token.
-    fn beside(&self, block: &mut BlockPeft, targets: &[Projection]) -> Rates {
+    /// FLOPs a token of the gradient of what the pairs beside `targets` read.
+    fn input_flops(&self, targets: &[Projection]) -> f64 {
+        targets.iter().map(|target| (2 * self.rank * target.shape(self.a).0 as u64) as f64).sum()
+    }
+
+    /// Width of what the pairs beside `targets` read, if there are any.
+    fn input(&self, targets: &[Projection]) -> u64 {
+        targets.first().map_or(0, |target| target.shape(self.a).0 as u64)
+    }
+
+    /// Width of the product that those of `group` share which the architecture has.
+    fn outputs(&self, group: &[Projection]) -> u64 {
+        let has = |target: &&Projection| self.a.gated_ffn || **target != Projection::FfnGate;
+        group.iter().filter(has).map(|target| target.shape(self.a).1 as u64).sum()
+    }
+
+    /// Puts a pair beside each of `targets`, which read the same input and share a product `product` wide; what that costs a
+    /// token.
+    fn beside(&self, block: &mut BlockPeft, targets: &[Projection], product: u64) -> Rates {
         let rank = self.rank;
         let mut rates = Rates::default();
         for target in targets {
@@ -103,7 +138,7 @@ impl Pairs<'_> {
                     block.kernels += 4;
                     block.flops_per_pass += (2 * rank * inputs * outputs) as f64;
                     block.weights_per_pass += inputs * outputs;
-                    let used = Rates { flops: 0.0, elements: 2 * outputs, reduced: 2 * outputs, stored: outputs };
+                    let used = Rates { flops: 0.0, elements: 2 * outputs, reduced: 2 * outputs, stored: 0 };
                     rates = rates.plus(used);
                 }
                 Extra::SingularValues => {
@@ -113,8 +148,9 @@ impl Pairs<'_> {
                 }
             }
         }
-        if let Some(target) = targets.first() {
-            rates.stored += target.shape(self.a).0 as u64;
+        rates.stored += self.input(targets);
+        if self.extra == Extra::Magnitudes && !targets.is_empty() {
+            rates.stored += product;
         }
         rates
     }

@@ -41,9 +41,31 @@ impl ModelCost {
 
     /// Inputs and output of the largest operation, and the residual stream beside it.
     fn working_bytes(&self, parts: impl Iterator<Item = Part>, batch: &BatchShape) -> u64 {
+        if self.fused_attention {
+            return self.workspace_bytes(batch);
+        }
         let largest = parts.map(|part| self.ledger(part, batch).peak_elements).max().unwrap_or(0);
         let batch = self.seen(batch);
         let residual = (batch.tokens + batch.decoder_tokens) * self.architecture.hidden_size();
         (largest + residual) * self.activations.bytes()
+    }
+
+    /// What fused passes hold once: hidden states and their gradient, one set of a block's gradients, and, where the lowest blocks
+    /// keep nothing for backward, one set of what a block computes forward.
+    fn workspace_bytes(&self, batch: &BatchShape) -> u64 {
+        let (a, batch) = (&self.architecture, self.seen(batch));
+        let (h, q, k, f) = (a.hidden_size(), a.query_size(), a.key_size(), a.ffn_size());
+        let pairs = if a.gated_ffn { 2 * f } else { 0 };
+        let gradients = h.max(q) + h + f + pairs + (q + 2 * k);
+        let is_first_kept = self.lowest_trainable().is_some_and(|lowest| lowest <= Part::Block(0));
+        let forward = if is_first_kept { 0 } else { 2 * h + 2 * q + 2 * k + pairs };
+        let (tokens, encoder) = match batch.decoder_tokens {
+            0 => (batch.tokens, 0),
+            decoder => (decoder.max(batch.tokens), batch.tokens),
+        };
+        // Where the encoder only runs forward, gradients are the decoder's.
+        let differentiated = if encoder > 0 && !self.source_trains() { batch.decoder_tokens } else { tokens };
+        let own = tokens * (h + forward) + differentiated * (h + gradients);
+        (own + encoder * (2 * h + 2 * k)) * self.activations.bytes()
     }
 }

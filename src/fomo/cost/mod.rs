@@ -15,6 +15,7 @@ mod operations;
 mod peft_shape;
 mod segment;
 mod selective;
+mod stage;
 mod zeroth_order;
 
 pub use batch_shape::BatchShape;
@@ -22,6 +23,7 @@ pub use kept::kept;
 pub use memory::{ADAMW_BYTES_PER_PARAMETER, MOMENTUM_BYTES_PER_PARAMETER};
 pub use peft_shape::{BlockPeft, PeftShape, Rates};
 pub use segment::Segment;
+pub use stage::{ByStage, Stage};
 
 use super::FomoError;
 use super::architecture::{Architecture, Family};
@@ -75,6 +77,8 @@ pub struct ModelCost {
     peft: PeftShape,
     /// How an emulator holds its matrices; `None` for a model that is held as it is.
     emulated: Option<Emulated>,
+    /// Whether attention is one operation that keeps no probabilities.
+    pub(super) fused_attention: bool,
 }
 
 impl ModelCost {
@@ -97,9 +101,15 @@ impl ModelCost {
             Task::Classification { classes: 0 } => Err(FomoError::NoClasses { classes: 0 }),
             _ => {
                 let (architecture, peft) = (architecture.clone(), peft.clone());
-                Ok(Self { architecture, task, weights, activations, peft, emulated: None })
+                Ok(Self { architecture, task, weights, activations, peft, emulated: None, fused_attention: false })
             }
         }
+    }
+
+    /// With `fused`, attention is one operation that keeps no probabilities and computes them again (Dao et al. 2022), and memory is
+    /// what the learning plane's own passes hold.
+    pub fn with_attention_fused(self, fused: bool) -> Self {
+        Self { fused_attention: fused, ..self }
     }
 
     pub fn architecture(&self) -> &Architecture {
@@ -172,8 +182,8 @@ impl ModelCost {
     ///
     /// Every weight product costs its forward FLOPs once for the gradient of its input, and once more for the gradient
     /// of its weights where those train; attention's products, of two activations, cost twice. Without
-    /// `needs_input_gradient` the products that lead to the part's own input are left out, without `trains` what leads
-    /// to parameters; without both the part costs nothing.
+    /// `needs_input_gradient` backward ends at the lowest stage of the part that trains, without `trains` what leads to
+    /// parameters is left out; without both the part costs nothing.
     pub fn backward(&self, part: Part, batch: &BatchShape, needs_input_gradient: bool, trains: bool) -> Work {
         let trains = trains && self.trains(part);
         let mut work = Work::default();
@@ -181,10 +191,20 @@ impl ModelCost {
             return work;
         }
         let ledger = self.ledger(part, batch);
-        work += ledger.inner_gradient + self.peft_work(part, batch, |rates| rates.elements);
+        work += self.peft_work(part, batch, |rates| rates.elements);
+        let floor = match part {
+            Part::Block(i) if trains => self.peft.blocks[i].lowest,
+            _ => Stage::Input,
+        };
         if needs_input_gradient {
-            work += ledger.input_gradient;
+            work += ledger.gradients.up_to(floor).sum();
         }
+        work += ledger.gradients.above(floor).sum();
+        let source_wanted = self.source_trains() && needs_input_gradient;
+        if source_wanted {
+            work += ledger.source_gradient;
+        }
+        work.flops -= self.peft_gradients_unneeded(part, batch, (floor, needs_input_gradient), source_wanted);
         if trains {
             work += self.peft_work(part, batch, |rates| rates.elements + rates.reduced);
             if self.trains_own_weights(part) {
@@ -226,6 +246,10 @@ impl ModelCost {
             let (block, batch) = (&self.peft.blocks[i], self.seen(batch));
             elements += block.per_token.stored * self.tokens_of(i, &batch);
             elements += block.per_source_token.stored * batch.tokens;
+            if self.fused_attention {
+                let [own, source] = block.shared_inputs;
+                elements -= own * self.tokens_of(i, &batch) + source * batch.tokens;
+            }
         }
         elements * self.activations.bytes()
     }
@@ -273,7 +297,8 @@ impl ModelCost {
     }
 
     fn ledger(&self, part: Part, batch: &BatchShape) -> Ledger {
-        let ledger = Ledger::new(self.weights, self.activations);
+        let mut ledger = Ledger::new(self.weights, self.activations);
+        ledger.fused = self.fused_attention;
         let (a, seen) = (&self.architecture, self.seen(batch));
         if let (Part::Block(i), Some(storage)) = (part, self.storage(part)) {
             let ledger = ledger.stored_in(storage.rank, storage.bits);
@@ -299,6 +324,27 @@ impl ModelCost {
             bytes: (block.added * Precision::Fp32.bytes() + numbers * self.activations.bytes()) as f64,
             kernels: block.kernels,
         }
+    }
+
+    /// FLOPs of gradients of inputs of PEFT's products that lead nowhere: those at `floor` and below, where backward ends, and
+    /// those of the encoder's output, where nothing trains there.
+    fn peft_gradients_unneeded(
+        &self,
+        part: Part,
+        batch: &BatchShape,
+        (floor, needs_input_gradient): (Stage, bool),
+        source_wanted: bool,
+    ) -> f64 {
+        let Part::Block(i) = part else { return 0.0 };
+        let (block, batch) = (&self.peft.blocks[i], self.seen(batch));
+        let below: f64 = if needs_input_gradient { 0.0 } else { block.input_flops.up_to(floor).sum() };
+        let source = if source_wanted { 0.0 } else { block.source_input_flops };
+        below * self.tokens_of(i, &batch) as f64 + source * batch.tokens as f64
+    }
+
+    /// Whether something trains on the way to the encoder's output.
+    pub(super) fn source_trains(&self) -> bool {
+        self.lowest_trainable().is_some_and(|lowest| lowest < Part::Block(self.architecture.encoder_layers))
     }
 
     /// What PEFT adds to a forward pass whatever the batch.

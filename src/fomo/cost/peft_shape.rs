@@ -4,6 +4,7 @@
 //! with the papers they come from, are in `docs/compute.md`.
 
 use super::low_rank;
+use super::stage::{ByStage, Stage};
 use crate::fomo::architecture::Architecture;
 use crate::fomo::projection::Projection;
 
@@ -28,6 +29,15 @@ pub struct BlockPeft {
     pub kernels: u32,
     /// Whether the block's own weight matrices train, so that each needs a second product backward.
     pub trains_weights: bool,
+    /// Where the lowest of what trains stands: backward goes no deeper into the lowest trainable block.
+    pub lowest: Stage,
+    /// FLOPs a token of the gradients of what added products read, where these stand; part of `per_token`.
+    pub input_flops: ByStage<f64>,
+    /// The same, a token of the encoder's output.
+    pub source_input_flops: f64,
+    /// Of the numbers kept for backward, those that passes which hold the inputs of all products of hidden states keep anyway: a
+    /// token, and a token of the encoder's output.
+    pub shared_inputs: [u64; 2],
 }
 
 /// Costs in proportion to tokens.
@@ -67,7 +77,7 @@ impl PeftShape {
     /// The same modules, of which those of the embedding and of the blocks below `split` do not train. A prompt would.
     pub fn frozen_below(mut self, split: usize) -> Self {
         for block in self.blocks.iter_mut().take(split) {
-            (block.trainable, block.trains_weights) = (0, false);
+            (block.trainable, block.trains_weights, block.lowest) = (0, false, Stage::Input);
         }
         self.embedding_trainable = 0;
         self
@@ -94,9 +104,9 @@ impl PeftShape {
         low_rank::dropout(architecture, ranks, targets)
     }
 
-    /// Bottlenecks of width `widths[i]` in block i (0 for none): one in the feed-forward layer, in series (Pfeiffer et al.
-    /// 2021) or beside it (He et al. 2022), and with `after_attention` one more behind every attention of the block
-    /// (Houlsby et al. 2019).
+    /// Bottlenecks of width `widths[i]` in block i (0 for none): one behind the feed-forward layer (Pfeiffer et al. 2021), and
+    /// with `after_attention` one more behind every attention of the block (Houlsby et al. 2019). The gradient of what they
+    /// read is charged even where nothing below needs it: it is one product with the residual sum's.
     pub fn adapters(architecture: &Architecture, widths: &[usize], after_attention: bool) -> Self {
         let hidden = architecture.hidden_size();
         let block = |(i, width): (usize, &usize)| {
@@ -114,9 +124,22 @@ impl PeftShape {
                 reduced: adapters * (hidden + width),
                 stored: adapters * (hidden + 2 * width),
             };
-            BlockPeft { trainable: added, added, per_token, kernels: 4 * adapters as u32, ..BlockPeft::default() }
+            let lowest = if after_attention { Stage::AttentionAdapter } else { Stage::FfnAdapter };
+            let kernels = 4 * adapters as u32;
+            BlockPeft { trainable: added, added, per_token, kernels, lowest, ..BlockPeft::default() }
         };
         Self { blocks: widths.iter().enumerate().map(block).collect(), ..Self::default() }
+    }
+
+    /// Bottlenecks beside the feed-forward layers (He et al. 2022), which read what these read.
+    pub fn parallel_adapters(architecture: &Architecture, widths: &[usize]) -> Self {
+        let mut shape = Self::adapters(architecture, widths, false);
+        for (block, width) in shape.blocks.iter_mut().zip(widths).filter(|(_, width)| **width > 0) {
+            block.lowest = Stage::FfnDown;
+            block.shared_inputs[0] += architecture.hidden_size();
+            block.input_flops[Stage::FfnUp] = (2 * architecture.hidden_size() * *width as u64) as f64;
+        }
+        shape
     }
 
     /// `tokens[i]` trainable keys and values before those of block i's self-attention (Li and Liang 2021).
@@ -124,7 +147,8 @@ impl PeftShape {
         let block = |tokens: &usize| {
             let prefix_tokens = *tokens as u64;
             let added = 2 * prefix_tokens * architecture.key_size();
-            BlockPeft { trainable: added, added, prefix_tokens, ..BlockPeft::default() }
+            let lowest = Stage::KeysAndValues;
+            BlockPeft { trainable: added, added, prefix_tokens, lowest, ..BlockPeft::default() }
         };
         Self { blocks: tokens.iter().map(block).collect(), ..Self::default() }
     }
@@ -152,6 +176,7 @@ impl PeftShape {
                 per_token: scaled(keys_and_values + inner),
                 per_source_token: scaled(crossing),
                 kernels: if crossing > 0 { 5 } else { 3 },
+                lowest: Stage::KeysAndValues,
                 ..BlockPeft::default()
             }
         };
@@ -182,6 +207,14 @@ impl BlockPeft {
             prefix_tokens: self.prefix_tokens + other.prefix_tokens,
             kernels: self.kernels + other.kernels,
             trains_weights: self.trains_weights || other.trains_weights,
+            lowest: match (self.trainable, other.trainable) {
+                (_, 0) => self.lowest,
+                (0, _) => other.lowest,
+                _ => self.lowest.min(other.lowest),
+            },
+            input_flops: self.input_flops.zip(other.input_flops, |a, b| a + b),
+            source_input_flops: self.source_input_flops + other.source_input_flops,
+            shared_inputs: [0, 1].map(|i| self.shared_inputs[i] + other.shared_inputs[i]),
         }
     }
 }

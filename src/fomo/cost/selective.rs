@@ -5,6 +5,7 @@
 //! RoBERTa's first two positions, token types beyond the first.
 
 use super::peft_shape::{BlockPeft, PeftShape, Rates};
+use super::stage::Stage;
 use crate::fomo::architecture::Architecture;
 
 impl PeftShape {
@@ -15,7 +16,7 @@ impl PeftShape {
         let final_shift = if a.family.has_final_norm() { a.hidden_size() } else { 0 };
         let embedding = if a.image.is_some() || a.family.normalises_embedding() { a.hidden_size() } else { 0 };
         Self {
-            blocks: blocks(chosen, |i| vectors(a.block_biases(i))),
+            blocks: blocks(chosen, |i| vectors(a.block_biases(i), Stage::lowest_of(a.family))),
             embedding_trainable: if has && outside { embedding } else { 0 },
             final_norm_trainable: if has && outside { final_shift } else { 0 },
             ..Self::default()
@@ -27,7 +28,9 @@ impl PeftShape {
     pub fn norms(architecture: &Architecture, chosen: &[bool], outside: bool) -> Self {
         let a = architecture;
         let mut shape = Self {
-            blocks: blocks(chosen, |i| vectors(a.norms_of_block(i) * a.norm_parameters())),
+            blocks: blocks(chosen, |i| {
+                vectors(a.norms_of_block(i) * a.norm_parameters(), Stage::lowest_norm_of(a.family))
+            }),
             embedding_trainable: if outside { a.embedding_norm_parameters() } else { 0 },
             final_norm_trainable: if outside { a.final_norm_parameters() } else { 0 },
             ..Self::default()
@@ -43,7 +46,7 @@ impl PeftShape {
         let block = |i| BlockPeft {
             trainable: a.learnable_block_parameters(i),
             trains_weights: true,
-            ..vectors(a.block_biases(i) + a.norms_of_block(i) * a.hidden_size())
+            ..vectors(a.block_biases(i) + a.norms_of_block(i) * a.hidden_size(), Stage::lowest_of(a.family))
         };
         let mut shape = Self {
             blocks: blocks(chosen, block),
@@ -64,7 +67,11 @@ impl PeftShape {
     /// The norm that ends an encoder-decoder's encoder runs in the encoder's last block.
     fn train_encoder_norm(&mut self, a: &Architecture, outside: bool) {
         if outside && let Some(last) = a.last_encoder_block_of_two_stacks() {
-            self.blocks[last].trainable += a.norm_parameters();
+            let block = &mut self.blocks[last];
+            if block.trainable == 0 {
+                block.lowest = Stage::EncoderNorm;
+            }
+            block.trainable += a.norm_parameters();
         }
     }
 }
@@ -74,7 +81,7 @@ fn blocks(chosen: &[bool], shape: impl Fn(usize) -> BlockPeft) -> Vec<BlockPeft>
 }
 
 /// Biases and norms of the block's own: each token contributes to the gradient of each number.
-fn vectors(trainable: u64) -> BlockPeft {
+fn vectors(trainable: u64, lowest: Stage) -> BlockPeft {
     let per_token = Rates { reduced: trainable, ..Rates::default() };
-    BlockPeft { trainable, per_token, ..BlockPeft::default() }
+    BlockPeft { trainable, per_token, lowest, ..BlockPeft::default() }
 }
