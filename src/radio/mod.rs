@@ -42,7 +42,7 @@ pub mod uplink_access;
 
 pub use cell::{
     Allocation, AnalogLink, BlockCounts, CellConfig, CellModel, Direction, FlowCell, Indoor, LinkId, LinkLayer,
-    LosRule, Neighbour, Outcome, PowerControl, SchedulerKind, Site, SlotCell, SlotConfig, TransferReport,
+    LosRule, Neighbour, Outcome, PowerControl, SchedulerKind, Sending, Site, SlotCell, SlotConfig, TransferReport,
     TransferRequest, UeRadio,
 };
 pub use error::RadioError;

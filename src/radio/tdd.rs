@@ -93,6 +93,15 @@ impl Frame {
         }
     }
 
+    /// Share of slots in which `direction` has symbols.
+    pub fn occasions(&self, direction: Direction) -> f64 {
+        let period = match self {
+            Self::Fdd => 1,
+            Self::Tdd(pattern) => pattern.slots.len() as u64,
+        };
+        (0..period).filter(|slot| self.symbols(*slot, direction) > 0).count() as f64 / period as f64
+    }
+
     /// The first slot from `slot` on in which `direction` has symbols.
     pub fn next_slot(&self, slot: u64, direction: Direction) -> u64 {
         let mut slot = slot;

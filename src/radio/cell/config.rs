@@ -7,6 +7,8 @@ use crate::radio::geometry::Position;
 use crate::radio::pathloss::{Building, GlassLoss};
 use crate::radio::presets::{Duplex, Preset};
 use crate::sim::SimDuration;
+use std::cell::Cell;
+use std::rc::Rc;
 
 const PEDESTRIAN_MPS: f64 = 3.0 / 3.6;
 const DEFAULT_OUTAGE_LIMIT_S: f64 = 10.0;
@@ -29,6 +31,8 @@ pub struct CellConfig {
     pub interference_margin_db: f64,
     /// Cells on the same carrier that disturb the downlink.
     pub neighbours: Vec<Neighbour>,
+    /// Told whether this cell sends.
+    pub sending: Sending,
     /// What the walls around indoor terminals are made of.
     pub building: Building,
     pub glass: GlassLoss,
@@ -37,7 +41,8 @@ pub struct CellConfig {
     pub outage_limit: SimDuration,
 }
 
-/// Another cell with the power and the antennas of this one, which sends on a share of its resource blocks all the time.
+/// Another cell with the power and the antennas of this one, which sends on a share of its resource blocks, all the time or
+/// while it has something to send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbour {
     /// Its name decides its shadowing: the same as its own terminals see.
@@ -45,6 +50,22 @@ pub struct Neighbour {
     pub position: Position,
     /// 0 to 1.
     pub load: f64,
+    /// Says when it sends; `None` is always.
+    pub sends: Option<Sending>,
+}
+
+/// Whether a cell has downlink transfers now, for those whom that disturbs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sending(Rc<Cell<bool>>);
+
+impl Sending {
+    pub(super) fn set(&self, sends: bool) {
+        self.0.set(sends);
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.0.get()
+    }
 }
 
 /// Where a terminal stands in a building.
@@ -122,6 +143,7 @@ impl CellConfig {
             implementation_loss_db: 0.0,
             interference_margin_db: 0.0,
             neighbours: Vec::new(),
+            sending: Sending::default(),
             building: Building::LowLoss,
             glass: GlassLoss::Edition19,
             atmosphere: Atmosphere::default(),

@@ -3,16 +3,23 @@
 //!
 //! Who comes or withdraws changes the rates a nanosecond later: a round in which a thousand terminals start at one
 //! instant then costs one reallocation, not a thousand.
+//!
+//! What of a rate is lost to the link layer is either assumed, a tenth, or expected (`link_layer`).
+
+mod link_layer;
 
 use super::carrier::{Allocation, Carrier, Reach};
 use super::config::CellConfig;
 use super::link::Channel;
 use super::site::Site;
+use super::slot::{ExpectedLinkLayer, SlotConfig};
 use super::{Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
+use crate::radio::error::RadioError;
 use crate::radio::fading::FadingModel;
 use crate::radio::link_adaptation::TARGET_BLER;
 use crate::radio::link_budget::LinkBudget;
 use crate::sim::{FluidModel, SimDuration, SimTime};
+use link_layer::Played;
 use std::collections::BTreeMap;
 
 /// A cell whose transfers share resource blocks in equal parts per direction (round robin in the fluid limit).
@@ -27,6 +34,12 @@ pub struct FlowCell {
     clock: SimTime,
     /// When a flow ends or rates change, if nobody comes or goes.
     next: Option<SimTime>,
+    /// `None`: blocks fail as [`TARGET_BLER`] says, whatever the link.
+    link_layer: Option<Box<ExpectedLinkLayer>>,
+    /// Transfers whose last blocks are being repeated, with when they get through.
+    settling: Vec<(SimTime, u64, Box<TransferReport>)>,
+    /// Requests that wait for their first slot, with when it begins.
+    waiting: Vec<(SimTime, u64, SimTime, TransferRequest)>,
 }
 
 /// What every change of the cell looks at. The rest lies elsewhere: in a large scenario a cell is cold when its turn comes,
@@ -44,6 +57,7 @@ struct Flow {
     varies: bool,
     totals: Totals,
     terms: Box<Terms>,
+    played: Option<Box<Played>>,
 }
 
 /// What is looked at when a flow comes, when its channel changes and when it goes.
@@ -73,7 +87,26 @@ struct Totals {
 impl FlowCell {
     /// The cell of a base station, without transfers.
     pub fn new(site: Site) -> Self {
-        Self { site, arriving: vec![], flows: vec![], next_key: 0, clock: SimTime::ZERO, next: None }
+        Self {
+            site,
+            arriving: vec![],
+            flows: vec![],
+            next_key: 0,
+            clock: SimTime::ZERO,
+            next: None,
+            link_layer: None,
+            settling: vec![],
+            waiting: vec![],
+        }
+    }
+
+    /// The same with the errors, repetitions and late reports that slots of `config` would have under round robin.
+    ///
+    /// # Errors
+    /// [`SlotConfig::validate`]'s.
+    pub fn with_link_layer(site: Site, config: SlotConfig) -> Result<Self, RadioError> {
+        let link_layer = Some(Box::new(ExpectedLinkLayer::new(&site, config)?));
+        Ok(Self { link_layer, ..Self::new(site) })
     }
 
     pub fn site(&mut self) -> &mut Site {
@@ -109,6 +142,8 @@ impl FlowCell {
 
     /// Rates, ends and the next change for the present set of flows and the present coherence block.
     fn reallocate(&mut self) {
+        let begun = self.waiting.extract_if(.., |(begins, ..)| *begins <= self.clock);
+        self.arriving.extend(begun.map(|(_, key, asked, request)| (key, asked, request)));
         let fading = self.site.carrier.config().fading;
         let block = fading.block_at(self.clock);
         let share = |flows: usize| 1.0 / flows as f64;
@@ -121,14 +156,27 @@ impl FlowCell {
             Direction::Uplink => uplink_share,
             Direction::Downlink => downlink_share,
         };
-        let fades = fading.model != FadingModel::None;
+        // Who is disturbed by a neighbour's traffic looks again in every block.
+        let fades = fading.model != FadingModel::None || self.site.surroundings.is_coupled;
         for (key, start, request) in self.arriving.drain(..) {
             let share = share(request.direction, &|| request.link);
             self.flows.push(Flow::admitted((key, start, request), share, (block, fades), &mut self.site));
         }
-        let (carrier, mut next, mut varies) = (&self.site.carrier, None, false);
+        let (mut next, mut varies) = (None, false);
+        let change = match &self.link_layer {
+            None => fading.block_start(block + 1),
+            Some(layer) => link_layer::next_change(layer, &self.site, self.clock),
+        };
         for flow in &mut self.flows {
             let share = share(flow.reach.direction, &|| flow.terms.request.link);
+            if let Some(layer) = &mut self.link_layer {
+                let allocation = flow.play(layer, &mut self.site, (self.clock, change), share);
+                flow.set(allocation, self.clock, self.site.carrier.config());
+                next = earliest(next, flow.ends);
+                varies |= flow.varies;
+                continue;
+            }
+            let carrier = &self.site.carrier;
             let mut stands = true;
             if flow.varies {
                 let Terms { request, channel, .. } = &mut *flow.terms;
@@ -147,9 +195,20 @@ impl FlowCell {
             next = earliest(next, flow.ends);
         }
         if varies {
-            next = earliest(next, fading.block_start(block + 1));
+            next = earliest(next, change);
         }
-        self.next = next;
+        let beginning = self.waiting.iter().map(|(begins, ..)| *begins);
+        let sends = self.flows.iter().any(|flow| flow.reach.direction == Direction::Downlink);
+        self.site.carrier.config().sending.set(sends);
+        let later = self.settling.iter().map(|(ends, ..)| *ends).chain(beginning).min();
+        self.next = later.map_or(next, |later| earliest(next, later));
+    }
+
+    /// Links learn from what their blocks came to.
+    fn learn(&mut self) {
+        if self.link_layer.is_some() {
+            self.flows.iter().for_each(|flow| flow.learn(&mut self.site, self.clock));
+        }
     }
 
     /// Rates are due for a change that came from outside.
@@ -185,11 +244,15 @@ impl Flow {
             varies: fades || link.trajectory.is_mobile(),
             totals: Totals::default(),
             terms: Box::new(Terms { request, start, budget, channel }),
+            played: None,
         }
     }
 
     fn integrate(&mut self, seconds: f64, time_share: f64) {
         let (now, totals) = (&self.now, &mut self.totals);
+        if let Some(played) = &mut self.played {
+            played.integrate(seconds);
+        }
         totals.share_seconds += now.share * seconds;
         totals.snr_db_seconds += now.snr_db * seconds;
         if let Some(mcs) = now.mcs {
@@ -216,7 +279,9 @@ impl Flow {
             self.ends = *self.outage_since.get_or_insert(clock) + config.outage_limit;
         } else {
             self.outage_since = None;
-            if !unchanged {
+            if allocation.rate_bps <= 0.0 {
+                self.ends = SimTime::MAX;
+            } else if !unchanged {
                 self.ends = clock + SimDuration::from_seconds(self.remaining_bits / allocation.rate_bps);
             }
         }
@@ -268,6 +333,13 @@ impl Flow {
             on_air_s: Some(t.active_seconds * time_share),
             outage_s: Some(t.outage_seconds),
         };
+        let (link_layer, mean_mcs) = match &self.played {
+            None => (link_layer, mean_mcs),
+            Some(played) => {
+                let (means, mcs) = played.means(link_layer);
+                (means, mcs.or(mean_mcs))
+            }
+        };
         Box::new(TransferReport {
             link: request.link,
             direction: request.direction,
@@ -297,13 +369,29 @@ impl FluidModel for FlowCell {
         self.integrate(now);
         let key = self.next_key;
         self.next_key += 1;
-        self.arriving.push((key, now, request));
-        self.reallocate_soon();
+        match &self.link_layer {
+            None => {
+                self.arriving.push((key, now, request));
+                self.reallocate_soon();
+            }
+            Some(layer) => {
+                let begins = layer.first_slot(now, request.direction);
+                self.waiting.push((begins, key, now, request));
+                self.next = earliest(self.next, begins);
+            }
+        }
         key
     }
 
     fn cancel(&mut self, now: SimTime, key: u64) -> Option<Box<TransferReport>> {
         self.integrate(now);
+        self.learn();
+        self.waiting.retain(|(_, waiting, ..)| *waiting != key);
+        if let Some(at) = self.settling.iter().position(|(_, settling, _)| *settling == key) {
+            let (.., report) = self.settling.remove(at);
+            let (end, outcome) = (now, Outcome::Withdrawn { undelivered_bytes: 0 });
+            return Some(Box::new(TransferReport { end, outcome, ..*report }));
+        }
         let arriving = self.arriving.iter().position(|(arriving, ..)| *arriving == key);
         if let Some(at) = arriving {
             self.arriving.remove(at);
@@ -323,9 +411,20 @@ impl FluidModel for FlowCell {
         let mut finished = Vec::new();
         while let Some(change) = self.next.filter(|change| *change <= now) {
             self.integrate(change);
+            self.learn();
+            let before = finished.len();
             for flow in self.flows.extract_if(.., |flow| flow.ends <= change) {
-                finished.push((flow.key, flow.report(change, &self.site.carrier)));
+                let settled = self.link_layer.as_ref().filter(|_| flow.now.mcs.is_some());
+                let end = settled.map_or(change, |layer| flow.settled(layer, change));
+                let (key, report) = (flow.key, flow.report(end, &self.site.carrier));
+                match end > change {
+                    true => self.settling.push((end, key, report)),
+                    false => finished.push((key, report)),
+                }
             }
+            let settled = self.settling.extract_if(.., |(end, ..)| *end <= change);
+            finished.extend(settled.map(|(_, key, report)| (key, report)));
+            finished[before..].sort_by_key(|(key, _)| *key);
             self.reallocate();
         }
         self.integrate(now);

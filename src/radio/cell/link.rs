@@ -25,6 +25,8 @@ pub(super) struct Link {
     /// Decides the fading at further antennas.
     stream: CounterStream,
     latest: Option<Snapshot>,
+    /// Gains of neighbours at the latest place, where these send only at times.
+    neighbour_gains: Box<[f64]>,
 }
 
 /// The channel during one coherence block, the same in both directions.
@@ -47,18 +49,43 @@ struct Snapshot {
 impl Link {
     pub fn new(ue: UeRadio, trajectory: Trajectory, fading: LinkFading, stream: CounterStream) -> Self {
         let (uplink_reservation, outer_loop_db, transfers) = (None, [0.0; 2], 0);
-        Self { ue, trajectory, uplink_reservation, outer_loop_db, transfers, fading, stream, latest: None }
+        Self {
+            ue,
+            trajectory,
+            uplink_reservation,
+            outer_loop_db,
+            transfers,
+            fading,
+            stream,
+            latest: None,
+            neighbour_gains: Box::default(),
+        }
     }
 
-    /// The channel in coherence block `block`, seen from where the terminal is when the block begins.
+    /// The channel in coherence block `block`, seen from where the terminal is when the block begins, under the interference of
+    /// now.
     pub fn channel_in_block(&mut self, block: u64, fading: &Fading, surroundings: &Propagation) -> Channel {
+        let mut channel = self.undisturbed(block, fading, surroundings);
+        if surroundings.is_coupled {
+            channel.large_scale.neighbours_gain = surroundings.heard_now(&self.neighbour_gains);
+        }
+        channel
+    }
+
+    fn undisturbed(&mut self, block: u64, fading: &Fading, surroundings: &Propagation) -> Channel {
         if let Some(latest) = self.latest.filter(|latest| latest.block == block) {
             return latest.channel;
         }
         let position = self.trajectory.position_at(fading.block_start(block));
         let large_scale = match self.latest.filter(|latest| latest.position == position) {
             Some(latest) => latest.channel.large_scale,
-            None => surroundings.at(&position, self.ue.indoor.as_ref()),
+            None => {
+                let indoor = self.ue.indoor.as_ref();
+                if surroundings.is_coupled {
+                    self.neighbour_gains = surroundings.gains(&position, indoor).collect();
+                }
+                surroundings.at(&position, indoor)
+            }
         };
         let law = fading.model.law(large_scale.los);
         let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };

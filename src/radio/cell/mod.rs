@@ -17,7 +17,7 @@ mod slot;
 mod tests;
 
 pub use carrier::Allocation;
-pub use config::{CellConfig, Indoor, LosRule, Neighbour, PowerControl, UeRadio};
+pub use config::{CellConfig, Indoor, LosRule, Neighbour, PowerControl, Sending, UeRadio};
 pub use flow::FlowCell;
 pub use model::CellModel;
 pub use site::Site;

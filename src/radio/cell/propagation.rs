@@ -1,7 +1,7 @@
 //! From a place to large-scale loss: path loss, line of sight, shadowing, walls and air of one base station, and how loud
 //! its neighbours are there.
 
-use super::config::{CellConfig, Indoor, LosRule};
+use super::config::{CellConfig, Indoor, LosRule, Sending};
 use crate::radio::error::RadioError;
 use crate::radio::geometry::Position;
 use crate::radio::pathloss::{self, OutdoorToIndoor, Path, PathLoss};
@@ -14,8 +14,18 @@ use crate::random::Streams;
 #[derive(Debug)]
 pub(super) struct Propagation {
     own: Station,
-    /// With the share of resource blocks on which each sends.
-    neighbours: Vec<(f64, Station)>,
+    neighbours: Vec<Disturber>,
+    /// Whether some of them send only at times.
+    pub is_coupled: bool,
+}
+
+/// Another cell that is heard here.
+#[derive(Debug)]
+struct Disturber {
+    /// Share of resource blocks on which it sends.
+    load: f64,
+    sends: Option<Sending>,
+    station: Station,
 }
 
 /// One base station and what stands around it.
@@ -59,10 +69,15 @@ impl LargeScale {
 impl Propagation {
     pub fn new(config: &CellConfig, cell: &str, streams: &Streams) -> Result<Self, RadioError> {
         let loaded = config.neighbours.iter().filter(|n| n.load > 0.0);
-        let neighbours = loaded.map(|n| Ok((n.load, Station::new(config, n.position, &n.name, streams)?)));
+        let neighbours = loaded.map(|n| {
+            let station = Station::new(config, n.position, &n.name, streams)?;
+            Ok(Disturber { load: n.load, sends: n.sends.clone(), station })
+        });
+        let neighbours = neighbours.collect::<Result<Vec<_>, RadioError>>()?;
         Ok(Self {
             own: Station::new(config, config.position, cell, streams)?,
-            neighbours: neighbours.collect::<Result<_, RadioError>>()?,
+            is_coupled: neighbours.iter().any(|n| n.sends.is_some()),
+            neighbours,
         })
     }
 
@@ -73,8 +88,19 @@ impl Propagation {
 
     /// For a terminal there; a building stands in the way of neighbours as well.
     pub fn at(&self, terminal: &Position, indoor: Option<&Indoor>) -> LargeScale {
-        let gain = |(load, station): &(f64, Station)| load * db_to_linear(-station.at(terminal, indoor).total_db());
-        LargeScale { neighbours_gain: self.neighbours.iter().map(gain).sum(), ..self.own.at(terminal, indoor) }
+        let neighbours_gain = self.gains(terminal, indoor).sum();
+        LargeScale { neighbours_gain, ..self.own.at(terminal, indoor) }
+    }
+
+    /// Of each neighbour, path gain there times load.
+    pub fn gains(&self, terminal: &Position, indoor: Option<&Indoor>) -> impl Iterator<Item = f64> {
+        self.neighbours.iter().map(move |n| n.load * db_to_linear(-n.station.at(terminal, indoor).total_db()))
+    }
+
+    /// The sum of `gains` over those that send now.
+    pub fn heard_now(&self, gains: &[f64]) -> f64 {
+        let sends = |n: &Disturber| n.sends.as_ref().is_none_or(Sending::is_on);
+        self.neighbours.iter().zip(gains).filter(|(n, _)| sends(n)).map(|(_, gain)| gain).sum()
     }
 }
 
@@ -197,7 +223,7 @@ mod tests {
         let streams = Streams::new(3, 0);
         let there = Position::new(600.0, 0.0, 25.0);
         let place = Position::new(250.0, 40.0, 1.5);
-        config.neighbours = vec![Neighbour { name: "east".to_owned(), position: there, load: 0.5 }];
+        config.neighbours = vec![Neighbour { name: "east".to_owned(), position: there, load: 0.5, sends: None }];
         let west = Propagation::new(&config, "west", &streams).unwrap().at(&place, None);
         let own = CellConfig { position: there, neighbours: vec![], ..config };
         let east = Propagation::new(&own, "east", &streams).unwrap().at(&place, None);

@@ -74,6 +74,50 @@ fn a_lone_transfer_takes_bits_over_rate() {
     }
 }
 
+/// A neighbour disturbs as one that never sends while it has nothing to send, and as one that always does while it has.
+#[test]
+fn neighbours_disturb_while_they_have_traffic() {
+    let east = Sending::default();
+    let sends = [None, Some(&east)];
+    let config = |load: f64, sends: Option<&Sending>| {
+        let position = Position::new(400.0, 0.0, 25.0);
+        let neighbour = Neighbour { name: "east".to_owned(), position, load, sends: sends.cloned() };
+        CellConfig { neighbours: vec![neighbour], ..plain("nr_fr1") }
+    };
+    let rate = |load: f64, sends: Option<&Sending>| {
+        let (mut cell, ids) = cell_with(config(load, sends), &[200.0]);
+        cell.site().rate_now(SimTime::ZERO, ids[0], Direction::Downlink, 1.0).0.rate_bps
+    };
+    let (free, disturbed) = (rate(0.0, None), rate(1.0, None));
+    assert!(disturbed < 0.7 * free, "{disturbed} of {free} bit/s");
+    assert_eq!(rate(1.0, sends[1]), free);
+
+    // The neighbour itself says when it sends.
+    let ue = UeRadio::from_preset(&plain("nr_fr1").radio);
+    let there = Position::new(400.0, 0.0, 25.0);
+    let own = CellConfig { position: there, sending: east.clone(), ..plain("nr_fr1") };
+    let mut neighbour = FlowCell::new(Site::new("east", own, &Streams::new(7, 0)).unwrap());
+    let link = neighbour.site().attach("ue", ue, at(450.0));
+    let (mut cell, ids) = cell_with(config(1.0, Some(&east)), &[200.0]);
+    let request = down(link, 50_000_000);
+    neighbour.start(SimTime::ZERO, request);
+    neighbour.advance(SimTime::ZERO + ADMISSION);
+    assert_eq!(rate(1.0, Some(&east)), disturbed);
+    // A transfer that begins under it speeds up once it ends, at the next coherence block.
+    let bytes = (free / 8.0 * 2.0) as u64;
+    cell.start(SimTime::ZERO, down(ids[0], bytes));
+    cell.advance(SimTime::ZERO + ADMISSION);
+    let quiet = neighbour.next_event().unwrap();
+    neighbour.advance(quiet);
+    assert!(!east.is_on());
+    let (_, report) = run_to_end(&mut cell).remove(0);
+    let seconds = (report.end - report.start).as_seconds();
+    let block = plain("nr_fr1").fading.block.as_seconds();
+    // The whole of it at the slow rate, or all but one block at the fast one.
+    let bits = bytes as f64 * 8.0;
+    assert!(seconds < bits / free + 2.0 * block && seconds >= bits / free, "{seconds} s");
+}
+
 #[test]
 fn a_lone_downlink_is_resource_elements_times_bits() {
     let (mut cell, ids) = cell_with(plain("nr_fr1"), &[40.0]);

@@ -6,15 +6,17 @@
 
 mod air;
 mod config;
+mod expected;
 mod ladder;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub use config::{SchedulerKind, SlotConfig};
+pub(super) use expected::{Expectation, ExpectedLinkLayer};
 
 use super::site::Site;
-use super::{Direction, TransferReport, TransferRequest};
+use super::{Direction, TransferReport, TransferRequest, UeRadio};
 use crate::radio::error::RadioError;
 use crate::radio::scheduling::{Candidate, Scheduler};
 use crate::sim::{FluidModel, SimDuration, SimTime};
@@ -91,6 +93,7 @@ impl SlotCell {
             let again = lane.run(&slot, &mut self.site, &self.airs, &self.config, &self.timing, way);
             lane.wakes = again.map_or(u64::MAX, |slot| self.config.frame.next_slot(slot, lane.direction));
         }
+        self.site.carrier.config().sending.set(!self.lanes[0].transfers.is_empty());
         let wakes = |lane: &Lane| match (lane.finishing, lane.transfers.is_empty()) {
             (true, _) => Some(number + 1),
             (false, true) => None,
@@ -113,7 +116,8 @@ impl SlotCell {
                 continue;
             }
             let way = usize::from(request.direction == Direction::Uplink);
-            let air = self.air_for(&request);
+            let ue = self.site.links[request.link.0].ue;
+            let air = air_for(&mut self.airs, &self.site, &ue, request.direction);
             let share = 1.0 / counts[way] as f64;
             let (site, lane) = (&mut self.site, &mut self.lanes[way]);
             let air = (&self.airs[air], air);
@@ -125,23 +129,23 @@ impl SlotCell {
         }
     }
 
-    fn air_for(&mut self, request: &TransferRequest) -> usize {
-        let (ue, radio) = (&self.site.links[request.link.0].ue, &self.site.carrier.config().radio);
-        let layers = match request.direction {
-            Direction::Uplink => ue.uplink_layers,
-            Direction::Downlink => ue.downlink_layers.min(radio.downlink_layers),
-        };
-        let same = |air: &Air| (air.direction, air.max_layers) == (request.direction, layers);
-        self.airs.iter().position(same).unwrap_or_else(|| {
-            self.airs.push(Air::new(&self.site, request.direction, layers));
-            self.airs.len() - 1
-        })
-    }
-
     /// The first boundary after `now`.
     fn boundary_after(&self, now: SimTime) -> SimTime {
         self.timing.start(now.as_nanos() / self.timing.slot.as_nanos() + 1)
     }
+}
+
+/// The number of what terminals with the layers of `ue` have in common, made when the first of them asks.
+fn air_for(airs: &mut Vec<Air>, site: &Site, ue: &UeRadio, direction: Direction) -> usize {
+    let layers = match direction {
+        Direction::Uplink => ue.uplink_layers,
+        Direction::Downlink => ue.downlink_layers.min(site.carrier.config().radio.downlink_layers),
+    };
+    let same = |air: &Air| (air.direction, air.max_layers) == (direction, layers);
+    airs.iter().position(same).unwrap_or_else(|| {
+        airs.push(Air::new(site, direction, layers));
+        airs.len() - 1
+    })
 }
 
 impl Lane {

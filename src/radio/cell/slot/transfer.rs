@@ -14,7 +14,7 @@ use crate::sim::{SimDuration, SimTime};
 use std::collections::VecDeque;
 
 /// Bounds of what the outer loop may learn.
-const OUTER_LOOP_DB: (f64, f64) = (-15.0, 15.0);
+pub(super) const OUTER_LOOP_DB: (f64, f64) = (-15.0, 15.0);
 
 /// The slot being played.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,8 @@ impl SlotTransfer {
         let fading = site.carrier.config().fading;
         let (_, budget) = site.rate_now(timing.start(slot), request.link, request.direction, share);
         let link = &mut site.links[request.link.0];
-        let varies = fading.model != crate::radio::fading::FadingModel::None || link.trajectory.is_mobile();
+        let fades = fading.model != crate::radio::fading::FadingModel::None || site.surroundings.is_coupled;
+        let varies = fades || link.trajectory.is_mobile();
         let phase = link.phase() % timing.period;
         let draws = link.next_draws();
         let max_power_watts = dbm_to_watts(link.ue.power_dbm);
