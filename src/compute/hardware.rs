@@ -38,8 +38,16 @@ pub struct HardwareProfile {
     pub bandwidth_efficiency: f64,
     /// Cost of starting one operation, an assumption in every row.
     pub launch_overhead_us: f64,
+    /// Whether arithmetic and memory traffic go on at the same time, so that only the longer of the two counts; where they do not,
+    /// both do.
+    #[serde(default = "overlaps")]
+    pub overlap: bool,
     /// Where each figure comes from; what nobody publishes is marked as assumed.
     pub source: String,
+}
+
+fn overlaps() -> bool {
+    true
 }
 
 static TABLE: LazyLock<Vec<HardwareProfile>> = LazyLock::new(|| {

@@ -69,11 +69,13 @@ impl HardwareProfile {
     }
 
     /// Seconds that `work` takes with products in `precision`:
-    /// max(flops / sustained FLOP/s, bytes / sustained bytes/s) + kernels x launch overhead.
+    /// max(flops / sustained FLOP/s, bytes / sustained bytes/s) + kernels x launch overhead; the sum of both in place of the larger
+    /// where they do not overlap.
     pub fn seconds(&self, work: &Work, precision: Precision) -> f64 {
         let arithmetic = work.flops / self.sustained_flops_per_second(precision);
         let memory = work.bytes / self.sustained_bytes_per_second();
-        arithmetic.max(memory) + f64::from(work.kernels) * self.launch_overhead_us * 1e-6
+        let bound = if self.overlap { arithmetic.max(memory) } else { arithmetic + memory };
+        bound + f64::from(work.kernels) * self.launch_overhead_us * 1e-6
     }
 
     /// [`seconds`](Self::seconds) as virtual time.

@@ -2,7 +2,6 @@
 
 use super::{ExperimentError, architecture};
 use crate::aggregation;
-use crate::compute;
 use crate::scenario::{Scenario, TechniqueKind};
 use crate::world::Demand;
 
@@ -47,14 +46,15 @@ pub fn estimate(scenario: &Scenario) -> Result<Estimate, ExperimentError> {
     let technique = &scenario.technique;
     let mut memory = vec![];
     for g in &scenario.devices {
-        let available = compute::profile(&g.hardware).map_or(0, |h| h.available_bytes(g.memory_share));
+        let available = scenario.hardware_profile(&g.hardware).map_or(0, |h| h.available_bytes(g.memory_share));
         memory.push(need(&g.name, &g.hardware, demand.of_rank(g.lora_rank).device_memory_bytes(batch), available));
     }
     let served = technique.devices_per_round as u64;
     // Assumed: devices spread evenly over the servers.
     let at_once = served.div_ceil(scenario.edge_servers.len() as u64);
     for s in &scenario.edge_servers {
-        let available = compute::profile(&s.hardware).map_or(0, |h| h.available_bytes(1.0)) * s.accelerators as u64;
+        let available =
+            scenario.hardware_profile(&s.hardware).map_or(0, |h| h.available_bytes(1.0)) * s.accelerators as u64;
         memory.push(need(&s.name, &s.hardware, demand.edge_memory_bytes(batch, at_once), available));
     }
     let steps = technique.local_steps as u64;

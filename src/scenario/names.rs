@@ -1,8 +1,8 @@
 //! What the modules below know by name. The only file of the reader that asks them.
 
 use super::schema::{
-    Building, Checkpoint, Fading, GlassLoss, ImageSize, LearningTask, LineOfSight, Propagation, RadioFidelity,
-    RadioSpec, UplinkPower,
+    Building, Checkpoint, Fading, GlassLoss, ImageSize, LearningTask, LineOfSight, LinkLayerModel, NeighboursSend,
+    Propagation, RadioFidelity, RadioSpec, UplinkPower,
 };
 use crate::fomo::{self, Architecture};
 use crate::radio::Preset;
@@ -88,6 +88,8 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
         building: Building::LowLoss,
         glass_loss: GlassLoss::Edition19,
         fidelity: RadioFidelity::Flow,
+        link_layer: LinkLayerModel::Assumed,
+        neighbours_send: NeighboursSend::Always,
         slot: None,
         drx: None,
     };

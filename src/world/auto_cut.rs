@@ -80,7 +80,7 @@ impl World {
             let other_seconds = device_seconds + up_air + down_air + wired;
             let on_air = (up_air * uplink_share, down_air * downlink_share);
             let radio = self.radio_joules(up.tx_power_watts * on_air.0, on_air.0 + on_air.1);
-            let hardware = device.hardware;
+            let hardware = &device.hardware;
             let idle_seconds = other_seconds + edge_seconds - device_seconds;
             let computing = device.computing_watts() * device_seconds + hardware.idle_w * idle_seconds;
             let memory = self.fits_with(device, of_all);

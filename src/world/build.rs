@@ -8,7 +8,7 @@ use super::nearest::NearestPlace;
 use super::serving::Line;
 use super::sidelink::SidelinkAir;
 use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
-use crate::compute;
+use crate::compute::HardwareProfile;
 use crate::network::NodeId;
 use crate::radio::atmosphere::{Atmosphere, gases::Edition};
 use crate::radio::drx::Drx;
@@ -22,16 +22,18 @@ use crate::radio::sidelink::Sidelink;
 use crate::radio::tdd::{Frame, SpecialSlot, TddPattern};
 use crate::radio::{
     Area, CellConfig, CellModel, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, SchedulerKind,
-    Site, SlotCell, SlotConfig, Trajectory, UeRadio,
+    Sending, Site, SlotCell, SlotConfig, Trajectory, UeRadio,
 };
 use crate::random::Streams;
 use crate::scenario::{
-    self, CellSpec, DeviceGroup, DrxSpec, HarqCombining, LineOfSight, Mobility, Placement, Propagation, Scenario,
-    SlotScheduler,
+    self, CellSpec, DeviceGroup, DrxSpec, HarqCombining, LineOfSight, Mobility, NeighboursSend, Placement, Propagation,
+    RadioFidelity, Scenario, SlotScheduler,
 };
 use crate::sim::{Discipline, Fluid, Resource, Sim, SimDuration};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Walkers of a fixed placement roam at least this far around their cell.
 const SMALLEST_WALK_M: f64 = 50.0;
@@ -46,8 +48,9 @@ impl World {
         let host = |name: &str| hosts.get(name).copied();
         let missing = |kind, name: &str| WorldError::Unknown { kind, name: name.to_owned() };
         let mut cells = vec![];
+        let sending = sending(scenario);
         for c in &scenario.cells {
-            let site = Site::new(&c.name, cell_config(scenario, &preset, c), &streams)?;
+            let site = Site::new(&c.name, cell_config(scenario, &preset, c, &sending), &streams)?;
             let air = cell_model(scenario, &preset, site)?;
             cells.push(RadioCell {
                 name: c.name.clone(),
@@ -56,11 +59,12 @@ impl World {
                 host: host(&c.name).ok_or_else(|| missing("cell", &c.name))?,
             });
         }
+        let profiles = profiles(scenario);
         let mut servers = vec![];
         for s in &scenario.edge_servers {
             servers.push(EdgeServer {
                 name: s.name.clone(),
-                hardware: compute::profile(&s.hardware).ok_or_else(|| missing("hardware", &s.hardware))?,
+                hardware: profiles.get(&s.hardware).cloned().ok_or_else(|| missing("hardware", &s.hardware))?,
                 accelerators: s.accelerators,
                 clock_share: s.clock_share,
                 line: Line::new(&sim, s.accelerators, &s.sharing),
@@ -100,7 +104,10 @@ impl World {
         world.handovers = handovers(scenario, &preset, &streams)?;
         let groups = scenario.devices.iter().flat_map(|g| (0..g.count).map(move |i| (g, i)));
         for (number, (group, in_group)) in (0u32..).zip(groups) {
-            let device = world.device_of(scenario, &preset, (group, in_group), DeviceId(number), &nearest_server)?;
+            let hardware = profiles.get(&group.hardware).cloned();
+            let hardware = hardware.ok_or_else(|| missing("hardware", &group.hardware))?;
+            let place = (group, in_group, hardware);
+            let device = world.device_of(scenario, &preset, place, DeviceId(number), &nearest_server)?;
             world.servers[device.server.get()].devices += 1;
             world.devices.push(device);
         }
@@ -118,13 +125,11 @@ impl World {
         &self,
         scenario: &Scenario,
         preset: &Preset,
-        (group, in_group): (&DeviceGroup, usize),
+        (group, in_group, hardware): (&DeviceGroup, usize, Arc<HardwareProfile>),
         id: DeviceId,
         nearest_server: &[usize],
     ) -> Result<Device, WorldError> {
         let name = format!("{}-{in_group}", group.name);
-        let hardware = compute::profile(&group.hardware)
-            .ok_or_else(|| WorldError::Unknown { kind: "hardware", name: group.hardware.clone() })?;
         let home = id.index() % self.cells.len();
         let (start, area) = self.place(scenario, preset, &name, id, home)?;
         let trajectory = match &scenario.mobility {
@@ -139,7 +144,6 @@ impl World {
         Ok(Device {
             id,
             group: group.name.clone(),
-            hardware,
             compute_share: group.compute_share,
             clock_share: group.clock_share,
             memory_limit_bytes: hardware.available_bytes(group.memory_share),
@@ -150,6 +154,7 @@ impl World {
             fits: Cell::new(None),
             edge_speed: Cell::new(1.0),
             battery: RefCell::new(hardware.battery(group.battery_percent)),
+            hardware,
             radio: UeRadio {
                 power_dbm: group.tx_power_dbm,
                 indoor: self.indoor(preset, group, &name)?,
@@ -253,7 +258,8 @@ fn drx(spec: &DrxSpec) -> Drx {
 fn handovers(scenario: &Scenario, preset: &Preset, streams: &Streams) -> Result<Option<Handovers>, WorldError> {
     let Mobility::RandomWaypoint { handover: Some(spec), .. } = &scenario.mobility else { return Ok(None) };
     let ms = |ms: f64| SimDuration::from_seconds(ms / 1e3);
-    let sites = scenario.cells.iter().map(|c| Site::new(&c.name, cell_config(scenario, preset, c), streams));
+    let quiet = sending(scenario);
+    let sites = scenario.cells.iter().map(|c| Site::new(&c.name, cell_config(scenario, preset, c, &quiet), streams));
     let nearest = |cell: &CellSpec| {
         let here = position(cell);
         let others = scenario.cells.iter().enumerate().filter(|(_, other)| other.name != cell.name);
@@ -277,6 +283,13 @@ fn handovers(scenario: &Scenario, preset: &Preset, streams: &Streams) -> Result<
 }
 
 /// The cell at the scenario's fidelity.
+/// The hardware that devices and servers name.
+fn profiles(scenario: &Scenario) -> BTreeMap<String, Arc<HardwareProfile>> {
+    let devices = scenario.devices.iter().map(|g| &g.hardware);
+    let names = devices.chain(scenario.edge_servers.iter().map(|s| &s.hardware));
+    names.filter_map(|name| Some((name.clone(), Arc::new(scenario.hardware_profile(name)?)))).collect()
+}
+
 fn cell_model(scenario: &Scenario, preset: &Preset, site: Site) -> Result<CellModel, WorldError> {
     let Some(spec) = &scenario.radio.slot else { return Ok(CellModel::Flow(Box::new(FlowCell::new(site)))) };
     let config = SlotConfig {
@@ -302,7 +315,10 @@ fn cell_model(scenario: &Scenario, preset: &Preset, site: Site) -> Result<CellMo
             HarqCombining::IncrementalRedundancy => Combining::IncrementalRedundancy,
         },
     };
-    Ok(CellModel::Slot(Box::new(SlotCell::new(site, config)?)))
+    Ok(match scenario.radio.fidelity {
+        RadioFidelity::Flow => CellModel::Flow(Box::new(FlowCell::with_link_layer(site, config)?)),
+        RadioFidelity::Slot => CellModel::Slot(Box::new(SlotCell::new(site, config)?)),
+    })
 }
 
 /// The band between devices, where the technique has one.
@@ -326,7 +342,12 @@ fn fading(scenario: &Scenario) -> Fading {
     Fading::from_coherence_time(model, SimDuration::from_seconds(spec.coherence_time_ms / 1e3))
 }
 
-fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellConfig {
+/// By name, what each cell says of its traffic.
+fn sending(scenario: &Scenario) -> BTreeMap<&str, Sending> {
+    scenario.cells.iter().map(|c| (c.name.as_str(), Sending::default())).collect()
+}
+
+fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec, sending: &BTreeMap<&str, Sending>) -> CellConfig {
     let spec = &scenario.radio;
     CellConfig {
         position: position(cell),
@@ -343,7 +364,8 @@ fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec) -> CellCon
         },
         implementation_loss_db: spec.implementation_loss_db,
         interference_margin_db: spec.interference_margin_db,
-        neighbours: neighbours(scenario, cell),
+        neighbours: neighbours(scenario, cell, sending),
+        sending: sending.get(cell.name.as_str()).cloned().unwrap_or_default(),
         building: match spec.building {
             scenario::Building::LowLoss => pathloss::Building::LowLoss,
             scenario::Building::HighLoss => pathloss::Building::HighLoss,
@@ -366,7 +388,7 @@ fn position(cell: &CellSpec) -> Position {
 }
 
 /// The nearest other cells, if they send at all.
-fn neighbours(scenario: &Scenario, cell: &CellSpec) -> Vec<Neighbour> {
+fn neighbours(scenario: &Scenario, cell: &CellSpec, sending: &BTreeMap<&str, Sending>) -> Vec<Neighbour> {
     let load = scenario.radio.neighbour_load;
     if load == 0.0 {
         return Vec::new();
@@ -376,5 +398,13 @@ fn neighbours(scenario: &Scenario, cell: &CellSpec) -> Vec<Neighbour> {
     let mut others: Vec<(f64, &CellSpec)> = others.map(|o| (position(o).distance_2d_m(&here), o)).collect();
     others.sort_by(|a, b| a.0.total_cmp(&b.0));
     let near = others.into_iter().take(MOST_NEIGHBOURS);
-    near.map(|(_, other)| Neighbour { name: other.name.clone(), position: position(other), load }).collect()
+    let with_traffic = scenario.radio.neighbours_send == NeighboursSend::WithTraffic;
+    let sends = |name: &str| sending.get(name).filter(|_| with_traffic).cloned();
+    near.map(|(_, other)| Neighbour {
+        name: other.name.clone(),
+        position: position(other),
+        load,
+        sends: sends(&other.name),
+    })
+    .collect()
 }

@@ -6,8 +6,8 @@ use crate::compute::{Precision, Work};
 use crate::fomo::cost::MOMENTUM_BYTES_PER_PARAMETER;
 use crate::fomo::{ADAMW_BYTES_PER_PARAMETER, Architecture, BatchShape, Emulator, FomoError, ModelCost, Segment, Task};
 use crate::scenario::{
-    BlockSizes, ConnectionMethod, Correction, CutCompression, CutSpec, DeviceSide, LabelPlace, LearningTask, LocalSpec,
-    Optimizer, PeftMethod, PeftSpec, Scenario, ServerSide, TechniqueKind,
+    AttentionMemory, BlockSizes, ConnectionMethod, Correction, CutCompression, CutSpec, DeviceSide, LabelPlace,
+    LearningTask, LocalSpec, Optimizer, PeftMethod, PeftSpec, Scenario, ServerSide, TechniqueKind,
 };
 
 /// Size of one scalar of a zeroth-order step on the network: by how much the loss differs between its two points.
@@ -96,7 +96,8 @@ impl Demand {
                     ModelCost::of_emulator(&emulator, task, model.precision, model.precision, &peft)?
                 }
                 None => ModelCost::new(architecture, task, model.precision, model.precision, &peft)?,
-            },
+            }
+            .with_attention_fused(model.attention == AttentionMemory::Fused),
             precision: model.precision,
             kind: technique.kind,
             split_point,

@@ -5,6 +5,7 @@ use crate::compute::{Battery, HardwareProfile};
 use crate::radio::{LinkId, Trajectory, UeRadio};
 use crate::sim::SimDuration;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 /// Number of a device, in the order of the scenario's groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +26,7 @@ pub struct Device {
     pub id: DeviceId,
     pub name: String,
     pub group: String,
-    pub hardware: &'static HardwareProfile,
+    pub hardware: Arc<HardwareProfile>,
     /// Share of the hardware's speed that fine-tuning gets.
     pub compute_share: f64,
     /// Share of the hardware's clock at which it computes.

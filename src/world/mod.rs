@@ -114,7 +114,7 @@ pub struct World {
 /// An edge server.
 pub(crate) struct EdgeServer {
     pub name: String,
-    pub hardware: &'static crate::compute::HardwareProfile,
+    pub hardware: std::sync::Arc<crate::compute::HardwareProfile>,
     pub accelerators: usize,
     /// Share of the profile's clock at which they run.
     pub clock_share: f64,

@@ -1,6 +1,6 @@
 //! The scenarios from which the table of keys starts, one for each part of the format.
 
-use crate::key_files::{checkpoints, folder_of, image_model, image_table};
+use crate::key_files::{checkpoints, folder_of, image_model, image_table, own_hardware};
 use crate::peft_table;
 use crate::prompt_table::PromptBase;
 use crate::support;
@@ -21,6 +21,10 @@ pub enum Base {
     Roaming,
     /// Three devices whose requests one server stacks.
     Stacked,
+    /// Between cells that disturb each other.
+    Loaded,
+    /// Devices of hardware that the scenario describes, in this precision.
+    Own(&'static str),
     Air,
     /// Blocks in slices, trained.
     Slices,
@@ -81,7 +85,8 @@ pub fn bases() -> Vec<Base> {
     bases.extend(FEDERATED.map(Federated));
     bases.extend([Beams, Quantised, Sparse, NoisyAir, Votes]);
     bases.extend([CutQuantised, CutSparse, CutSparseBits, CutAuto, CutFrozen, CutChosen]);
-    bases.extend([Indoors, Slots]);
+    bases.extend([Indoors, Slots, Loaded]);
+    bases.extend(["fp32", "fp16", "int8"].map(Own));
     bases.extend(PromptBase::ALL.map(Prompts));
     bases
 }
@@ -147,6 +152,15 @@ impl Base {
                     "kind": "random_waypoint", "min_speed_m_per_s": 100, "max_speed_m_per_s": 200, "pause_s": 0.1,
                 });
                 ("keys.yaml", vec![("mobility", walk), ("radio.fading", json!({"kind": "rician", "k_factor_db": 6}))])
+            }
+            Loaded => ("keys.yaml", vec![("radio.neighbour_load", json!(0.9))]),
+            Own(precision) => {
+                let changes = vec![
+                    ("model.precision", json!(precision)),
+                    ("hardware", json!([own_hardware()])),
+                    ("devices[0].hardware", json!("mine")),
+                ];
+                ("keys.yaml", changes)
             }
             Stacked => {
                 let near = json!({

@@ -2,7 +2,7 @@
 
 use crate::key_bases::Base::{self, *};
 use crate::key_bases::{ADAPTIVE_SERVER, BUFFERED, MIXED, PRODUCTS, PROXIMAL, UTILITY};
-use crate::key_files::{checkpoints, folder_of, other_table, trained_adapter};
+use crate::key_files::{checkpoints, folder_of, other_hardware, other_table, trained_adapter};
 use crate::peft_table;
 use crate::prompt_table;
 use serde_json::{Value, json};
@@ -56,6 +56,7 @@ pub fn table() -> Vec<Row> {
         peft_table::rows(),
         prompt_table::rows(),
         technique(),
+        hardware(),
         devices(),
         radio(),
         wires(),
@@ -86,6 +87,7 @@ fn learning() -> Vec<Row> {
         row("model.checkpoint.folder", Folder, json!(folder_of(&checkpoints()[1]))),
         row("model.precision", Emulated, json!("int8")),
         row("model.classes", Emulated, json!(5)),
+        row("model.attention", Emulated, json!("fused")),
         row("workload.batch_size", Emulated, json!(32)),
         row("workload.sequence_tokens", Emulated, json!(64)),
         row("workload.optimizer", Emulated, json!("sgd")),
@@ -239,6 +241,24 @@ fn aggregation() -> Vec<Row> {
     ]
 }
 
+fn hardware() -> Vec<Row> {
+    vec![
+        row("hardware[*].name", Own("fp16"), json!("yours")).changing(Effect::Refused),
+        together("hardware[*].file", Own("fp16"), &[("hardware[0]", json!({"file": other_hardware()}))])
+            .changing(Effect::Expanded),
+        row("hardware[*].fp32_gflops", Own("fp32"), json!(50)),
+        row("hardware[*].fp16_gflops", Own("fp16"), json!(50)),
+        row("hardware[*].int8_gops", Own("int8"), json!(50)),
+        row("hardware[*].memory_gb", Own("fp16"), json!(3)),
+        row("hardware[*].memory_bandwidth_gb_per_s", Own("fp16"), json!(0.5)),
+        row("hardware[*].launch_overhead_us", Own("fp16"), json!(500)),
+        row("hardware[*].overlap", Own("fp16"), json!(false)),
+        row("hardware[*].idle_w", Own("fp16"), json!(0.2)),
+        row("hardware[*].active_w", Own("fp16"), json!(9)),
+        row("hardware[*].battery_wh", Own("fp16"), json!(3)),
+    ]
+}
+
 fn devices() -> Vec<Row> {
     let fixed = json!({"kind": "fixed", "positions_m": [[60, 20], [500, 40], [90, -70]]});
     vec![
@@ -300,7 +320,9 @@ fn radio() -> Vec<Row> {
         row("radio.rain_mm_per_h", Indoors, json!(50)),
         row("radio.building", Indoors, json!("low_loss")),
         row("radio.glass_loss", Indoors, json!("edition_16_1")),
+        row("radio.neighbours_send", Loaded, json!("with_traffic")),
         row("radio.fidelity", Emulated, json!("slot")),
+        row("radio.link_layer", Emulated, json!("expected")),
         together("radio.slot.scheduler.kind", Slots, &[("radio.slot.scheduler", json!({"kind": "max_rate"}))]),
         row("radio.slot.scheduler.window_slots", Slots, json!(1)),
         row("radio.slot.cqi_period_slots", Slots, json!(40)),

@@ -2,9 +2,10 @@
 
 use super::{
     Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
-    Gradients, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot, PowerControl,
-    Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, Slot, SlotScheduler, SplitObjective,
-    Staleness, Synchrony, Technique, Training, Transfer, UpdateCompression, Variant, Workload, ZerothOrderRounds,
+    Gradients, Hardware, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot,
+    PowerControl, Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, Slot, SlotScheduler,
+    SplitObjective, Staleness, Synchrony, Technique, Training, Transfer, UpdateCompression, Variant, Workload,
+    ZerothOrderRounds,
 };
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -37,6 +38,7 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`technique.ensemble`", fields::<Ensemble>()),
         ("`technique.transfer`", fields::<Transfer>()),
         ("`technique.transfer.sidelink`", fields::<Sidelink>()),
+        ("an entry of `hardware`", fields::<Hardware>()),
         ("an entry of `devices`", fields::<DeviceGroup>()),
         ("`placement`", fields::<Placement>()),
         ("`mobility`", fields::<Mobility>()),

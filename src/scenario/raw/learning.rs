@@ -2,7 +2,7 @@
 
 use super::PlainOrMap;
 use crate::compute::Precision;
-use crate::scenario::schema::{EmulatedOptimizer, LearningTask};
+use crate::scenario::schema::{AttentionMemory, EmulatedOptimizer, LearningTask};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use std::fmt;
@@ -14,6 +14,7 @@ pub(crate) struct Model {
     pub checkpoint: Option<PlainOrMap<CheckpointWord, CheckpointPlace>>,
     pub precision: Option<Precision>,
     pub classes: Option<u64>,
+    pub attention: Option<AttentionMemory>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

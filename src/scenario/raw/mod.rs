@@ -3,6 +3,7 @@
 
 mod devices;
 mod fields;
+mod hardware;
 mod learning;
 mod network;
 mod node;
@@ -12,6 +13,7 @@ mod technique;
 
 pub(crate) use devices::{DeviceGroup, Handover, Mobility, MobilityKind, Placement, PlacementKind};
 pub(crate) use fields::section_of;
+pub(crate) use hardware::Hardware;
 pub(crate) use learning::{
     CheckpointPlace, CheckpointWord, CountOrAll, Dataset, Image, Model, Optimizer, OptimizerKind, Partition,
     PartitionKind, Training, TrainingWord, Workload,
@@ -50,6 +52,7 @@ pub(crate) struct Scenario {
     pub workload: Option<Workload>,
     pub training: Option<PlainOrMap<TrainingWord, Training>>,
     pub technique: Option<Technique>,
+    pub hardware: Option<Vec<Hardware>>,
     pub devices: Option<Vec<DeviceGroup>>,
     pub placement: Option<Placement>,
     pub mobility: Option<Mobility>,

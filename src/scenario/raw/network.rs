@@ -1,7 +1,10 @@
 //! Keys of `radio`, `cells`, `edge_servers`, `network`, `prices` and `results`.
 
 use super::CountOrAll;
-use crate::scenario::schema::{Building, GlassLoss, HarqCombining, LineOfSight, Propagation, RadioFidelity, Routing};
+use crate::scenario::schema::{
+    Building, GlassLoss, HarqCombining, LineOfSight, LinkLayerModel, NeighboursSend, Propagation, RadioFidelity,
+    Routing,
+};
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,11 +26,13 @@ pub(crate) struct Radio {
     pub tdd_pattern: Option<String>,
     pub interference_margin_db: Option<f64>,
     pub neighbour_load: Option<f64>,
+    pub neighbours_send: Option<NeighboursSend>,
     pub gas_absorption: Option<bool>,
     pub rain_mm_per_h: Option<f64>,
     pub building: Option<Building>,
     pub glass_loss: Option<GlassLoss>,
     pub fidelity: Option<RadioFidelity>,
+    pub link_layer: Option<LinkLayerModel>,
     pub slot: Option<Slot>,
     pub drx: Option<Drx>,
 }

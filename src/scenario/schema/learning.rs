@@ -21,6 +21,25 @@ pub struct ModelSpec {
     /// Classes of the task head; with training, the data set's. `None` where the task is no classification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
+    #[serde(skip_serializing_if = "AttentionMemory::is_standard")]
+    pub attention: AttentionMemory,
+}
+
+/// What attention leaves in memory, as the time plane counts it. The learning plane computes the same either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionMemory {
+    /// Probabilities are written and kept.
+    #[default]
+    Standard,
+    /// One operation keeps none and computes them again on the way back (Dao et al. 2022).
+    Fused,
+}
+
+impl AttentionMemory {
+    fn is_standard(&self) -> bool {
+        *self == Self::Standard
+    }
 }
 
 impl ModelSpec {

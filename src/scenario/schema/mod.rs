@@ -5,6 +5,7 @@
 //! Every field's unit is in its name. Start with [`Scenario`].
 
 mod devices;
+mod hardware;
 mod learning;
 mod network;
 mod peft;
@@ -13,14 +14,16 @@ mod technique;
 mod trained_blocks;
 
 pub use devices::{DeviceGroup, HandoverSpec, Mobility, Placement};
+pub use hardware::OwnHardware;
+pub(super) use hardware::own_or_listed;
 pub use learning::{
-    Checkpoint, DatasetChoice, EmulatedOptimizer, ImageSize, LearningTask, ModelSpec, Optimizer, Partition,
+    AttentionMemory, Checkpoint, DatasetChoice, EmulatedOptimizer, ImageSize, LearningTask, ModelSpec, Optimizer, Partition,
     TrainingSpec, USUAL_PERTURBATION, Workload,
 };
 pub use network::{
     Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining, LineOfSight,
-    LinkFailures, LinkSpec, NetworkSpec, Prices, Propagation, RadioFidelity, RadioSpec, ResultsSpec, Routing,
-    SlotScheduler, SlotSpec, UplinkPower,
+    LinkFailures, LinkLayerModel, LinkSpec, NeighboursSend, NetworkSpec, Prices, Propagation, RadioFidelity, RadioSpec,
+    ResultsSpec, Routing, SlotScheduler, SlotSpec, UplinkPower,
 };
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,
@@ -61,6 +64,9 @@ pub struct Scenario {
     #[serde(serialize_with = "learning::none_as_word")]
     pub training: Option<TrainingSpec>,
     pub technique: TechniqueSpec,
+    /// What devices and servers may name beside the table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hardware: Vec<OwnHardware>,
     pub devices: Vec<DeviceGroup>,
     pub placement: Placement,
     pub mobility: Mobility,

@@ -29,13 +29,18 @@ pub struct RadioSpec {
     pub interference_margin_db: f64,
     /// Share of resource blocks on which other cells of the scenario send and so disturb the downlink.
     pub neighbour_load: f64,
+    #[serde(skip_serializing_if = "NeighboursSend::is_always")]
+    pub neighbours_send: NeighboursSend,
     pub gas_absorption: bool,
     pub rain_mm_per_h: f64,
     /// Walls around indoor devices.
     pub building: Building,
     pub glass_loss: GlassLoss,
     pub fidelity: RadioFidelity,
-    /// With `fidelity: slot` only.
+    /// Of `fidelity: flow`.
+    #[serde(skip_serializing_if = "LinkLayerModel::is_assumed")]
+    pub link_layer: LinkLayerModel,
+    /// With `fidelity: slot` or `link_layer: expected` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotSpec>,
     /// `None`: a radio draws nothing between transfers and hears at once.
@@ -64,6 +69,39 @@ pub enum RadioFidelity {
     Flow,
     /// Slot by slot.
     Slot,
+}
+
+/// When other cells send on their share of resource blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NeighboursSend {
+    #[default]
+    Always,
+    /// While they have downlink transfers.
+    WithTraffic,
+}
+
+impl NeighboursSend {
+    fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
+}
+
+/// What `fidelity: flow` takes off rates for blocks that fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkLayerModel {
+    /// A tenth.
+    #[default]
+    Assumed,
+    /// What slots under round robin would lose on the average.
+    Expected,
+}
+
+impl LinkLayerModel {
+    pub(super) fn is_assumed(&self) -> bool {
+        *self == Self::Assumed
+    }
 }
 
 /// What decides how slots are played.

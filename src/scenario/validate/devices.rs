@@ -5,7 +5,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, MobilityKind, PlacementKind};
-use crate::scenario::schema::{DeviceGroup, HandoverSpec, Mobility, Placement};
+use crate::scenario::schema::{DeviceGroup, HandoverSpec, Mobility, OwnHardware, Placement};
 use std::collections::BTreeMap;
 
 /// More devices than this are a typing slip, and their tables would not fit a disk.
@@ -18,7 +18,7 @@ pub(super) fn devices(
     c: &mut Check,
     at: &KeyPath,
     raw: Option<Vec<raw::DeviceGroup>>,
-    radio: &RadioDefaults,
+    (own, radio): (&[OwnHardware], &RadioDefaults),
 ) -> Vec<DeviceGroup> {
     let example = "devices: [{name: phone, count: 8, hardware: snapdragon_8_gen_3}]";
     let raw = c.required(&KeyPath::default(), "devices", raw, example).unwrap_or_default();
@@ -27,7 +27,8 @@ pub(super) fn devices(
             .push(Issue::value(at.clone(), "an empty list", "at least one group of devices").help(example.to_owned()));
     }
     let mut firsts = BTreeMap::new();
-    let groups: Vec<DeviceGroup> = raw.into_iter().enumerate().map(|(i, g)| group(c, &at.index(i), g, radio)).collect();
+    let groups: Vec<DeviceGroup> =
+        raw.into_iter().enumerate().map(|(i, g)| group(c, &at.index(i), g, own, radio)).collect();
     for (i, group) in groups.iter().enumerate() {
         unique(c, &mut firsts, &group.name, at.index(i).key("name"));
     }
@@ -38,11 +39,17 @@ pub(super) fn devices(
     groups
 }
 
-fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, radio: &RadioDefaults) -> DeviceGroup {
+fn group(
+    c: &mut Check,
+    at: &KeyPath,
+    raw: raw::DeviceGroup,
+    own: &[OwnHardware],
+    radio: &RadioDefaults,
+) -> DeviceGroup {
     let name = required_name(c, at, raw.name, "name: phone");
     let hardware = c.required(at, "hardware", raw.hardware, "hardware: snapdragon_8_gen_3").unwrap_or_default();
     if !hardware.is_empty() {
-        c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
+        known_hardware(c, at.key("hardware"), &hardware, own);
     }
     let indoor_share = c.number(at, "indoor_share", raw.indoor_share, 0.0, from_to(0.0, 1.0));
     if indoor_share > 0.0 && !radio.spec.propagation.has_outside() {
@@ -62,6 +69,12 @@ fn group(c: &mut Check, at: &KeyPath, raw: raw::DeviceGroup, radio: &RadioDefaul
         lora_rank: raw.lora_rank.map(|rank| c.count(at, "lora_rank", Some(rank), 1, 1..=65_536)),
         indoor_share,
     }
+}
+
+/// Notes hardware that neither the scenario nor the table has.
+pub(super) fn known_hardware(c: &mut Check, at: KeyPath, name: &str, own: &[OwnHardware]) {
+    let known: Vec<&str> = own.iter().map(|h| h.name.as_str()).chain(names::hardware()).collect();
+    c.known(at, name, &known, "`deft list hardware` shows them all; `hardware` adds more");
 }
 
 /// The name at `at`.name, checked; empty where it is missing, which is noted.

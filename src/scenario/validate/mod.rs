@@ -3,6 +3,7 @@
 
 mod check;
 mod devices;
+mod hardware;
 mod model;
 mod network;
 mod peft;
@@ -51,7 +52,8 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let devices_at = top.key("devices");
 
     let radio = radio::radio(c, raw.radio.unwrap_or_default());
-    let devices = devices::devices(c, &devices_at, raw.devices, &radio);
+    let hardware = hardware::hardware(c, raw.hardware, around.folder);
+    let devices = devices::devices(c, &devices_at, raw.devices, (&hardware, &radio));
     let device_count = devices.iter().map(|group| group.count).sum();
     let placement = devices::placement(c, raw.placement.unwrap_or_default(), device_count);
     let mobility = devices::mobility(c, raw.mobility.unwrap_or_default(), &placement);
@@ -78,7 +80,12 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
     let peft = peft::peft(c, raw.peft.unwrap_or_default(), &setting);
     technique::emulator::adapters_fit(c, technique.as_ref(), architecture.as_ref(), &peft);
     let precision = model.precision;
-    technique::emulator::fits_some_device(c, technique.as_ref(), architecture.as_ref(), precision, &devices);
+    technique::emulator::fits_some_device(
+        c,
+        technique.as_ref(),
+        (architecture.as_ref(), precision),
+        (&devices, &hardware),
+    );
     if let Some(technique) = &technique {
         technique::pairs_fit(c, &peft, technique, steps, &devices);
     }
@@ -110,7 +117,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
 
     let cells = network::cells(c, raw.cells, radio.spec.propagation);
     devices::handover_fits(c, &mobility, cells.specs.len());
-    let edge_servers = network::edge_servers(c, raw.edge_servers);
+    let edge_servers = network::edge_servers(c, raw.edge_servers, &hardware);
     if let (Some(technique), Some(architecture)) = (&technique, &architecture) {
         technique::technique_fits(c, technique, &peft, architecture, cells.specs.len());
     }
@@ -136,6 +143,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         workload,
         training,
         technique,
+        hardware,
         devices,
         placement,
         mobility,

@@ -7,7 +7,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, DatasetFacts, VENDORED_ARCHITECTURE};
 use crate::scenario::raw::{self, CheckpointWord, PlainOrMap};
-use crate::scenario::schema::{Checkpoint, DatasetChoice, LearningTask, ModelSpec, TrainingSpec};
+use crate::scenario::schema::{AttentionMemory, Checkpoint, DatasetChoice, LearningTask, ModelSpec, TrainingSpec};
 use std::path::{Path, PathBuf};
 
 /// The model before it is known what it shall learn.
@@ -16,6 +16,7 @@ pub(super) struct Shape {
     checkpoint: Checkpoint,
     precision: Option<Precision>,
     classes: Option<u64>,
+    attention: AttentionMemory,
     /// What it looks like, if that is known.
     pub architecture: Option<Architecture>,
 }
@@ -25,7 +26,7 @@ pub(super) fn shape(c: &mut Check, raw: Option<raw::Model>, training: bool, fold
     let top = KeyPath::default();
     let at = top.key("model");
     let missing = c.required(&top, "model", raw.as_ref(), "model: {architecture: minilm-l6}").is_none();
-    let raw::Model { architecture: name, checkpoint, precision, classes } = raw.unwrap_or_default();
+    let raw::Model { architecture: name, checkpoint, precision, classes, attention } = raw.unwrap_or_default();
     let before = c.issues.len();
     let checkpoint = self::checkpoint(c, &at.key("checkpoint"), checkpoint, training || name.is_none(), folder);
     let is_there = c.issues.len() == before;
@@ -54,7 +55,7 @@ pub(super) fn shape(c: &mut Check, raw: Option<raw::Model>, training: bool, fold
             None
         }
     };
-    Shape { name, checkpoint, precision, classes, architecture }
+    Shape { name, checkpoint, precision, classes, attention: attention.unwrap_or_default(), architecture }
 }
 
 /// Notes a checkpoint whose own configuration contradicts the name.
@@ -103,7 +104,7 @@ pub(super) fn model(
     facts: Option<&DatasetFacts>,
 ) -> ModelSpec {
     let at = KeyPath::default().key("model");
-    let Shape { name, checkpoint, precision, classes, architecture } = shape;
+    let Shape { name, checkpoint, precision, classes, attention, architecture } = shape;
     let precision = precision.unwrap_or(if training.is_some() { Precision::Fp32 } else { Precision::Fp16 });
     if let Some(training) = training {
         if let Some(architecture) = &architecture {
@@ -117,7 +118,7 @@ pub(super) fn model(
     }
     let task = training.map_or(LearningTask::Classification, |t| t.task);
     let classes = self::classes(c, &at, classes, task, facts);
-    ModelSpec { architecture: name, checkpoint, precision, classes }
+    ModelSpec { architecture: name, checkpoint, precision, classes, attention }
 }
 
 fn classes(

@@ -1,13 +1,12 @@
 //! Cells, servers, prices, and what the tables hold of them.
 
 use super::check::{Check, above_to, from_to};
-use super::devices::{position, required_name};
+use super::devices::{known_hardware, position, required_name};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
-use crate::scenario::names;
 use crate::scenario::raw::{self, CountOrAll, EdgeSharingKind};
 use crate::scenario::schema::{
-    CellSpec, EdgeServerSpec, EdgeSharing, Prices, Propagation, ResultsSpec, SplitObjective, TechniqueSpec,
+    CellSpec, EdgeServerSpec, EdgeSharing, OwnHardware, Prices, Propagation, ResultsSpec, SplitObjective, TechniqueSpec,
 };
 
 /// Antenna heights of TR 38.901 tables 7.2-1 to 7.2-3 and 7.4.1-1.
@@ -105,7 +104,11 @@ pub(super) fn cells(c: &mut Check, raw: Option<Vec<raw::Cell>>, propagation: Pro
     listed
 }
 
-pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> Listed<EdgeServerSpec> {
+pub(super) fn edge_servers(
+    c: &mut Check,
+    raw: Option<Vec<raw::EdgeServer>>,
+    own: &[OwnHardware],
+) -> Listed<EdgeServerSpec> {
     const HARDWARE: &str = "nvidia_a100_80gb";
     let at = KeyPath::default().key("edge_servers");
     let Some(raw) = raw else {
@@ -124,7 +127,7 @@ pub(super) fn edge_servers(c: &mut Check, raw: Option<Vec<raw::EdgeServer>>) -> 
     for (i, raw) in raw.into_iter().enumerate() {
         let at = at.index(i);
         let hardware = raw.hardware.unwrap_or_else(|| HARDWARE.to_owned());
-        c.known(at.key("hardware"), &hardware, &names::hardware(), "`deft list hardware` shows them all");
+        known_hardware(c, at.key("hardware"), &hardware, own);
         let name = required_name(c, &at, raw.name, "name: edge");
         let accelerators = c.count(&at, "accelerators", raw.accelerators, 1, 1..=4096);
         let counted = raw.count.map(|n| c.count(&at, "count", Some(n), 1, 1..=MOST_OF_A_KIND));

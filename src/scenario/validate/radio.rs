@@ -6,7 +6,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, FadingKind, PowerControlKind};
-use crate::scenario::schema::{DrxSpec, Fading, RadioSpec, UplinkPower};
+use crate::scenario::schema::{DrxSpec, Fading, NeighboursSend, RadioSpec, UplinkPower};
 
 const PRESET: &str = "nr_fr1";
 /// Below lie no carriers of the presets' kind; TR 38.901 ends at 100 GHz, what lies above is extrapolated.
@@ -83,15 +83,35 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
             from_to(0.0, 60.0),
         ),
         neighbour_load: c.number(&at, "neighbour_load", raw.neighbour_load, d.neighbour_load, from_to(0.0, 1.0)),
+        neighbours_send: neighbours_send(c, &at, raw.neighbours_send, raw.neighbour_load.unwrap_or(d.neighbour_load)),
         gas_absorption: raw.gas_absorption.unwrap_or(d.gas_absorption),
         rain_mm_per_h: c.number(&at, "rain_mm_per_h", raw.rain_mm_per_h, d.rain_mm_per_h, from_to(0.0, 200.0)),
         building: raw.building.unwrap_or(d.building),
         glass_loss: raw.glass_loss.unwrap_or(d.glass_loss),
         fidelity: raw.fidelity.unwrap_or(d.fidelity),
         drx: raw.drx.map(|raw| drx(c, &at.key("drx"), &raw)),
-        slot: slots::slot(c, &at, raw.fidelity.unwrap_or(d.fidelity), raw.slot, names::is_tdd(&d.preset)),
+        link_layer: slots::link_layer(c, &at, raw.fidelity.unwrap_or(d.fidelity), raw.link_layer),
+        slot: slots::slot(
+            c,
+            &at,
+            (raw.fidelity.unwrap_or(d.fidelity), raw.link_layer.unwrap_or_default()),
+            raw.slot,
+            names::is_tdd(&d.preset),
+        ),
     };
     RadioDefaults { spec, ..defaults }
+}
+
+fn neighbours_send(c: &mut Check, at: &KeyPath, written: Option<NeighboursSend>, load: f64) -> NeighboursSend {
+    if written == Some(NeighboursSend::WithTraffic) && load == 0.0 {
+        let message = "neighbours with a `neighbour_load` of 0 never send";
+        c.conflict(
+            at.key("neighbours_send"),
+            message,
+            "set neighbour_load to the share of resource blocks they use: 1",
+        );
+    }
+    written.unwrap_or_default()
 }
 
 /// Powers are assumed: listening draws what the radio draws beside its amplifier.

@@ -3,23 +3,43 @@
 use super::check::{Check, from_to};
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, SlotSchedulerKind};
-use crate::scenario::schema::{HarqCombining, RadioFidelity, SlotScheduler, SlotSpec};
+use crate::scenario::schema::{HarqCombining, LinkLayerModel, RadioFidelity, SlotScheduler, SlotSpec};
+
+/// What the flow model assumes of the link layer; slots have one.
+pub(super) fn link_layer(
+    c: &mut Check,
+    radio: &KeyPath,
+    fidelity: RadioFidelity,
+    written: Option<LinkLayerModel>,
+) -> LinkLayerModel {
+    if fidelity == RadioFidelity::Slot && written.is_some() {
+        let help = "leave it out, or set `fidelity: flow`";
+        c.conflict(radio.key("link_layer"), "`fidelity: slot` plays the link layer, it assumes none", help);
+    }
+    written.unwrap_or_default()
+}
 
 pub(super) fn slot(
     c: &mut Check,
     radio: &KeyPath,
-    fidelity: RadioFidelity,
+    (fidelity, link_layer): (RadioFidelity, LinkLayerModel),
     raw: Option<raw::Slot>,
     tdd: bool,
 ) -> Option<SlotSpec> {
     let at = radio.key("slot");
-    if fidelity == RadioFidelity::Flow {
+    let expected = link_layer == LinkLayerModel::Expected && fidelity == RadioFidelity::Flow;
+    if fidelity == RadioFidelity::Flow && !expected {
         if raw.is_some() {
-            c.conflict(at, "`fidelity: flow` plays no slots", "set `fidelity: slot`, or leave `slot` out");
+            let help = "set `fidelity: slot`, or `link_layer: expected`, or leave `slot` out";
+            c.conflict(at, "`fidelity: flow` plays no slots", help);
         }
         return None;
     }
     let raw = raw.unwrap_or_default();
+    if expected && raw.scheduler.as_ref().is_some_and(|s| s.kind.is_some_and(|k| k != SlotSchedulerKind::RoundRobin)) {
+        let message = "`link_layer: expected` shares the band equally, as round robin does";
+        c.conflict(at.key("scheduler"), message, "set `fidelity: slot` for other schedulers");
+    }
     let mut count = |key: &str, written, default, allowed| c.count(&at, key, written, default, allowed) as u32;
     let cqi_period_slots = count("cqi_period_slots", raw.cqi_period_slots, 5, 1..=640);
     let cqi_delay_slots = count("cqi_delay_slots", raw.cqi_delay_slots, 4, 0..=640);

@@ -1,14 +1,14 @@
 //! What devices tune against under `offsite_tuning`, and whether the rest of the scenario goes with it.
 
-use crate::compute::{self, Precision};
+use crate::compute::Precision;
 use crate::fomo::emulator::{Quantisation, QuantisationScope};
 use crate::fomo::{Architecture, Emulator, EmulatorSpec};
 use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw;
 use crate::scenario::schema::{
-    AdaLoraSpec, BlockChoice, DeviceGroup, DistillationSpec, EmulatorPlan, PeftMethod, PeftSpec, TechniqueKind,
-    TechniqueSpec, TrainingSpec,
+    AdaLoraSpec, BlockChoice, DeviceGroup, DistillationSpec, EmulatorPlan, OwnHardware, PeftMethod, PeftSpec,
+    TechniqueKind, TechniqueSpec, TrainingSpec, own_or_listed,
 };
 use crate::scenario::validate::Surroundings;
 use crate::scenario::validate::check::{Check, above_to};
@@ -152,16 +152,15 @@ fn trained_blocks(method: &PeftMethod, blocks: usize) -> Vec<bool> {
 pub(in crate::scenario::validate) fn fits_some_device(
     c: &mut Check,
     technique: Option<&TechniqueSpec>,
-    architecture: Option<&Architecture>,
-    precision: Precision,
-    devices: &[DeviceGroup],
+    (architecture, precision): (Option<&Architecture>, Precision),
+    (devices, own): (&[DeviceGroup], &[OwnHardware]),
 ) {
     let (Some(spec), Some(a)) = (technique.and_then(|t| t.emulator.as_ref()).map(|plan| &plan.spec), architecture)
     else {
         return;
     };
     let memories = devices.iter().filter_map(|g| {
-        compute::profile(&g.hardware).map(|hardware| (hardware.available_bytes(g.memory_share), &g.name))
+        own_or_listed(own, &g.hardware).map(|hardware| (hardware.available_bytes(g.memory_share), &g.name))
     });
     let Some((most, group)) = memories.max_by_key(|(bytes, _)| *bytes) else { return };
     let bytes = |spec: &EmulatorSpec| Emulator::new(a, spec).least_bytes(precision);
