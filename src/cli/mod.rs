@@ -1,6 +1,7 @@
 //! The command line: one file a command. Commands parse, call the library and print; they hold no logic of their own.
 
 mod adapter;
+mod calibrate;
 mod check;
 mod common;
 mod compare;
@@ -26,6 +27,7 @@ Examples:
   deft compare results/quickstart/*                      several runs on one plot
   deft explain results/quickstart/<id> --device phone-0  one transfer, from metres to seconds
   deft adapter export results/quickstart/<id>            what was trained, for Hugging Face's peft
+  deft calibrate --check                                 how fast this machine trains, as hardware for scenarios
   deft list hardware                                     names that scenarios may use
 
 Emulates device-edge cooperative fine-tuning of foundation models: time, traffic and energy by discrete-event
@@ -55,6 +57,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Export, import and look at trained parameters
     Adapter(adapter::Arguments),
+    /// Time this machine's own training and write it as hardware that scenarios may name
+    Calibrate(calibrate::Arguments),
     /// List the names that scenarios may use
     List(list::Arguments),
 }
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Compare(arguments) => compare::execute(&arguments),
         Command::Explain(arguments) => explain::execute(&arguments),
         Command::Adapter(arguments) => adapter::execute(&arguments),
+        Command::Calibrate(arguments) => calibrate::execute(&arguments),
         Command::List(arguments) => list::execute(&arguments),
     };
     match outcome {

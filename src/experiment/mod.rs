@@ -4,6 +4,7 @@
 //! happened into plain rows. Knows nothing of files or screens.
 
 mod assemble;
+pub mod calibration;
 mod estimate;
 mod final_models;
 mod journal;

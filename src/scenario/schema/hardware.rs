@@ -26,6 +26,14 @@ pub struct OwnHardware {
 }
 
 impl OwnHardware {
+    /// As an entry of `hardware`, or a file that one names, spells it.
+    ///
+    /// # Panics
+    /// Never: plain numbers and words can be written.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("numbers and words can be written")
+    }
+
     fn profile(&self) -> HardwareProfile {
         HardwareProfile {
             name: self.name.clone(),

@@ -17,8 +17,8 @@ pub use devices::{DeviceGroup, HandoverSpec, Mobility, Placement};
 pub use hardware::OwnHardware;
 pub(super) use hardware::own_or_listed;
 pub use learning::{
-    AttentionMemory, Checkpoint, DatasetChoice, EmulatedOptimizer, ImageSize, LearningTask, ModelSpec, Optimizer, Partition,
-    TrainingSpec, USUAL_PERTURBATION, Workload,
+    AttentionMemory, Checkpoint, DatasetChoice, EmulatedOptimizer, ImageSize, LearningTask, ModelSpec, Optimizer,
+    Partition, TrainingSpec, USUAL_PERTURBATION, Workload,
 };
 pub use network::{
     Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining, LineOfSight,
