@@ -7,7 +7,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 const EXPLAINED: &str = "\
-What it does: trains eight small models of known geometry (LoRA, adapters, all weights; widths of 384 to 768; 16 to 1,024
+What it does: trains eight small models of known geometry (LoRA, adapters; widths of 384 to 768; 16 to 1,024
 tokens a step), takes from the cost model how many operations, bytes and kernels each step has, and fits the three numbers
 of the roofline: seconds = max(operations / rate, bytes / bandwidth) + kernels x overhead, or the sum of the first two where
 that explains the steps better (`overlap: false`: a core that computes and then fetches).
@@ -66,7 +66,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     if idle_w > active_w {
         return Err(Failure::Usage(format!("--idle-w {idle_w} is above --active-w {active_w}: exchange the two")));
     }
-    let bar = progress::bar(1, quiet, "{bar:30} step {pos}/{len}, {eta} left  {msg}");
+    let bar = progress::bar(1, quiet, "{bar:30} {pos}/{len}, {eta} left  {msg}");
     let options = Options { threads: threads.into(), seconds_per_shape: seconds, check };
     let calibration = Calibration::run(&options, |done, of, shape| {
         bar.set_length(of as u64);

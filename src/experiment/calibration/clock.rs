@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 /// Long beside the ticks at which systems count processor time.
 const WINDOW_S: f64 = 0.3;
 
-/// Seconds of one `step`: the mean over the fastest of the windows that fit in `budget_s`, after a step that warms caches.
-pub(super) fn seconds_of(step: impl Fn(), budget_s: f64, on_one_thread: bool) -> f64 {
-    step();
-    let (mut fastest, start) = (f64::INFINITY, Instant::now());
-    while fastest.is_infinite() || start.elapsed().as_secs_f64() < budget_s {
-        let (clock, mut made) = (Clock::now(on_one_thread), 0);
-        while made == 0 || clock.elapsed().as_secs_f64() < WINDOW_S {
-            step();
-            made += 1;
-        }
-        fastest = fastest.min(clock.elapsed().as_secs_f64() / f64::from(made));
+/// Seconds of one `step`: the mean over one window.
+pub(super) fn seconds_of(step: &dyn Fn(), on_one_thread: bool) -> f64 {
+    let (clock, mut made) = (Clock::now(on_one_thread), 0);
+    while made == 0 || clock.elapsed().as_secs_f64() < WINDOW_S {
+        step();
+        made += 1;
     }
-    fastest
+    clock.elapsed().as_secs_f64() / f64::from(made)
+}
+
+/// Windows of about `seconds` together.
+pub(super) fn windows_in(seconds: f64) -> usize {
+    ((seconds / WINDOW_S).ceil() as usize).max(1)
 }
 
 /// The calling thread's processor time, where the system tells it and it is asked for; else the wall's.

@@ -1,6 +1,9 @@
 //! How fast this machine trains, as a hardware profile: passes of the learning plane are timed over a handful of shapes, and the
 //! roofline of `compute` is fitted to what the cost model says that they take.
 //!
+//! All shapes take turns, window by window, and the fastest window of each counts: a machine that is slower for a while is slower
+//! for all of them, and each meets its quiet moments.
+//!
 //! Start at [`Calibration::run`]; `shapes` lists what is timed, `clock` says how, `fit` finds the three numbers. The formulas and
 //! measured errors are in `docs/compute.md`.
 
@@ -16,7 +19,7 @@ use crate::data::PackedBatch;
 use crate::fomo::{BatchShape, ModelCost, RandomWeights};
 use crate::nn::{Model, NnError, ParameterLayout, StackItem};
 use crate::random::Streams;
-use clock::seconds_of;
+use clock::{seconds_of, windows_in};
 use shapes::Shape;
 
 /// A shape with what it should take and what it took.
@@ -53,14 +56,14 @@ pub enum CalibrationError {
 pub struct Options {
     /// Threads that share a step. One is timed by the processor's clock, more by the wall's.
     pub threads: usize,
-    /// Seconds of steps for each shape; the fastest counts.
+    /// Seconds of steps for each shape; the fastest window counts.
     pub seconds_per_shape: f64,
     /// Whether to time shapes that the fit does not see.
     pub check: bool,
 }
 
 impl Calibration {
-    /// Times the shapes and fits the roofline. `progress` hears how many shapes of how many are done, and which is next.
+    /// Times the shapes and fits the roofline. `progress` hears how many windows of how many are done, and whose is next.
     ///
     /// # Errors
     /// If the threads cannot be had. The models of the shapes can be built.
@@ -70,12 +73,19 @@ impl Calibration {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(refused)?;
         let fitted_on = shapes::fitted_on();
         let held_out = if check { shapes::held_out() } else { vec![] };
-        let (split, total) = (fitted_on.len(), fitted_on.len() + held_out.len());
-        let mut timed = vec![];
-        for (i, shape) in fitted_on.into_iter().chain(held_out).enumerate() {
-            progress(i, total, &shape.name);
-            timed.push(pool.install(|| shape.time(seconds_per_shape, threads == 1))?);
+        let split = fitted_on.len();
+        let steps: Vec<Step> = fitted_on.into_iter().chain(held_out).map(Shape::step).collect::<Result<_, _>>()?;
+        // One step warms caches.
+        steps.iter().for_each(|s| pool.install(|| (s.compute)()));
+        let (windows, mut fastest) = (windows_in(seconds_per_shape), vec![f64::INFINITY; steps.len()]);
+        for window in 0..windows {
+            for (i, (step, fastest)) in steps.iter().zip(&mut fastest).enumerate() {
+                progress(window * steps.len() + i, windows * steps.len(), &step.name);
+                *fastest = fastest.min(pool.install(|| seconds_of(&*step.compute, threads == 1)));
+            }
         }
+        let timed = steps.into_iter().zip(fastest).map(|(s, seconds)| Timed { name: s.name, work: s.work, seconds });
+        let mut timed: Vec<Timed> = timed.collect();
         let checked = timed.split_off(split);
         let fitted = Fitted::to(&timed);
         Ok(Self { timed, fitted, checked })
@@ -87,9 +97,15 @@ impl Calibration {
     }
 }
 
+/// One training step of a shape, ready to be taken again and again.
+struct Step {
+    name: String,
+    work: [Work; 2],
+    compute: Box<dyn Fn() + Send + Sync>,
+}
+
 impl Shape {
-    /// Times one training step of this shape.
-    fn time(&self, seconds: f64, on_one_thread: bool) -> Result<Timed, NnError> {
+    fn step(self) -> Result<Step, NnError> {
         let a = &self.architecture;
         let layout = ParameterLayout::new(a, &self.methods, self.objective)?;
         let streams = Streams::new(1, 0);
@@ -98,13 +114,12 @@ impl Shape {
         let parameters = layout.initial(&streams, &weights)?;
         let batch = self.batch();
         model.check_batch(&layout, &batch)?;
-        let item = [StackItem::new(&parameters, &batch)];
-        let step = || drop(model.loss_and_gradients(&layout, &item));
         let cost = ModelCost::new(a, self.task(), Precision::Fp32, Precision::Fp32, &self.peft)
             .expect("a shape describes every block of its model");
         let (whole, shape) = (cost.whole(), BatchShape::uniform(self.sequences, self.tokens));
         let work = [cost.segment_forward(&whole, &shape), cost.segment_backward(&whole, &shape)];
-        Ok(Timed { name: self.name.clone(), work, seconds: seconds_of(step, seconds, on_one_thread) })
+        let compute = move || drop(model.loss_and_gradients(&layout, &[StackItem::new(&parameters, &batch)]));
+        Ok(Step { name: self.name, work, compute: Box::new(compute) })
     }
 
     fn batch(&self) -> PackedBatch {

@@ -1,10 +1,12 @@
-//! The steps that are timed: families, widths, methods and batches that span what a phone or a small server trains.
+//! The steps that are timed: families, widths, methods and batches that span what a phone or a small server trains. Steps that train
+//! all weights are not among them: the learning plane packs a client's own matrices anew for each product, which is the work of
+//! this program and not of a machine.
 
 use crate::backend::Activation;
 use crate::data::Objective;
 use crate::fomo::{Architecture, PeftShape, Projection, Task, preset};
 use crate::nn::{
-    AdapterConfig, AdapterPlacement, LoraConfig, LoraScaling, LoraVariant, PeftMethod, Selection, SelectiveConfig,
+    AdapterConfig, AdapterPlacement, LoraConfig, LoraScaling, LoraVariant, PeftMethod,
 };
 
 /// A vocabulary that costs no memory: tables are read, not multiplied.
@@ -27,7 +29,6 @@ enum Tuned {
     Lora(usize),
     /// Widths of one bottleneck a block.
     Adapter(usize),
-    Everything,
 }
 
 impl Shape {
@@ -55,12 +56,6 @@ impl Shape {
                     AdapterConfig { bottleneck_per_block, placement, activation: Activation::Gelu, scale: 1.0 };
                 (format!("adapters of {width}"), PeftMethod::Adapter(config), peft)
             }
-            Tuned::Everything => {
-                let (selection, all) = (Selection::Everything, vec![true; blocks]);
-                let peft = PeftShape::weights(&a, &all, false);
-                let config = SelectiveConfig { selection, blocks: all, outside: false };
-                ("all weights".to_owned(), PeftMethod::Selective(config), peft)
-            }
         };
         let name = format!("{of}, {blocks} blocks, {what}, {sequences} x {tokens} tokens");
         let objective = Objective::Classification { classes: 2 };
@@ -73,11 +68,11 @@ pub(super) fn fitted_on() -> Vec<Shape> {
         Shape::new("minilm-l6", 6, Tuned::Lora(8), 1, 16),
         Shape::new("minilm-l6", 6, Tuned::Lora(8), 16, 32),
         Shape::new("minilm-l6", 3, Tuned::Lora(4), 8, 128),
-        Shape::new("minilm-l6", 2, Tuned::Everything, 8, 64),
+        Shape::new("minilm-l6", 2, Tuned::Adapter(32), 8, 64),
         Shape::new("smollm2-135m", 3, Tuned::Lora(8), 8, 64),
         Shape::new("bert-base", 2, Tuned::Lora(8), 8, 64),
         Shape::new("bert-base", 2, Tuned::Adapter(64), 2, 128),
-        Shape::new("gpt2", 1, Tuned::Everything, 4, 64),
+        Shape::new("gpt2", 1, Tuned::Adapter(16), 4, 64),
     ]
 }
 
@@ -88,7 +83,7 @@ pub(super) fn held_out() -> Vec<Shape> {
         Shape::new("minilm-l6", 4, Tuned::Adapter(16), 4, 48),
         Shape::new("roberta-base", 3, Tuned::Lora(4), 4, 96),
         Shape::new("gpt2", 2, Tuned::Lora(16), 4, 64),
-        Shape::new("smollm2-135m", 2, Tuned::Everything, 4, 40),
+        Shape::new("smollm2-135m", 2, Tuned::Adapter(8), 4, 40),
         Shape::new("bert-large", 1, Tuned::Lora(8), 8, 32),
     ]
 }
