@@ -12,6 +12,7 @@
 
 pub mod aircomp;
 pub mod atmosphere;
+pub mod blockage;
 pub mod cell;
 pub mod drx;
 mod error;

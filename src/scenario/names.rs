@@ -92,6 +92,7 @@ pub(crate) fn radio_preset(name: &str) -> Option<RadioDefaults> {
         neighbours_send: NeighboursSend::Always,
         slot: None,
         drx: None,
+        blockage: None,
     };
     Some(RadioDefaults { spec, device_tx_power_dbm: preset.ue_power_dbm })
 }

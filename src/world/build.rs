@@ -11,6 +11,7 @@ use super::{Demand, Device, DeviceId, EdgeServer, RadioCell, World, WorldError};
 use crate::compute::HardwareProfile;
 use crate::network::NodeId;
 use crate::radio::atmosphere::{Atmosphere, gases::Edition};
+use crate::radio::blockage::Blockage;
 use crate::radio::drx::Drx;
 use crate::radio::fading::{Fading, FadingModel};
 use crate::radio::handover::A3Event;
@@ -378,6 +379,13 @@ fn cell_config(scenario: &Scenario, preset: &Preset, cell: &CellSpec, sending: &
             gases: spec.gas_absorption.then_some(Edition::P676_12),
             rain_mm_per_h: spec.rain_mm_per_h,
         },
+        blockage: spec.blockage.map(|b| Blockage {
+            blockers_per_m2: b.blockers_per_m2,
+            speed_mps: b.speed_m_per_s,
+            height_m: b.height_m,
+            mean_duration_s: b.mean_duration_s,
+            loss_db: b.loss_db,
+        }),
         ..CellConfig::from_preset(preset.clone())
     }
 }

@@ -100,6 +100,14 @@ pub const CASES: &[Case] = &[
     ("handover_to_nobody", (6, 12), &["mobility.handover: the only cell has no other to hand over to", "add `cells`"]),
     ("handover_of_the_static", (5, 26), &["mobility.handover: `static` has no such key"]),
     (
+        "blockage_of_no_sight",
+        (5, 41),
+        &[
+            "radio.blockage: people block lines of sight, and no link has one under `line_of_sight: never`",
+            "drop the section",
+        ],
+    ),
+    (
         "on_longer_than_its_cycle",
         (5, 46),
         &["radio.drx.on_duration_ms: on_duration_ms 200 is longer than the cycle_ms 100", "shorten it"],

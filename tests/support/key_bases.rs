@@ -17,6 +17,8 @@ pub enum Base {
     Walking,
     /// With radios that sleep.
     Sleeping,
+    /// Among people who walk through lines of sight.
+    Crowded,
     /// Between cells, with handover.
     Roaming,
     /// Three devices whose requests one server stacks.
@@ -76,8 +78,8 @@ use Base::*;
 
 pub fn bases() -> Vec<Base> {
     let plain = [
-        Emulated, Fixed, Walking, Roaming, Sleeping, Stacked, Air, Slices, Training, Vendored, Domains, Checkpoint,
-        Folder, Images, Momentum,
+        Emulated, Fixed, Walking, Roaming, Sleeping, Crowded, Stacked, Air, Slices, Training, Vendored, Domains,
+        Checkpoint, Folder, Images, Momentum,
     ];
     let mut bases =
         [&plain[..], &[ZerothOrder, Offsite, Distilled, Searched, Blocks, GradientDownload, Slopes]].concat();
@@ -180,6 +182,12 @@ impl Base {
                     "inactivity_ms": 20, "on_duration_ms": 5, "cycle_ms": 100, "listening_w": 0.4, "sleeping_w": 0.02,
                 });
                 ("keys.yaml", vec![("radio.drx", drx)])
+            }
+            Crowded => {
+                let blockage = json!({
+                    "blockers_per_m2": 1, "speed_m_per_s": 2, "height_m": 1.7, "mean_duration_s": 1, "loss_db": 30,
+                });
+                ("keys.yaml", vec![("radio.blockage", blockage), ("radio.line_of_sight", json!("always"))])
             }
             Roaming => {
                 let handover = json!({

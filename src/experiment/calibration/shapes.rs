@@ -5,9 +5,7 @@
 use crate::backend::Activation;
 use crate::data::Objective;
 use crate::fomo::{Architecture, PeftShape, Projection, Task, preset};
-use crate::nn::{
-    AdapterConfig, AdapterPlacement, LoraConfig, LoraScaling, LoraVariant, PeftMethod,
-};
+use crate::nn::{AdapterConfig, AdapterPlacement, LoraConfig, LoraScaling, LoraVariant, PeftMethod};
 
 /// A vocabulary that costs no memory: tables are read, not multiplied.
 const VOCABULARY: usize = 512;

@@ -197,7 +197,7 @@ impl Carrier {
             path_loss_db: channel.large_scale.path_loss_db,
             indoor_loss_db: channel.large_scale.indoor_loss_db,
             air_loss_db: channel.large_scale.air_loss_db,
-            shadowing_db: channel.large_scale.shadowing_db,
+            shadowing_db: channel.large_scale.shadowing_db + channel.large_scale.blockage_db,
             fading_db,
             antenna_gain_db: radio.gnb_antenna_gain_dbi + ue.antenna_gain_dbi,
             tx_power_dbm,

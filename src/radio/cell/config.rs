@@ -1,6 +1,7 @@
 //! Description of a cell and of the radios in it.
 
 use crate::radio::atmosphere::Atmosphere;
+use crate::radio::blockage::Blockage;
 use crate::radio::error::{RadioError, require};
 use crate::radio::fading::{Fading, FadingModel};
 use crate::radio::geometry::Position;
@@ -37,6 +38,8 @@ pub struct CellConfig {
     pub building: Building,
     pub glass: GlassLoss,
     pub atmosphere: Atmosphere,
+    /// Of outdoor links in line of sight; `None` where nobody walks through.
+    pub blockage: Option<Blockage>,
     /// A transfer fails after this long without a usable scheme.
     pub outage_limit: SimDuration,
 }
@@ -147,6 +150,7 @@ impl CellConfig {
             building: Building::LowLoss,
             glass: GlassLoss::Edition19,
             atmosphere: Atmosphere::default(),
+            blockage: None,
             outage_limit: SimDuration::from_seconds(DEFAULT_OUTAGE_LIMIT_S),
             radio: preset,
         }

@@ -15,7 +15,6 @@ use super::site::Site;
 use super::slot::{ExpectedLinkLayer, SlotConfig};
 use super::{Direction, LinkId, LinkLayer, Outcome, TransferReport, TransferRequest};
 use crate::radio::error::RadioError;
-use crate::radio::fading::FadingModel;
 use crate::radio::link_adaptation::TARGET_BLER;
 use crate::radio::link_budget::LinkBudget;
 use crate::sim::{FluidModel, SimDuration, SimTime};
@@ -157,7 +156,7 @@ impl FlowCell {
             Direction::Downlink => downlink_share,
         };
         // Who is disturbed by a neighbour's traffic looks again in every block.
-        let fades = fading.model != FadingModel::None || self.site.surroundings.is_coupled;
+        let fades = self.site.channels_vary();
         for (key, start, request) in self.arriving.drain(..) {
             let share = share(request.direction, &|| request.link);
             self.flows.push(Flow::admitted((key, start, request), share, (block, fades), &mut self.site));

@@ -2,6 +2,7 @@
 
 use super::config::UeRadio;
 use super::propagation::{LargeScale, Propagation};
+use crate::radio::blockage::{Blockage, Blockers};
 use crate::radio::fading::{Fading, FadingLaw, LinkFading};
 use crate::radio::geometry::Position;
 use crate::radio::mobility::Trajectory;
@@ -10,6 +11,7 @@ use crate::random::CounterStream;
 /// Children and draws of a link's stream that are not fading's (64 waves) or a further antenna's.
 const BLOCK_ERRORS: u64 = 1 << 40;
 const REPORT_PHASE: u64 = 1 << 41;
+const BLOCKERS: u64 = 1 << 42;
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -25,6 +27,7 @@ pub(super) struct Link {
     /// Decides the fading at further antennas.
     stream: CounterStream,
     latest: Option<Snapshot>,
+    blockers: Option<Box<Blockers>>,
     /// Gains of neighbours at the latest place, where these send only at times.
     neighbour_gains: Box<[f64]>,
 }
@@ -58,8 +61,16 @@ impl Link {
             fading,
             stream,
             latest: None,
+            blockers: None,
             neighbour_gains: Box::default(),
         }
+    }
+
+    /// The same with people who walk through the line to the base station's antenna.
+    pub fn blocked_by(mut self, blockage: Blockage, base: Position) -> Self {
+        let blockers = Blockers::new(blockage, base, &self.trajectory, self.stream.child(BLOCKERS));
+        self.blockers = Some(Box::new(blockers));
+        self
     }
 
     /// The channel in coherence block `block`, seen from where the terminal is when the block begins, under the interference of
@@ -77,7 +88,7 @@ impl Link {
             return latest.channel;
         }
         let position = self.trajectory.position_at(fading.block_start(block));
-        let large_scale = match self.latest.filter(|latest| latest.position == position) {
+        let mut large_scale = match self.latest.filter(|latest| latest.position == position) {
             Some(latest) => latest.channel.large_scale,
             None => {
                 let indoor = self.ue.indoor.as_ref();
@@ -87,6 +98,9 @@ impl Link {
                 surroundings.at(&position, indoor)
             }
         };
+        if let Some(blockers) = self.blockers.as_mut().filter(|_| large_scale.los && self.ue.indoor.is_none()) {
+            large_scale.blockage_db = blockers.loss_db(fading.block_start(block));
+        }
         let law = fading.model.law(large_scale.los);
         let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };
         self.latest = Some(Snapshot { block, position, channel });

@@ -55,6 +55,8 @@ pub(super) struct LargeScale {
     /// Through the wall and behind it; 0 outdoors.
     pub indoor_loss_db: f64,
     pub air_loss_db: f64,
+    /// By people in the way, now.
+    pub blockage_db: f64,
     /// Path gains of the neighbours times their loads, summed; 0 without neighbours.
     pub neighbours_gain: f64,
 }
@@ -62,7 +64,7 @@ pub(super) struct LargeScale {
 impl LargeScale {
     /// All of it, dB.
     pub fn total_db(&self) -> f64 {
-        self.path_loss_db + self.shadowing_db + self.indoor_loss_db + self.air_loss_db
+        self.path_loss_db + self.shadowing_db + self.indoor_loss_db + self.air_loss_db + self.blockage_db
     }
 }
 
@@ -161,6 +163,7 @@ impl Station {
                     + self.way_in.wall_sigma_db(self.carrier_ghz) * i.wall_deviation
             }),
             air_loss_db: self.air_db_per_km * path.distance_3d_m() / 1e3,
+            blockage_db: 0.0,
             neighbours_gain: 0.0,
         }
     }

@@ -8,7 +8,7 @@ use super::propagation::Propagation;
 use super::{AnalogLink, Direction, LinkId};
 use crate::radio::aircomp::{AirInterface, ChannelState};
 use crate::radio::error::RadioError;
-use crate::radio::fading::LinkFading;
+use crate::radio::fading::{FadingModel, LinkFading};
 use crate::radio::geometry::Position;
 use crate::radio::link_budget::LinkBudget;
 use crate::radio::mobility::Trajectory;
@@ -45,7 +45,12 @@ impl Site {
     pub fn attach(&mut self, name: &str, ue: UeRadio, trajectory: Trajectory) -> LinkId {
         let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
         let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
-        self.links.push(Link::new(ue, trajectory, fading, stream));
+        let link = Link::new(ue, trajectory, fading, stream);
+        let CellConfig { blockage, position, .. } = self.carrier.config();
+        self.links.push(match blockage {
+            Some(blockage) => link.blocked_by(*blockage, *position),
+            None => link,
+        });
         LinkId(self.links.len() - 1)
     }
 
@@ -56,6 +61,12 @@ impl Site {
 
     pub fn config(&self) -> &CellConfig {
         self.carrier.config()
+    }
+
+    /// Whether channels change while terminals stand still.
+    pub(super) fn channels_vary(&self) -> bool {
+        let config = self.carrier.config();
+        config.fading.model != FadingModel::None || config.blockage.is_some() || self.surroundings.is_coupled
     }
 
     pub fn resource_blocks(&self) -> u32 {

@@ -1,8 +1,8 @@
 //! Which section a key belongs in, for the user who wrote it in another one.
 
 use super::{
-    Aggregation, AirScheduling, Blocks, Cell, Cut, CutCompression, DeviceGroup, EdgeServer, Ensemble, Fading,
-    Gradients, Hardware, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot,
+    Aggregation, AirScheduling, Blockage, Blocks, Cell, Cut, CutCompression, DeviceGroup, Drx, EdgeServer, Ensemble,
+    Fading, Gradients, Hardware, Link, Local, Mobility, Model, Network, Objective, Optimizer, Peft, Placement, Plot,
     PowerControl, Prices, Radio, Results, Sampling, Scenario, Search, Server, Sidelink, Slot, SlotScheduler,
     SplitObjective, Staleness, Synchrony, Technique, Training, Transfer, UpdateCompression, Variant, Workload,
     ZerothOrderRounds,
@@ -44,6 +44,8 @@ pub(crate) fn section_of(name: &str) -> Option<&'static str> {
         ("`mobility`", fields::<Mobility>()),
         ("`radio`", fields::<Radio>()),
         ("`radio.fading`", fields::<Fading>()),
+        ("`radio.blockage`", fields::<Blockage>()),
+        ("`radio.drx`", fields::<Drx>()),
         ("`radio.slot`", fields::<Slot>()),
         ("`radio.slot.scheduler`", fields::<SlotScheduler>()),
         ("`radio.power_control`", fields::<PowerControl>()),

@@ -19,8 +19,8 @@ pub(crate) use learning::{
     PartitionKind, Training, TrainingWord, Workload,
 };
 pub(crate) use network::{
-    Cell, Drx, EdgeServer, EdgeSharingKind, Fading, FadingKind, Link, Network, PowerControl, PowerControlKind, Prices,
-    Radio, Results, Slot, SlotScheduler, SlotSchedulerKind,
+    Blockage, Cell, Drx, EdgeServer, EdgeSharingKind, Fading, FadingKind, Link, Network, PowerControl,
+    PowerControlKind, Prices, Radio, Results, Slot, SlotScheduler, SlotSchedulerKind,
 };
 pub(crate) use node::{PlainOrMap, read};
 pub(crate) use peft::{BlockRange, Peft, PeftKind, PeftMethod, SizeList, WrittenBlocks};

@@ -35,6 +35,17 @@ pub(crate) struct Radio {
     pub link_layer: Option<LinkLayerModel>,
     pub slot: Option<Slot>,
     pub drx: Option<Drx>,
+    pub blockage: Option<Blockage>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Blockage {
+    pub blockers_per_m2: Option<f64>,
+    pub speed_m_per_s: Option<f64>,
+    pub height_m: Option<f64>,
+    pub mean_duration_s: Option<f64>,
+    pub loss_db: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -21,9 +21,9 @@ pub use learning::{
     Partition, TrainingSpec, USUAL_PERTURBATION, Workload,
 };
 pub use network::{
-    Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining, LineOfSight,
-    LinkFailures, LinkLayerModel, LinkSpec, NeighboursSend, NetworkSpec, Prices, Propagation, RadioFidelity, RadioSpec,
-    ResultsSpec, Routing, SlotScheduler, SlotSpec, UplinkPower,
+    BlockageSpec, Building, CellSpec, DrxSpec, EdgeServerSpec, EdgeSharing, Fading, GlassLoss, HarqCombining,
+    LineOfSight, LinkFailures, LinkLayerModel, LinkSpec, NeighboursSend, NetworkSpec, Prices, Propagation,
+    RadioFidelity, RadioSpec, ResultsSpec, Routing, SlotScheduler, SlotSpec, UplinkPower,
 };
 pub use peft::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockChoice, BlockSizes, LoraScaling, LoraSpec,

@@ -46,6 +46,21 @@ pub struct RadioSpec {
     /// `None`: a radio draws nothing between transfers and hears at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drx: Option<DrxSpec>,
+    /// `None`: nobody walks through a line of sight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blockage: Option<BlockageSpec>,
+}
+
+/// People who walk through lines of sight.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BlockageSpec {
+    pub blockers_per_m2: f64,
+    pub speed_m_per_s: f64,
+    pub height_m: f64,
+    /// Of one blockage.
+    pub mean_duration_s: f64,
+    /// While one lasts.
+    pub loss_db: f64,
 }
 
 /// Discontinuous reception between transfers.

@@ -6,7 +6,7 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, FadingKind, PowerControlKind};
-use crate::scenario::schema::{DrxSpec, Fading, NeighboursSend, RadioSpec, UplinkPower};
+use crate::scenario::schema::{BlockageSpec, DrxSpec, Fading, LineOfSight, NeighboursSend, RadioSpec, UplinkPower};
 
 const PRESET: &str = "nr_fr1";
 /// Below lie no carriers of the presets' kind; TR 38.901 ends at 100 GHz, what lies above is extrapolated.
@@ -30,6 +30,7 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
         );
     }
     let (low, high) = CARRIER_GHZ;
+    let raw_line_of_sight = raw.line_of_sight.unwrap_or(d.line_of_sight);
     let spec = RadioSpec {
         preset: name,
         carrier_ghz: c.number(&at, "carrier_ghz", raw.carrier_ghz, d.carrier_ghz, from_to(low, high)),
@@ -90,6 +91,7 @@ pub(super) fn radio(c: &mut Check, raw: raw::Radio) -> RadioDefaults {
         glass_loss: raw.glass_loss.unwrap_or(d.glass_loss),
         fidelity: raw.fidelity.unwrap_or(d.fidelity),
         drx: raw.drx.map(|raw| drx(c, &at.key("drx"), &raw)),
+        blockage: raw.blockage.map(|raw| blockage(c, &at, &raw, raw_line_of_sight)),
         link_layer: slots::link_layer(c, &at, raw.fidelity.unwrap_or(d.fidelity), raw.link_layer),
         slot: slots::slot(
             c,
@@ -112,6 +114,22 @@ fn neighbours_send(c: &mut Check, at: &KeyPath, written: Option<NeighboursSend>,
         );
     }
     written.unwrap_or_default()
+}
+
+/// Density and loss are assumed.
+fn blockage(c: &mut Check, radio: &KeyPath, raw: &raw::Blockage, line_of_sight: LineOfSight) -> BlockageSpec {
+    let at = &radio.key("blockage");
+    if line_of_sight == LineOfSight::Never {
+        let message = "people block lines of sight, and no link has one under `line_of_sight: never`";
+        c.conflict(at.clone(), message, "drop the section, or use `line_of_sight: drawn`");
+    }
+    BlockageSpec {
+        blockers_per_m2: c.number(at, "blockers_per_m2", raw.blockers_per_m2, 0.01, above_to(0.0, 10.0)),
+        speed_m_per_s: c.number(at, "speed_m_per_s", raw.speed_m_per_s, 1.0, above_to(0.0, 50.0)),
+        height_m: c.number(at, "height_m", raw.height_m, 1.7, above_to(0.0, 10.0)),
+        mean_duration_s: c.number(at, "mean_duration_s", raw.mean_duration_s, 0.5, from_to(0.001, 3600.0)),
+        loss_db: c.number(at, "loss_db", raw.loss_db, 20.0, above_to(0.0, 100.0)),
+    }
 }
 
 /// Powers are assumed: listening draws what the radio draws beside its amplifier.

@@ -108,8 +108,8 @@ impl SlotTransfer {
     ) -> Self {
         let fading = site.carrier.config().fading;
         let (_, budget) = site.rate_now(timing.start(slot), request.link, request.direction, share);
+        let fades = site.channels_vary();
         let link = &mut site.links[request.link.0];
-        let fades = fading.model != crate::radio::fading::FadingModel::None || site.surroundings.is_coupled;
         let varies = fades || link.trajectory.is_mobile();
         let phase = link.phase() % timing.period;
         let draws = link.next_draws();
