@@ -1,43 +1,16 @@
 //! Whatever is done to a scenario's text, reading it ends with a scenario or a message: no panic, no endless work, no memory
 //! without bound. Seeded mutations of every shipped and every broken scenario; `DEFT_MUTATIONS` sets how many of each file.
 
+#[path = "support/meter.rs"]
+mod meter;
+
 use deft::random::CounterStream;
 use deft::scenario::ScenarioSource;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use meter::peak_of;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The system's allocator, counting what a thread holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn note(change: isize) {
-    let held = HELD.get() + change;
-    HELD.set(held);
-    PEAK.set(PEAK.get().max(held));
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize));
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Far more than any scenario needs: 100,000 cells with their names and links are some 50 MB.
 const MOST_BYTES: isize = 512 << 20;
@@ -193,8 +166,7 @@ fn seeds() -> Vec<(PathBuf, String)> {
 /// Reads `text` as if it stood in `path`; says what went wrong with the reading itself.
 fn survives(path: &Path, text: &str) -> Result<(), String> {
     let now = Instant::now();
-    let (before, started) = (HELD.get(), spent(now));
-    PEAK.set(before);
+    let started = spent(now);
     let read = || -> Result<(), String> {
         match ScenarioSource::from_text(path, text).resolve() {
             Err(error) if error.to_string().is_empty() => Err("refused without a word".to_owned()),
@@ -210,8 +182,9 @@ fn survives(path: &Path, text: &str) -> Result<(), String> {
             }
         }
     };
-    let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("panicked".to_owned()));
-    let (peak, took) = (PEAK.get() - before, spent(now).saturating_sub(started));
+    let (outcome, peak) =
+        peak_of(|| catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("panicked".to_owned())));
+    let took = spent(now).saturating_sub(started);
     outcome?;
     if peak > MOST_BYTES {
         return Err(format!("took {peak} bytes"));

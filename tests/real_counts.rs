@@ -2,6 +2,8 @@
 
 #[path = "support/counting.rs"]
 mod counting;
+#[path = "support/meter.rs"]
+mod meter;
 #[path = "gradients/tiny.rs"]
 mod tiny;
 
@@ -12,6 +14,7 @@ use deft::fomo::{Architecture, BatchShape, Family, ModelCost, Part, PeftShape, T
 use deft::nn::{
     AdapterPlacement, Ia3Config, LoraConfig, LoraVariant, PeftMethod, Projection, Selection, SelectiveConfig, Share,
 };
+use meter::peak_of;
 use tiny::{FAMILIES, architecture, batch, layout, lora, methods, model, objective, parameters};
 
 /// The shape that the time plane charges for `methods`.
@@ -167,37 +170,6 @@ mod memory {
     use super::*;
     use deft::backend::{Activation, Cpu};
     use deft::nn::{AdapterConfig, AdaptiveRanks, Model, ParameterLayout, PrefixConfig, PromptConfig};
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-
-    /// The system's allocator, counting what a thread holds.
-    struct Meter;
-
-    thread_local! {
-        static HELD: Cell<isize> = const { Cell::new(0) };
-        static PEAK: Cell<isize> = const { Cell::new(0) };
-    }
-
-    fn note(change: isize) {
-        let held = HELD.get() + change;
-        HELD.set(held);
-        PEAK.set(PEAK.get().max(held));
-    }
-
-    unsafe impl GlobalAlloc for Meter {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            note(layout.size() as isize);
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-            note(-(layout.size() as isize));
-            unsafe { System.dealloc(at, layout) }
-        }
-    }
-
-    #[global_allocator]
-    static METER: Meter = Meter;
 
     /// Deep and wide enough that activations are what memory goes to.
     fn deeper(family: Family) -> Architecture {
@@ -264,10 +236,7 @@ mod memory {
         // Kernels keep working memory of their own from the first time on, whatever the model.
         run(&model());
         let fresh = model();
-        let before = HELD.get();
-        PEAK.set(before);
-        run(&fresh);
-        (PEAK.get() - before) as u64 - 2 * 4 * layout.len() as u64
+        peak_of(|| run(&fresh)).1 as u64 - 2 * 4 * layout.len() as u64
     }
 
     /// Peak activation memory of fused attention, every family and method: within a tenth of what the CPU backend holds.

@@ -50,6 +50,8 @@ pub(super) struct Blockers {
 struct State {
     way: Trajectory,
     is_blocked: bool,
+    /// When the state before this one began: reports are about channels of a while ago.
+    before: SimTime,
     since: SimTime,
     until: SimTime,
     /// Of the next draw.
@@ -64,7 +66,8 @@ impl Blockers {
         // In the long run a share a / (a + 1 / d) of time is blocked; what is left of an exponential time is as long as a whole one.
         let share = onsets_hz * blockage.mean_duration_s / (1.0 + onsets_hz * blockage.mean_duration_s);
         let is_blocked = stream.uniform(0) < share;
-        let state = State { way: way_now, is_blocked, since: SimTime::ZERO, until: SimTime::ZERO, number: 1 };
+        let zero = SimTime::ZERO;
+        let state = State { way: way_now, is_blocked, before: zero, since: zero, until: zero, number: 1 };
         let mut blockers = Self { blockage, base, stream, whole_way: way.clone(), state };
         blockers.stay();
         blockers
@@ -72,7 +75,7 @@ impl Blockers {
 
     /// dB lost at `time`.
     pub fn loss_db(&mut self, time: SimTime) -> f64 {
-        if time < self.state.since {
+        if time < self.state.before {
             // From the beginning.
             *self = Self::new(self.blockage, self.base, &self.whole_way, self.stream);
         }
@@ -80,13 +83,14 @@ impl Blockers {
             self.state.is_blocked = !self.state.is_blocked;
             self.stay();
         }
-        if self.state.is_blocked { self.blockage.loss_db } else { 0.0 }
+        let is_blocked = self.state.is_blocked != (time < self.state.since);
+        if is_blocked { self.blockage.loss_db } else { 0.0 }
     }
 
     /// Draws how long the present state lasts.
     fn stay(&mut self) {
-        let State { way, is_blocked, since, until, number } = &mut self.state;
-        *since = *until;
+        let State { way, is_blocked, before, since, until, number } = &mut self.state;
+        (*before, *since) = (*since, *until);
         let mean_s = match is_blocked {
             true => self.blockage.mean_duration_s,
             false => self.blockage.onsets_hz(&self.base, &way.position_at(*until)).recip(),

@@ -283,7 +283,6 @@ fn handovers(scenario: &Scenario, preset: &Preset, streams: &Streams) -> Result<
     }))
 }
 
-/// The cell at the scenario's fidelity.
 /// The hardware that devices and servers name.
 fn profiles(scenario: &Scenario) -> BTreeMap<String, Arc<HardwareProfile>> {
     let devices = scenario.devices.iter().map(|g| &g.hardware);
@@ -291,6 +290,7 @@ fn profiles(scenario: &Scenario) -> BTreeMap<String, Arc<HardwareProfile>> {
     names.filter_map(|name| Some((name.clone(), Arc::new(scenario.hardware_profile(name)?)))).collect()
 }
 
+/// The cell at the scenario's fidelity.
 fn cell_model(scenario: &Scenario, preset: &Preset, site: Site) -> Result<CellModel, WorldError> {
     let Some(spec) = &scenario.radio.slot else { return Ok(CellModel::Flow(Box::new(FlowCell::new(site)))) };
     let config = SlotConfig {

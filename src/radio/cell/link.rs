@@ -41,6 +41,13 @@ pub(super) struct Channel {
     pub fading_power: f64,
 }
 
+impl Channel {
+    /// Its mean over time: unfaded, with nobody in the way.
+    pub fn typical(self) -> Self {
+        Self { fading_power: 1.0, large_scale: LargeScale { blockage_db: 0.0, ..self.large_scale }, ..self }
+    }
+}
+
 /// The block last asked for: most questions repeat it, and terminals that stand still keep their large-scale loss.
 #[derive(Clone, Copy, Debug)]
 struct Snapshot {

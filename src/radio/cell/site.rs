@@ -3,7 +3,7 @@
 
 use super::carrier::{Allocation, Carrier};
 use super::config::{CellConfig, Indoor, UeRadio};
-use super::link::{Channel, Link};
+use super::link::Link;
 use super::propagation::Propagation;
 use super::{AnalogLink, Direction, LinkId};
 use crate::radio::aircomp::{AirInterface, ChannelState};
@@ -93,8 +93,7 @@ impl Site {
         let fading = self.carrier.config().fading;
         let link = &mut self.links[link.0];
         let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        let channel = Channel { fading_power: 1.0, ..channel };
-        self.carrier.allocate(&channel, &link.ue, direction, share).rate_bps
+        self.carrier.allocate(&channel.typical(), &link.ue, direction, share).rate_bps
     }
 
     /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
@@ -173,6 +172,6 @@ impl Site {
         let fading = self.carrier.config().fading;
         let link = &mut self.links[link.0];
         let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        self.carrier.allocate(&Channel { fading_power: 1.0, ..channel }, &link.ue, direction, share)
+        self.carrier.allocate(&channel.typical(), &link.ue, direction, share)
     }
 }
