@@ -1,4 +1,4 @@
-// What the kernels are made of. The only file with two bodies: PTX for a GPU, plain loops for the host runtime.
+// What the kernels are made of. With bulk.cuh the only file with two bodies: PTX for a GPU, plain loops for the host runtime.
 //
 // Fragments are those of the PTX manual (mma.m16n8k16, f16 with f32 accumulators). With `g = lane / 4`, `t = lane % 4`:
 //   A 16 x 16: a[0] holds (g, 2t..), a[1] (g + 8, 2t..), a[2] (g, 2t + 8..), a[3] (g + 8, 2t + 8..)
@@ -130,15 +130,27 @@ template <int PENDING>
 DEVICE void wait_for_copies() { host::wait_for_copies(PENDING); }
 
 // Address in shared memory as matrix descriptors have it.
-DEVICE uint32_t shared_address(const void* p) { return (uint32_t)((const unsigned char*)p - host::machine->shared); }
+DEVICE uint32_t shared_address(const void* p) {
+    return (uint32_t)((const unsigned char*)p - host::machine->shared + host::WINDOW);
+}
 
 namespace host {
 // Element (s, k) of an operand where its descriptor says that it lies.
 static inline float described(uint64_t descriptor, bool span_contiguous, int s, int k) {
     auto field = [&](int shift) { return (size_t)(descriptor >> shift & 0x3FFF) << 4; };
-    const size_t core = field(0) + s / 8 * field(32) + k / 8 * field(16);
-    const size_t inside = span_contiguous ? k % 8 * 16 + s % 8 * 2 : s % 8 * 16 + k % 8 * 2;
-    const unsigned char* at = machine->shared + core + inside;
+    const unsigned swizzle = descriptor >> 62;
+    size_t place = field(0);
+    if (swizzle == 0) {
+        place += s / 8 * field(32) + k / 8 * field(16);
+        place += span_contiguous ? k % 8 * 16 + s % 8 * 2 : s % 8 * 16 + k % 8 * 2;
+    } else {
+        // Atoms of eight rows of 128 bytes.
+        if (swizzle != 1 || (descriptor >> 49 & 7) || (place & 0x380)) fail("a descriptor of a swizzle that nobody described");
+        place += span_contiguous ? s / 64 * field(16) + k / 8 * field(32) + k % 8 * 128 + s % 64 * 2
+                                 : s / 8 * field(32) + s % 8 * 128 + k * 2;
+        place = swizzled_128(place);
+    }
+    const unsigned char* at = machine->shared + place - WINDOW;
     if (!in_shared(at, 2)) fail("a product of a warpgroup reads from outside shared memory");
     half h;
     memcpy(&h, at, 2);
@@ -170,7 +182,11 @@ static inline void warpgroup_mma(float (&c)[16][4], uint64_t a, uint64_t b) {
 }
 DEVICE void commit_products() { host::commit_products(); }
 template <int PENDING>
-DEVICE void wait_for_products(float (&)[16][4]) { host::wait_for_products(PENDING); }
+static inline void wait_for_products(float (&)[16][4]) {
+    host::wait_for_products(PENDING);
+    // No lane goes on before all have.
+    host::collective<int>(host::WARPGROUP, 0, [](auto&, auto&) {});
+}
 
 static inline float shuffle_xor(float v, int mask) {
     struct In {
@@ -233,6 +249,7 @@ DEVICE uint64_t address(const void* p) { return (uint64_t)(uintptr_t)p; }
 // e^x; the device's has an error of about 2 units in the last place near 0.
 DEVICE float exponential(float x) { return expf(x); }
 DEVICE float minus_infinity() { return -INFINITY; }
+DEVICE float not_a_number() { return NAN; }
 
 #else
 
@@ -332,6 +349,7 @@ DEVICE uint32_t packed(float x, float y) {
 DEVICE uint64_t address(const void* p) { return (uint64_t)p; }
 DEVICE float exponential(float x) { return __expf(x); }
 DEVICE float minus_infinity() { return __int_as_float((int)0xFF800000u); }
+DEVICE float not_a_number() { return __int_as_float(0x7FC00000); }
 
 #endif
 

@@ -15,6 +15,32 @@ struct ProductArguments {
     int grouped;
 };
 
+// The part of a product that a block works at: its group's rows and depth, and the rows of A and B before them.
+struct Group {
+    int m, k, row_a, row_b;
+    int64_t out;  // element (0, 0) of its output
+};
+
+DEVICE Group group_of(const ProductArguments& a) {
+    const int group = blockIdx.z;
+    Group g{a.m, a.k, 0, 0, group * a.out_group};
+    if (a.grouped == BY_STRIDE) return g;
+    g.row_a = a.offsets[group];
+    const int rows = a.offsets[group + 1] - g.row_a;
+    if (a.grouped == BY_ROWS) {
+        g.m = rows;
+        g.out = (int64_t)g.row_a * a.out.row;
+    } else {
+        g.k = rows;
+        g.row_b = g.row_a;
+    }
+    return g;
+}
+
+DEVICE OutputTile output_of(const ProductArguments& a, const Group& g) {
+    return {a.out, g.out, a.out.bias ? a.out.bias + blockIdx.z * a.out.bias_group : nullptr, g.m, a.n};
+}
+
 // An Engine has a tile of T x T in THREADS threads, DEEP deep in STAGES stages, with `load` of its tiles of A and B, `landed` and
 // `add`; and `Sums`.
 template <class Engine>
@@ -25,37 +51,25 @@ DEVICE void product(const ProductArguments& a) {
     half* tiles_a = shared_memory<half>();
     half* tiles_b = tiles_a + Engine::STAGES * TileA::HALVES;
 
-    const int group = blockIdx.z;
-    int m = a.m, k = a.k;
-    int64_t first_a = group * a.a_group, first_b = group * a.b_group, first_out = group * a.out_group;
-    if (a.grouped == BY_ROWS) {
-        const int row = a.offsets[group];
-        m = a.offsets[group + 1] - row;
-        first_a = (int64_t)row * a.a_row;
-        first_out = (int64_t)row * a.out.row;
-    } else if (a.grouped == BY_DEPTH) {
-        const int row = a.offsets[group];
-        k = a.offsets[group + 1] - row;
-        first_a = (int64_t)row * a.a_row;
-        first_b = (int64_t)row * a.b_row;
-    }
+    const Group g = group_of(a);
     const int row = blockIdx.y * T, column = blockIdx.x * T;
-    if (row >= m) return;
-    const Operand left = operand(a.a + first_a, a.a_row, m, k);
-    const Operand right = operand(a.b + first_b, a.b_row, a.n, k);
+    if (row >= g.m) return;
+    const half* first_a = a.a + blockIdx.z * a.a_group + (int64_t)g.row_a * a.a_row;
+    const half* first_b = a.b + blockIdx.z * a.b_group + (int64_t)g.row_b * a.b_row;
+    const Operand left = operand(first_a, a.a_row, g.m, g.k);
+    const Operand right = operand(first_b, a.b_row, a.n, g.k);
 
     typename Engine::Sums sums;
     sums.clear();
     in_stages<Engine::STAGES>(
-        ceil_div(k, Engine::DEEP),
+        ceil_div(g.k, Engine::DEEP),
         [&](int step, int stage) {
             TileA::load(tiles_a + stage * TileA::HALVES, left, row, step * Engine::DEEP);
             TileB::load(tiles_b + stage * TileB::HALVES, right, column, step * Engine::DEEP);
         },
         Engine::landed,
         [&](int stage) { Engine::add(sums, tiles_a + stage * TileA::HALVES, tiles_b + stage * TileB::HALVES); });
-    const half* bias = a.out.bias ? a.out.bias + group * a.out.bias_group : nullptr;
-    sums.store(OutputTile{a.out, first_out, bias, m, a.n}, row, column);
+    sums.store(output_of(a, g), row, column);
 }
 
 template <class Engine>

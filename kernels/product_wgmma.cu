@@ -6,7 +6,7 @@
 // contiguous in memory: the layout without swizzle of the PTX manual ("Asynchronous Warpgroup Level Matrix Shared Memory
 // Layout"; CUTLASS calls it INTERLEAVE, include/cute/atom/mma_traits_sm90_gmma.hpp). Neighbouring core matrices are 16 bytes
 // more than their length apart, so that the eight chunks that threads copy from one row fall into different banks.
-// Copies are those of product.cu (cp.async): bulk tensor copies would want swizzled rows and a map for each operand.
+// Copies are those of product.cu (cp.async), so that rows need no alignment; product_tma.cu has bulk tensor copies.
 #include "product.cuh"
 
 template <int SPAN, int DEEP, bool DEPTH_CONTIGUOUS, int THREADS>

@@ -165,14 +165,15 @@ struct Accumulators {
     static DEVICE int row() { return warp_index() / WARPS_N * (M / WARPS_M); }
     static DEVICE int column() { return warp_index() % WARPS_N * (N / WARPS_N); }
 
-    DEVICE void clear() {
+    DEVICE void fill(float value) {
 #pragma unroll
         for (int i = 0; i < TM; i++)
 #pragma unroll
             for (int j = 0; j < TN; j++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) c[i][j][e] = 0.0f;
+                for (int e = 0; e < 4; e++) c[i][j][e] = value;
     }
+    DEVICE void clear() { fill(0.0f); }
 
     // Adds the product of two tiles.
     template <class A, class B, int DEEP>

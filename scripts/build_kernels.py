@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 packages, sources, out = (pathlib.Path(p) for p in sys.argv[1:4])
 # Families for one architecture alone; all others are for Ampere and what came after.
-OF_HOPPER = {"product_wgmma"}
+OF_HOPPER = {"product_wgmma", "product_tma"}
 COLUMNS = ("sm_80", "sm_90", "sm_90a")
 
 

@@ -5,6 +5,7 @@
 // asked for, or a matrix load from elsewhere. Warps run greedily, one until it waits, in an order that `schedule` shuffles;
 // odd schedules run the lanes of a warp backwards. Asynchronous copies land at the wait for them, or at once if
 // `early_copies`: the former shows a wait that is missing, the latter a barrier that is.
+// Copies and products that are under way are in pending.h, bulk tensor copies and the barriers that they arrive at in bulk.h.
 //
 // Not seen: races that no schedule of whole warps shows, bank conflicts, the order in which tensor cores add.
 #pragma once
@@ -48,7 +49,10 @@ namespace host {
 constexpr unsigned WARP = 32, MOST_THREADS = 1024;
 constexpr size_t STACK = 96 << 10, GUARD = 512, LANE_BYTES = 64;
 
-enum class State : unsigned char { Ready, AtBarrier, AtWarpOperation, Done };
+enum class State : unsigned char { Ready, AtBarrier, AtWarpOperation, AtPhase, Done };
+
+// Where shared memory begins for descriptors and swizzles: no multiple of what their patterns repeat after.
+constexpr size_t WINDOW = 1024 + 128;
 
 // 16 bytes of shared memory: `bytes` from global memory, then zeros.
 struct Copy {
@@ -69,6 +73,33 @@ struct WarpgroupProduct {
     void (*run)(const WarpgroupProduct&);
 };
 
+// A barrier of bulk.cuh: what its phase still waits for.
+struct Phased {
+    static constexpr uint64_t COOKIE = 0xB0A2D1E25E6F7A81;
+    const void* at;
+    int arrivals, pending;
+    int64_t bytes;
+    unsigned phase;
+    const void* maker;
+    // Whether the hardware that copies may know of it.
+    bool shown;
+};
+
+// What a HostDevice (tests/support/cuda_host.rs) writes where a driver would write its map.
+struct HostMap {
+    static constexpr uint64_t MAGIC = 0x70614D726F736E54;
+    uint64_t magic, address, extents[3], strides[2];
+    uint32_t box[3], unused;
+};
+
+// A bulk tensor copy that is under way.
+struct Transfer {
+    HostMap map;
+    size_t to;
+    const void* barrier;
+    int64_t place[3];
+};
+
 struct Fiber {
     uint3_ thread;
     unsigned lane, warp, operations;
@@ -83,6 +114,7 @@ struct Fiber {
     std::vector<size_t> product_groups;
     // Whether copies have landed that tensor cores may not see yet, and registers been written that they may not.
     bool unseen_copies, unseen_registers;
+    const void* waits_for;
 };
 
 // What the lanes of a warp hand to an operation and get from it. Two, used in turn: a lane may enter the next operation
@@ -108,10 +140,14 @@ struct Machine {
     Fiber* current;
     jmp_buf scheduler;
     unsigned schedule, random;
-    bool early_copies;
+    bool early_copies, somebody_ran;
     void (*body)(const void*);
     const void* arguments;
     std::string error;
+    std::vector<Phased> barriers;
+    std::vector<Transfer> transfers;
+
+    bool early_transfers() const { return schedule & 2; }
 
     ~Machine() {
         for (Fiber& f : fibers) free(f.stack);
@@ -214,65 +250,38 @@ static inline bool in_shared(const void* p, size_t bytes) {
     return at >= start && at + bytes <= start + machine->shared_bytes;
 }
 
+// Where the swizzle of 128 bytes puts a byte: bits 7 to 9 of its address are added to bits 4 to 6 without carry.
+static inline size_t swizzled_128(size_t at) { return at ^ (at >> 7 & 7) << 4; }
+
 static inline void check_aligned(const void* p, size_t bytes) {
     if ((uintptr_t)p % bytes) fail("a vector access is not aligned");
 }
 
-static inline void copy_16(void* to, const void* from, unsigned bytes) {
-    check_aligned(to, 16);
-    if (bytes) check_aligned(from, 16);
-    if (!in_shared(to, 16)) fail("an asynchronous copy goes beyond shared memory");
-    const Copy copy{(unsigned char*)to, (const unsigned char*)from, bytes};
-    if (machine->early_copies) copy.land();
-    else machine->current->copies.push_back(copy);
-}
+}  // namespace host
 
-static inline void commit_copies() {
-    Fiber& f = *machine->current;
-    f.groups.push_back(f.copies.size());
-}
+#include "pending.h"
+#include "bulk.h"
 
-// Lands all groups but the newest `pending`.
-static inline void wait_for_copies(unsigned pending) {
-    Fiber& f = *machine->current;
-    f.unseen_copies = true;
-    if (f.groups.size() <= pending) return;
-    const size_t done = f.groups.size() - pending, copies = f.groups[done - 1];
-    for (size_t i = 0; i < copies; i++) f.copies[i].land();
-    f.copies.erase(f.copies.begin(), f.copies.begin() + copies);
-    f.groups.erase(f.groups.begin(), f.groups.begin() + done);
-    for (size_t& g : f.groups) g -= copies;
-}
+namespace host {
 
-// What this thread wrote to shared memory becomes visible to tensor cores.
-static inline void show_shared_memory() { machine->current->unseen_copies = false; }
-static inline void show_registers() { machine->current->unseen_registers = false; }
-
-static inline void start_product(const WarpgroupProduct& p) {
-    Machine& m = *machine;
-    for (Fiber& f : m.fibers)
-        if (f.warp < m.warps.size() && f.state != State::Done && f.unseen_copies)
-            fail("a product of a warpgroup reads copies that no fence has shown it");
-    if (m.current->unseen_registers) fail("a product of a warpgroup adds to registers that no fence has shown it");
-    if (m.early_copies) p.run(p);
-    else m.current->products.push_back(p);
-}
-
-static inline void commit_products() {
-    Fiber& f = *machine->current;
-    f.product_groups.push_back(f.products.size());
-}
-
-// Does all groups but the newest `pending`.
-static inline void wait_for_products(unsigned pending) {
-    Fiber& f = *machine->current;
-    f.unseen_registers = true;
-    if (f.product_groups.size() <= pending) return;
-    const size_t done = f.product_groups.size() - pending, products = f.product_groups[done - 1];
-    for (size_t i = 0; i < products; i++) f.products[i].run(f.products[i]);
-    f.products.erase(f.products.begin(), f.products.begin() + products);
-    f.product_groups.erase(f.product_groups.begin(), f.product_groups.begin() + done);
-    for (size_t& g : f.product_groups) g -= products;
+// Lands a copy that everybody waits for; false if there is none, or it must not land.
+static bool land_a_transfer(Machine& m) {
+    if (m.transfers.empty()) {
+        m.error = "threads wait for a phase that nothing ends";
+        for (const Phased& b : m.barriers)
+            if (b.pending < b.arrivals || b.bytes) {
+                char what[96];
+                snprintf(what, sizeof what, "; a barrier lacks %d arrivals and %lld bytes", b.pending, (long long)b.bytes);
+                m.error += what;
+            }
+        return false;
+    }
+    const size_t which = m.schedule & 1 ? m.transfers.size() - 1 : 0;
+    const Transfer t = m.transfers[which];
+    m.transfers.erase(m.transfers.begin() + which);
+    const char* why = land(t);
+    if (why) m.error = why;
+    return !why;
 }
 
 static bool run_block(Machine& m, unsigned threads) {
@@ -285,25 +294,39 @@ static bool run_block(Machine& m, unsigned threads) {
         f.groups.clear();
         f.products.clear();
         f.product_groups.clear();
-        f.unseen_copies = f.unseen_registers = true;
+        f.unseen_copies = false;
+        f.unseen_registers = true;
     }
     for (Warp& w : m.warps) w.arrived = 0;
+    m.barriers.clear();
+    m.transfers.clear();
     memset(m.shared, 0xFF, m.shared_bytes + GUARD);
     for (;;) {
         m.random = m.random * 1664525u + 1013904223u;
         const unsigned first = m.schedule ? (m.random >> 8) % warps : 0;
+        m.somebody_ran = false;
         for (unsigned i = 0; i < warps; i++) {
             const unsigned w = (first + i) % warps;
             const int how = _setjmp(m.scheduler);
             if (how == 2) return false;
-            if (Fiber* f = next_ready(w, m.warps[w].lanes - 1)) resume(*f);
+            if (Fiber* f = next_ready(w, m.warps[w].lanes - 1)) {
+                m.somebody_ran = true;
+                resume(*f);
+            }
         }
-        unsigned done = 0, at_barrier = 0;
+        // A warp may have made another one ready.
+        if (m.somebody_ran) continue;
+        unsigned done = 0, at_barrier = 0, at_phase = 0;
         for (unsigned i = 0; i < threads; i++) {
             done += m.fibers[i].state == State::Done;
             at_barrier += m.fibers[i].state == State::AtBarrier;
+            at_phase += m.fibers[i].state == State::AtPhase;
         }
         if (done == threads) break;
+        if (at_phase) {
+            if (!land_a_transfer(m)) return false;
+            continue;
+        }
         if (done + at_barrier < threads) {
             char what[160];
             snprintf(what, sizeof what, "threads part: %u at a barrier, %u at a warp operation, %u gone, in block %u,%u,%u",
@@ -314,6 +337,15 @@ static bool run_block(Machine& m, unsigned threads) {
         for (unsigned i = 0; i < threads; i++)
             if (m.fibers[i].state == State::AtBarrier) m.fibers[i].state = State::Ready;
     }
+    if (!m.transfers.empty()) {
+        m.error = "a block ends before all that it had brought";
+        return false;
+    }
+    for (const Phased& b : m.barriers)
+        if (b.bytes) {
+            m.error = "a block ends while a barrier waits for bytes";
+            return false;
+        }
     for (size_t i = 0; i < GUARD; i++)
         if (m.shared[m.shared_bytes + i] != 0xFF) {
             m.error = "a block writes beyond its shared memory";

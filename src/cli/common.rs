@@ -110,6 +110,7 @@ impl ComputeArguments {
         if let Some(why) = unused {
             eprintln!("note: computing on the CPU: {why}");
         }
+        processor.left_out().iter().for_each(|line| eprintln!("note: {line}"));
         Ok(processor)
     }
 

@@ -6,6 +6,7 @@ use super::distillation::Distilled;
 use super::emulated::Emulated;
 use super::processor::Processor;
 use crate::backend::QuantisedMatrix;
+use crate::backend::cuda::LargeProducts;
 use crate::data::{Dataset, TableOptions, TokenizedDataset};
 use crate::fomo::{Architecture, CheckpointError, ModelFiles, RandomWeights, SafetensorsCheckpoint, TensorSource};
 use crate::fomo::{Tokenizer, vendored};
@@ -102,7 +103,12 @@ impl Library {
     /// What computes models in that precision, if not the CPU, as far as its sums may differ.
     pub fn order_of_sums(&self, half_precision: bool) -> Option<&'static str> {
         let gpu = self.processor.for_precision(half_precision)?;
-        Some(if gpu.cuda.uses_warpgroups() { "on a gpu, wgmma" } else { "on a gpu" })
+        // Tensor copies bring what `cp.async` copies, in the same order.
+        Some(match gpu.cuda.large_products() {
+            LargeProducts { warpgroups: true, .. } => "on a gpu, wgmma",
+            LargeProducts { tensor_copies: true, .. } => "on a gpu, wgmma where there are tensor maps",
+            LargeProducts { .. } => "on a gpu",
+        })
     }
 
     pub fn backbone(&self, key: &BackboneKey) -> Result<Arc<Backbone>, LearningError> {

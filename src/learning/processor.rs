@@ -1,7 +1,7 @@
 //! What the arithmetic runs on.
 
 use super::LearningError;
-use crate::backend::cuda::{Cuda, Device, DeviceError, Gpu};
+use crate::backend::cuda::{Cuda, Device, DeviceError, Gpu, LargeProducts};
 use crate::fomo::{Architecture, TensorSource};
 use crate::nn::PassMemory;
 use std::sync::Arc;
@@ -76,8 +76,18 @@ impl Processor {
     /// If there is not so much.
     pub fn on(device: Arc<dyn Device>, name: &str, bytes: usize) -> Result<Self, DeviceError> {
         let cuda = Cuda::new(device, bytes)?;
-        let name = if cuda.uses_warpgroups() { format!("{name}, wgmma") } else { name.to_owned() };
+        let LargeProducts { warpgroups, tensor_copies } = cuda.large_products();
+        let ways = [(warpgroups || tensor_copies, ", wgmma"), (tensor_copies, ", TMA")];
+        let name = ways.into_iter().filter(|(used, _)| *used).fold(name.to_owned(), |name, (_, way)| name + way);
         Ok(Self::Gpu(GpuProcessor { cuda, name, capacity: bytes as u64 }))
+    }
+
+    /// A line for each part of a GPU that is left out, because it was wrong when it was asked.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Gpu(gpu) => gpu.cuda.left_out(),
+            Self::Cpu => &[],
+        }
     }
 
     /// What computes models in that precision.

@@ -6,7 +6,7 @@ use crate::cuda_device::on_gpu;
 use crate::cuda_host::compiler;
 use deft::backend::Backend;
 use deft::backend::cuda::launch::FAMILIES;
-use deft::backend::cuda::{Cuda, Device, DeviceError, Gpu, Kernel, Launch};
+use deft::backend::cuda::{Address, Cuda, Device, DeviceError, Gpu, Kernel, Launch, Tensor, TensorMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -133,6 +133,46 @@ fn use_the_pretended_card() {
         let arguments = vec![0; kernel.argument_bytes];
         gpu.launch(&Launch { kernel, grid: [1, 1, 1], arguments }).unwrap_or_else(|why| panic!("{why}"));
     }
+    // A card of another architecture has no maps.
+    let tensor = Tensor::new(Address(4096), [64, 8, 1], [64, 0], 8).expect("possible");
+    assert!(!gpu.has_tensor_copies() && gpu.tensor_map(&tensor).is_none());
     let wide = Launch { kernel: FAMILIES[0].kernels[0], grid: [1, 65_536, 1], arguments: vec![] };
     assert!(gpu.launch(&wide).expect_err("too many blocks").to_string().contains("1 x 65536 x 1"));
+}
+
+/// Says in a process that sees the pretender whether warpgroups and tensor copies are taken, and what a map holds.
+#[test]
+fn maps_of_tensors_in_a_process_of_their_own() {
+    if std::env::var_os(PRETENDED).is_none() {
+        return;
+    }
+    let gpu = Gpu::open().expect("a card that pretends");
+    let tensor = Tensor::new(Address(4096), [13, 7, 3], [16, 200], 64).expect("possible");
+    let map = gpu.tensor_map(&tensor).map(|TensorMap(words)| words[..9].to_vec());
+    println!("probed: {} {} {map:?}", gpu.has_warpgroups(), gpu.has_tensor_copies());
+}
+
+#[test]
+fn tensor_copies_want_hopper_a_driver_that_makes_maps_and_nobody_who_forbids_them() {
+    if on_gpu() {
+        return;
+    }
+    let Some(whole) = pretender("maps", &[]) else { return };
+    let without = pretender("no_maps", &["-DNO_MAPS"]).expect("a compiler was there");
+    let map = "true true Some([4096, 13, 7, 3, 32, 400, 64, 64, 1])";
+    for (library, capability, forbidden, expected) in [
+        (&whole, "90", None, map),
+        (&whole, "80", None, "false false None"),
+        (&whole, "100", None, "false false None"),
+        (&whole, "90", Some("DEFT_CUDA_NO_TMA"), "true false None"),
+        (&whole, "90", Some("DEFT_CUDA_NO_WGMMA"), "false false None"),
+        (&without, "90", None, "true false None"),
+    ] {
+        let variables: Vec<(&str, &str)> =
+            std::iter::once(("FAKE_CAPABILITY", capability)).chain(forbidden.map(|f| (f, "1"))).collect();
+        let ran = in_a_process_that_sees(library, "driver::maps_of_tensors_in_a_process_of_their_own", &variables);
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let line = said.lines().find_map(|l| l.split_once("probed: ")).map(|(_, line)| line.to_owned());
+        assert_eq!(line.as_deref(), Some(expected), "{said}");
+    }
 }

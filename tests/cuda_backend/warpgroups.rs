@@ -3,70 +3,135 @@
 use crate::cuda_device::on_gpu;
 use crate::cuda_host::{HostDevice, Schedule};
 use crate::watched::Watched;
-use deft::backend::cuda::{Cuda, DeviceError, Launch};
+use deft::backend::cuda::{Cuda, Device, DeviceError, LargeProducts, Launch};
 use deft::backend::{
     Adapted, AdaptedGradient, Backend, Cpu, Epilogue, GradientEpilogue, Linear, LinearCache, LinearSlots, Packing,
     Trainable,
 };
+use deft::learning::Processor;
 use deft::random::CounterStream;
 use std::sync::Arc;
 
-fn watched(spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>) -> Option<(Arc<Watched>, Cuda)> {
+fn hopper(spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>) -> Option<Watched> {
     if on_gpu() {
         return None;
     }
-    let device = HostDevice::new(Schedule::default())?.with_warpgroups();
-    let device = Arc::new(Watched::new(device, spoilt));
-    let cuda = Cuda::new(device.clone(), 48 << 20).expect("a little memory");
-    Some((device, cuda))
+    let device = HostDevice::new(Schedule::default())?.with_warpgroups().with_tensor_copies();
+    Some(Watched::new(device, spoilt))
+}
+
+fn on(device: Arc<dyn Device>) -> Cuda {
+    Cuda::new(device, 48 << 20).expect("a little memory")
 }
 
 fn one_kernel(name: &str, launch: &Launch) -> bool {
     launch.kernel.name == name
 }
 
+const BOTH: LargeProducts = LargeProducts { warpgroups: true, tensor_copies: true };
+
 #[test]
 fn they_are_used_where_they_agree_and_left_where_they_do_not() {
-    let Some((device, cuda)) = watched(|_| None) else { return };
-    assert!(cuda.uses_warpgroups());
+    let Some(device) = hopper(|_| None) else { return };
+    let device = Arc::new(device);
+    let cuda = on(device.clone());
+    assert_eq!((cuda.large_products(), cuda.left_out()), (BOTH, &[][..]));
     let asked: Vec<&str> = device.launches().keys().copied().collect();
-    let each = ["nn", "nt", "tn"].into_iter().flat_map(|kind| [64, 0].map(|tile| (kind, tile)));
-    let name = |(kind, tile): (&str, u32)| match tile {
-        64 => format!("product_{kind}_64"),
-        _ => format!("product_{kind}_wgmma"),
-    };
-    assert_eq!(asked, each.map(name).collect::<Vec<String>>());
+    let each = ["nn", "nt", "tn"].into_iter().flat_map(|kind| ["64", "tma", "wgmma"].map(|how| (kind, how)));
+    assert_eq!(asked, each.map(|(kind, how)| format!("product_{kind}_{how}")).collect::<Vec<String>>());
+
+    let (warpgroups, copies) = ("products by warpgroups (wgmma)", "products by bulk tensor copies (TMA)");
+    type Spoilt = fn(&Launch) -> Option<Result<(), DeviceError>>;
     // One of them does nothing, or is not taken by the driver.
-    for spoilt in
-        [(|l: &Launch| one_kernel("product_tn_wgmma", l).then_some(Ok(()))) as fn(&Launch) -> _, |l: &Launch| {
-            let refused = DeviceError::Kernel { kernel: l.kernel.name, cause: "refused".to_owned() };
-            one_kernel("product_nn_wgmma", l).then_some(Err(refused))
-        }]
-    {
-        let (_, cuda) = watched(spoilt).expect("a compiler was there");
-        assert!(!cuda.uses_warpgroups());
+    let does_nothing: [Spoilt; 2] = [
+        |l| one_kernel("product_tn_wgmma", l).then_some(Ok(())),
+        |l| one_kernel("product_nt_tma", l).then_some(Ok(())),
+    ];
+    let refused: [Spoilt; 2] = [
+        |l| one_kernel("product_nn_wgmma", l).then(|| refuse(l)),
+        |l| one_kernel("product_tn_tma", l).then(|| refuse(l)),
+    ];
+    let without = [LargeProducts { warpgroups: false, ..BOTH }, LargeProducts { tensor_copies: false, ..BOTH }];
+    for (spoilt, left, line) in [
+        (
+            does_nothing[0],
+            without[0],
+            format!("{warpgroups} are left out: those of kind Tn differ from those of mma.sync"),
+        ),
+        (does_nothing[1], without[1], format!("{copies} are left out: those of kind Nt differ from those of mma.sync")),
+        (refused[0], without[0], format!("{warpgroups} are left out: kernel product_nn_wgmma: refused")),
+        (refused[1], without[1], format!("{copies} are left out: kernel product_tn_tma: refused")),
+    ] {
+        let cuda = on(Arc::new(hopper(spoilt).expect("a compiler was there")));
+        assert_eq!((cuda.large_products(), cuda.left_out()), (left, &[line][..]));
     }
-    // A device that does not take them is not asked.
-    let device = HostDevice::new(Schedule::default()).expect("a compiler was there");
-    assert!(!Cuda::new(Arc::new(device), 1 << 20).expect("a little memory").uses_warpgroups());
+    // Products of two clients alone are wrong.
+    let cuda = on(Arc::new(
+        hopper(|l| (l.kernel.name == "product_tn_tma" && l.grid[2] == 2).then_some(Ok(()))).expect("a compiler"),
+    ));
+    let line = format!("{copies} are left out: those of kind Tn of two clients differ from those of mma.sync");
+    assert_eq!((cuda.large_products(), cuda.left_out()), (without[1], &[line][..]));
+
+    let cuda = on(Arc::new(hopper(|_| None).expect("a compiler was there").without_maps()));
+    let line = format!("{copies} are left out: the driver makes no map of an operand");
+    assert_eq!((cuda.large_products(), cuda.left_out()), (without[1], &[line][..]));
+    // A device that takes neither is not asked, and nothing is said.
+    let cuda = on(Arc::new(HostDevice::new(Schedule::default()).expect("a compiler was there")));
+    assert_eq!((cuda.large_products(), cuda.left_out()), (LargeProducts::default(), &[][..]));
+}
+
+fn refuse(launch: &Launch) -> Result<(), DeviceError> {
+    Err(DeviceError::Kernel { kernel: launch.kernel.name, cause: "refused".to_owned() })
+}
+
+/// A manifest says what computes large products.
+#[test]
+fn what_is_used_is_described() {
+    if on_gpu() {
+        return;
+    }
+    let Some(plain) = HostDevice::new(Schedule::default()) else { return };
+    let described = |device: HostDevice| {
+        let processor = Processor::on(Arc::new(device), "card", 48 << 20).expect("a little memory");
+        processor.description(true)
+    };
+    assert_eq!(described(plain), "cuda (card)");
+    let new = || HostDevice::new(Schedule::default()).expect("a compiler was there");
+    assert_eq!(described(new().with_warpgroups()), "cuda (card, wgmma)");
+    assert_eq!(described(new().with_warpgroups().with_tensor_copies()), "cuda (card, wgmma, TMA)");
 }
 
 /// One large layer there and back: which kernels compute it, and what.
 #[test]
 fn large_products_go_to_them_whatever_the_number_of_rows() {
-    let Some((device, cuda)) = watched(|_| None) else { return };
-    let (inputs, outputs) = (1024, 1024);
+    let Some(device) = hopper(|_| None) else { return };
+    let device = Arc::new(device);
+    let cuda = on(device.clone());
     let made_up = |len: usize, salt: u64| -> Vec<f32> {
         let stream = CounterStream::new(5, salt);
         (0..len as u64).map(|i| (stream.uniform(i) - 0.5) as f32).collect()
     };
-    let weight = made_up(outputs * inputs, 1);
-    for rows in [3, 40] {
+    let none = LargeProducts::default();
+    for (rows, inputs, ways, how) in [
+        (3, 1024, BOTH, "tma"),
+        (40, 1024, BOTH, "tma"),
+        // Rows that are not aligned have no map.
+        (5, 1028, BOTH, "wgmma"),
+        (5, 1028, LargeProducts { warpgroups: false, ..BOTH }, "128"),
+        (5, 1024, LargeProducts { tensor_copies: false, ..BOTH }, "wgmma"),
+        (5, 1024, none, "128"),
+        // Not large.
+        (5, 1000, BOTH, "128"),
+    ] {
+        let outputs = 1024;
+        let weight = made_up(outputs * inputs, 1);
         let (x, dy) = (made_up(rows * inputs, 2), made_up(rows * outputs, 3));
         device.forget();
-        let found = there_and_back(&cuda, &weight, [inputs, outputs], &x, &dy);
+        let found = there_and_back(&cuda.with_at_most(ways), &weight, [inputs, outputs], &x, &dy);
         let launches = device.launches();
-        assert_eq!((launches["product_nt_wgmma"].len(), launches["product_nn_wgmma"].len()), (1, 1), "{launches:?}");
+        let products: Vec<&str> = launches.keys().copied().filter(|name| name.starts_with("product")).collect();
+        let expected = ["nn", "nt"].map(|kind| format!("product_{kind}_{how}"));
+        assert_eq!(products, expected, "{rows} x {inputs}");
         let expected = there_and_back(&Cpu::<f32>::new(), &weight, [inputs, outputs], &x, &dy);
         for (found, expected) in found.iter().zip(&expected) {
             let error = |(f, e): (&f32, &f32)| f64::from(f - e).powi(2);

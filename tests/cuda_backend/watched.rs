@@ -1,7 +1,7 @@
 //! A device of the host runtime that tells what was launched, and spoils some of it.
 
 use crate::cuda_host::HostDevice;
-use deft::backend::cuda::{Address, Device, DeviceError, Launch};
+use deft::backend::cuda::{Address, Device, DeviceError, Launch, Tensor, TensorMap};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -9,6 +9,7 @@ use std::sync::Mutex;
 pub struct Watched {
     device: HostDevice,
     spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>,
+    makes_maps: bool,
     launches: Mutex<Launches>,
 }
 
@@ -17,7 +18,12 @@ pub type Launches = BTreeMap<&'static str, Vec<[u32; 3]>>;
 
 impl Watched {
     pub fn new(device: HostDevice, spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>) -> Self {
-        Self { device, spoilt, launches: Mutex::default() }
+        Self { device, spoilt, makes_maps: true, launches: Mutex::default() }
+    }
+
+    /// One whose driver refuses to make maps of tensors.
+    pub fn without_maps(self) -> Self {
+        Self { makes_maps: false, ..self }
     }
 
     /// Since [`Watched::forget`].
@@ -54,6 +60,12 @@ impl Device for Watched {
     }
     fn has_warpgroups(&self) -> bool {
         self.device.has_warpgroups()
+    }
+    fn has_tensor_copies(&self) -> bool {
+        self.device.has_tensor_copies()
+    }
+    fn tensor_map(&self, tensor: &Tensor) -> Option<TensorMap> {
+        self.device.tensor_map(tensor).filter(|_| self.makes_maps)
     }
     fn reused(&self, address: Address, bytes: usize) {
         self.device.reused(address, bytes);

@@ -2,6 +2,7 @@
 
 use crate::cuda_device::device;
 use crate::cuda_host::SCHEDULES;
+use deft::backend::cuda::launch::Product;
 use deft::backend::cuda::{Address, Device, Launch};
 use deft::random::CounterStream;
 use half::f16;
@@ -92,6 +93,12 @@ impl Run {
         let mut bytes = vec![0; 4 * len];
         self.device.read(address, &mut bytes).expect("memory of this device");
         bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect()
+    }
+
+    /// The launch of a product whose operands bulk tensor copies bring.
+    pub fn of_tensors(&self, product: &Product) -> Launch {
+        let tensors = product.tensors().expect("operands of which maps can be made");
+        product.launch_of_tensors(tensors.map(|tensor| self.device.tensor_map(&tensor).expect("a map")))
     }
 
     pub fn launch(&self, launch: &Launch) {

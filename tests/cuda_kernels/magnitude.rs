@@ -213,7 +213,7 @@ fn a_bias_has_a_factor_of_its_own() {
             b_row: k as i32,
             grouped: Grouped::ByStride,
         };
-        run.launch(&Product { kind: ProductKind::Nt, tile: Tile::Of64, groups: 1, arguments }.launch());
+        run.launch(&Product { kind: ProductKind::Nt, tile: Tile::Of64, groups: 1, rows: 0, arguments }.launch());
         vec![run.read_half(y, m * n)]
     });
     let Some(found) = found else { return };

@@ -13,4 +13,5 @@ mod product;
 mod quantised;
 mod rows;
 mod table;
+mod tensor_copies;
 mod updates;

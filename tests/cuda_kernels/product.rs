@@ -1,11 +1,27 @@
 //! Products of every kind, shape, epilogue and grouping.
 
-use crate::cuda_device::takes_warpgroups;
+use crate::cuda_device::{takes_tensor_copies, takes_warpgroups};
 use crate::harness::*;
 use deft::backend::cuda::Address;
 use deft::backend::cuda::launch::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
 
-fn multiply(
+/// What computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Tile(Tile),
+    TensorCopies,
+}
+
+impl Way {
+    pub fn launch(self, run: &Run, product: &Product) {
+        run.launch(&match self {
+            Self::Tile(tile) => Product { tile, ..*product }.launch(),
+            Self::TensorCopies => run.of_tensors(product),
+        });
+    }
+}
+
+pub fn multiply(
     (m, n, k): (usize, usize, usize),
     a: impl Fn(usize, usize) -> f64,
     b: impl Fn(usize, usize) -> f64,
@@ -13,14 +29,7 @@ fn multiply(
     (0..m * n).map(|i| (0..k).map(|p| a(i / n, p) * b(p, i % n)).sum()).collect()
 }
 
-fn plain(
-    kind: ProductKind,
-    tile: Tile,
-    (m, n, k): (usize, usize, usize),
-    a: Address,
-    b: Address,
-    out: Output,
-) -> Product {
+pub fn plain(kind: ProductKind, (m, n, k): (usize, usize, usize), a: Address, b: Address, out: Output) -> Product {
     let (a_row, b_row) = match kind {
         ProductKind::Nt => (k, k),
         ProductKind::Nn => (k, n),
@@ -41,16 +50,20 @@ fn plain(
         b_row: b_row as i32,
         grouped: Grouped::ByStride,
     };
-    Product { kind, tile, groups: 1, arguments }
+    Product { kind, tile: Tile::Of64, groups: 1, rows: 0, arguments }
 }
 
 /// Those that the device of the tests takes: the host runtime takes all.
-fn tiles() -> impl Iterator<Item = Tile> {
-    let all = [Tile::Of64, Tile::Of128, Tile::OfWarpgroups];
-    all.into_iter().filter(|t| *t != Tile::OfWarpgroups || takes_warpgroups())
+fn ways() -> impl Iterator<Item = Way> {
+    let tiles = [Tile::Of64, Tile::Of128, Tile::OfWarpgroups].map(Way::Tile);
+    tiles.into_iter().chain([Way::TensorCopies]).filter(|way| match way {
+        Way::Tile(Tile::OfWarpgroups) => takes_warpgroups(),
+        Way::Tile(_) => true,
+        Way::TensorCopies => takes_tensor_copies(),
+    })
 }
 
-const KINDS: [ProductKind; 3] = [ProductKind::Nt, ProductKind::Nn, ProductKind::Tn];
+pub const KINDS: [ProductKind; 3] = [ProductKind::Nt, ProductKind::Nn, ProductKind::Tn];
 
 #[test]
 fn every_kind_at_awkward_sizes() {
@@ -58,24 +71,26 @@ fn every_kind_at_awkward_sizes() {
     let large = [(129, 24, 33), (40, 72, 200)];
     let of_warpgroups = [(1, 1, 1), (7, 33, 13), (129, 136, 65), (66, 264, 200)];
     let sizes = [(1, 1, 1), (7, 33, 13), (33, 129, 7), (129, 24, 33), (40, 72, 200), (64, 64, 1), (65, 8, 136)];
-    for (kind, tile) in KINDS.into_iter().flat_map(|k| tiles().map(move |t| (k, t))) {
-        let sizes = match tile {
-            Tile::Of64 => &sizes[..],
-            Tile::Of128 => &large,
-            Tile::OfWarpgroups => &of_warpgroups,
+    for (kind, way) in KINDS.into_iter().flat_map(|k| ways().map(move |w| (k, w))) {
+        let sizes = match way {
+            Way::Tile(Tile::Of64) => &sizes[..],
+            Way::Tile(Tile::Of128) => &large,
+            Way::Tile(Tile::OfWarpgroups) => &of_warpgroups,
+            // Their rows must be aligned: `tensor_copies.rs`.
+            Way::TensorCopies => continue,
         };
         for (m, n, k) in sizes.iter().copied() {
             let (a, b) = (made_up(m * k, 1), made_up(k * n, 2));
             let found = under_all_schedules(|run| {
                 let y = run.half_room(m * n);
-                let product = plain(kind, tile, (m, n, k), run.half(&a), run.half(&b), Output::half(y, n));
-                run.launch(&product.launch());
+                let product = plain(kind, (m, n, k), run.half(&a), run.half(&b), Output::half(y, n));
+                way.launch(run, &product);
                 vec![run.read_half(y, m * n)]
             });
             let Some(found) = found else { return };
             let left = |i, p| if kind == ProductKind::Tn { a[p * m + i] } else { a[i * k + p] };
             let right = |p, j| if kind == ProductKind::Nt { b[j * k + p] } else { b[p * n + j] };
-            assert_close(&format!("{kind:?} {tile:?} {m} {n} {k}"), &found[0], &multiply((m, n, k), left, right), HALF);
+            assert_close(&format!("{kind:?} {way:?} {m} {n} {k}"), &found[0], &multiply((m, n, k), left, right), HALF);
         }
     }
 }
@@ -98,14 +113,12 @@ fn epilogues() {
     let (a, b, bias, factor, before) =
         (made_up(m * k, 1), made_up(n * k, 2), made_up(n, 3), made_up(m * n, 4), made_up(m * n, 5));
     let sums = multiply((m, n, k), |i, p| a[i * k + p], |p, j| b[j * k + p]);
-    for tile in [Tile::Of64, Tile::OfWarpgroups] {
-        if tiles().any(|t| t == tile) {
-            one_tile((m, n, k), tile, [&a, &b, &bias, &factor, &before], &sums);
-        }
+    for way in ways().filter(|way| *way != Way::Tile(Tile::Of128)) {
+        one_way((m, n, k), way, [&a, &b, &bias, &factor, &before], &sums);
     }
 }
 
-fn one_tile((m, n, k): (usize, usize, usize), tile: Tile, [a, b, bias, factor, before]: [&[f64]; 5], sums: &[f64]) {
+fn one_way((m, n, k): (usize, usize, usize), way: Way, [a, b, bias, factor, before]: [&[f64]; 5], sums: &[f64]) {
     let kinds = [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu];
     for (activation, with_factor, accumulate, single) in kinds.into_iter().map(|a| (a, false, false, false)).chain([
         (Activation::None, true, false, false),
@@ -124,8 +137,7 @@ fn one_tile((m, n, k): (usize, usize, usize), tile: Tile, [a, b, bias, factor, b
             if with_factor {
                 out.factor = run.half(factor);
             }
-            let product = plain(ProductKind::Nt, tile, (m, n, k), run.half(a), run.half(b), out);
-            run.launch(&product.launch());
+            way.launch(run, &plain(ProductKind::Nt, (m, n, k), run.half(a), run.half(b), out));
             let y = if single { run.read_single(y, m * n) } else { run.read_half(y, m * n) };
             let derivative = if activation == Activation::None { vec![] } else { run.read_half(derivative, m * n) };
             vec![y, derivative]
@@ -138,7 +150,7 @@ fn one_tile((m, n, k): (usize, usize, usize), tile: Tile, [a, b, bias, factor, b
                 if accumulate { v + before[i] } else { v }
             })
             .collect();
-        let name = format!("{tile:?} {activation:?}, factor {with_factor}, added {accumulate}, single {single}");
+        let name = format!("{way:?} {activation:?}, factor {with_factor}, added {accumulate}, single {single}");
         assert_close(&name, &found[0], &expected, if single { SINGLE } else { HALF });
         if activation != Activation::None {
             let h = 1e-6;
@@ -155,25 +167,25 @@ fn groups_of_uneven_rows_have_their_own_factors_and_sums() {
     let rows = starts[groups];
     let (x, w, bias) = (made_up(rows * k, 1), made_up(groups * n * k, 2), made_up(groups * n, 3));
     let dy = made_up(rows * n, 4);
-    for tile in tiles() {
-        let name = |what: &str| format!("{tile:?}: {what}");
+    for way in ways() {
+        let name = |what: &str| format!("{way:?}: {what}");
         let found = under_all_schedules(|run| {
             let (x, dy, offsets) = (run.half(&x), run.half(&dy), run.integers(&starts));
             let y = run.half_room(rows * n);
             let mut out = Output::half(y, n);
             (out.bias, out.bias_group) = (run.half(&bias), n as i64);
-            let mut forward = plain(ProductKind::Nt, tile, (longest, n, k), x, run.half(&w), out);
-            forward.groups = groups;
+            let mut forward = plain(ProductKind::Nt, (longest, n, k), x, run.half(&w), out);
+            (forward.groups, forward.rows) = (groups, rows);
             (forward.arguments.grouped, forward.arguments.offsets) = (Grouped::ByRows, offsets);
             forward.arguments.b_group = (n * k) as i64;
-            run.launch(&forward.launch());
+            way.launch(run, &forward);
 
             let dw = run.single(&vec![0.5; groups * n * k]);
-            let mut backward = plain(ProductKind::Tn, tile, (n, k, longest), dy, x, Output::sums(dw, k, 0.3));
-            backward.groups = groups;
+            let mut backward = plain(ProductKind::Tn, (n, k, longest), dy, x, Output::sums(dw, k, 0.3));
+            (backward.groups, backward.rows) = (groups, rows);
             (backward.arguments.grouped, backward.arguments.offsets) = (Grouped::ByDepth, offsets);
             backward.arguments.out_group = (n * k) as i64;
-            run.launch(&backward.launch());
+            way.launch(run, &backward);
             vec![run.read_half(y, rows * n), run.read_single(dw, groups * n * k)]
         });
         let Some(found) = found else { return };

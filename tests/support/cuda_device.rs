@@ -1,7 +1,7 @@
 //! Where tests run kernels: on the CPU under a schedule, or, where `DEFT_TEST_GPU` is set, on the first GPU.
 
 use crate::cuda_host::{HostDevice, Schedule};
-use deft::backend::cuda::{Address, Device, DeviceError, Gpu, Launch};
+use deft::backend::cuda::{Address, Device, DeviceError, Gpu, Launch, Tensor, TensorMap};
 use std::sync::{Arc, OnceLock};
 
 /// Whether tests run on a GPU, of which nothing but the card and the program is there.
@@ -13,6 +13,11 @@ pub fn on_gpu() -> bool {
 #[allow(dead_code, reason = "one of the test programs asks")]
 pub fn takes_warpgroups() -> bool {
     !on_gpu() || card().has_warpgroups()
+}
+
+#[allow(dead_code, reason = "one of the test programs asks")]
+pub fn takes_tensor_copies() -> bool {
+    !on_gpu() || card().has_tensor_copies()
 }
 
 /// `None`, and a line that says so, where there is neither.
@@ -71,6 +76,14 @@ impl Device for Card {
 
     fn has_warpgroups(&self) -> bool {
         self.0.has_warpgroups()
+    }
+
+    fn has_tensor_copies(&self) -> bool {
+        self.0.has_tensor_copies()
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Option<TensorMap> {
+        self.0.tensor_map(tensor)
     }
 
     fn reused(&self, address: Address, bytes: usize) {

@@ -3,7 +3,7 @@
 //! Memory is NaN before anyone writes it and lies between guards, so that what is left out or reached by mistake shows.
 
 use deft::backend::cuda::launch::{FAMILIES, Family, family_of};
-use deft::backend::cuda::{Address, Device, DeviceError, Kernel, Launch};
+use deft::backend::cuda::{Address, Device, DeviceError, Kernel, Launch, Tensor, TensorMap};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
@@ -19,7 +19,8 @@ pub struct Schedule {
     pub early_copies: bool,
 }
 
-/// What every kernel is tried under: warps in order and shuffled, lanes forwards and backwards, copies late and early.
+/// What every kernel is tried under: warps in order and shuffled, lanes forwards and backwards, copies late and early, and bulk copies
+/// late and early (the second bit of the seed) beside each.
 pub const SCHEDULES: [Schedule; 4] = [
     Schedule { seed: 0, early_copies: false },
     Schedule { seed: 1, early_copies: true },
@@ -33,6 +34,7 @@ const POISON: u8 = 0xFF;
 pub struct HostDevice {
     schedule: Schedule,
     warpgroups: bool,
+    tensor_copies: bool,
     memory: Mutex<BTreeMap<u64, Allocation>>,
 }
 
@@ -53,13 +55,19 @@ impl Allocation {
 impl HostDevice {
     /// `None`, and a line that says so, where no C++ compiler is found.
     pub fn new(schedule: Schedule) -> Option<Self> {
-        compiler().map(|_| Self { schedule, warpgroups: false, memory: Mutex::default() })
+        compiler().map(|_| Self { schedule, warpgroups: false, tensor_copies: false, memory: Mutex::default() })
     }
 
     /// One that takes the kernels for Hopper.
     #[allow(dead_code, reason = "one of the test programs asks")]
     pub fn with_warpgroups(self) -> Self {
         Self { warpgroups: true, ..self }
+    }
+
+    /// One that takes bulk tensor copies.
+    #[allow(dead_code, reason = "one of the test programs asks")]
+    pub fn with_tensor_copies(self) -> Self {
+        Self { tensor_copies: true, ..self }
     }
 }
 
@@ -109,34 +117,35 @@ impl Device for HostDevice {
         self.warpgroups
     }
 
+    fn has_tensor_copies(&self) -> bool {
+        self.tensor_copies
+    }
+
+    /// As `HostMap` of kernels/host/runtime.h.
+    fn tensor_map(&self, tensor: &Tensor) -> Option<TensorMap> {
+        const MAGIC: u64 = 0x7061_4D72_6F73_6E54;
+        let Tensor { address, extents: [columns, rows, count], strides: [row, matrix], box_extents } = *tensor;
+        let [width, height, depth] = box_extents.map(u64::from);
+        let words = [MAGIC, address.0, columns, rows, count, row, matrix, width | height << 32, depth];
+        let mut map = TensorMap([0; 16]);
+        map.0[..words.len()].copy_from_slice(&words);
+        Some(map)
+    }
+
     fn reused(&self, address: Address, bytes: usize) {
         // SAFETY: as above.
         unsafe { std::ptr::write_bytes(address.0 as *mut u8, POISON, bytes) };
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
-        type Run = unsafe extern "C" fn(*const u32, usize, u32, c_int, *const c_void) -> c_int;
-        type Error = unsafe extern "C" fn() -> *const c_char;
         let kernel = launch.kernel;
         if launch.is_empty() {
             return Ok(());
         }
         let library = library(family_of(kernel));
-        // Alignment of the widest field.
-        let mut arguments = vec![0u64; launch.arguments.len().div_ceil(8)];
-        let shared = kernel.shared_bytes as usize;
-        // SAFETY: the symbols have these types (kernels/host/runtime.h); the arguments are as many bytes as the kernel takes.
-        unsafe {
-            let to = arguments.as_mut_ptr().cast::<u8>();
-            std::ptr::copy_nonoverlapping(launch.arguments.as_ptr(), to, launch.arguments.len());
-            let run: Run = library.function(&format!("run_{}", kernel.name));
-            let Schedule { seed, early_copies } = self.schedule;
-            if run(launch.grid.as_ptr(), shared, seed, early_copies.into(), arguments.as_ptr().cast()) != 0 {
-                let error: Error = library.function("host_error");
-                let cause = CStr::from_ptr(error()).to_string_lossy().into_owned();
-                return Err(DeviceError::Kernel { kernel: kernel.name, cause });
-            }
-        }
+        // SAFETY: the arguments are as many bytes as the kernel takes, and what they point at is the caller's.
+        unsafe { library.run(kernel.name, launch, self.schedule) }
+            .map_err(|cause| DeviceError::Kernel { kernel: kernel.name, cause })?;
         let memory = self.memory.lock().expect("no panic");
         if memory.values().all(Allocation::is_whole) {
             return Ok(());
@@ -198,6 +207,40 @@ impl Library {
         Self(handle)
     }
 
+    /// Runs a kernel of the library.
+    ///
+    /// # Errors
+    /// With what the host runtime found wrong.
+    ///
+    /// # Safety
+    /// The launch has the arguments of that kernel.
+    unsafe fn run(
+        &self,
+        kernel: &str,
+        launch: &Launch,
+        Schedule { seed, early_copies }: Schedule,
+    ) -> Result<(), String> {
+        type Run = unsafe extern "C" fn(*const u32, usize, u32, c_int, *const c_void) -> c_int;
+        type Error = unsafe extern "C" fn() -> *const c_char;
+        /// Alignment of the widest field, a tensor's map.
+        #[repr(C, align(64))]
+        #[derive(Clone, Copy)]
+        struct Piece([u8; 64]);
+        let mut arguments = vec![Piece([0; 64]); launch.arguments.len().div_ceil(64)];
+        let shared = launch.kernel.shared_bytes as usize;
+        // SAFETY: the symbols have these types (kernels/host/runtime.h); the caller knows the arguments.
+        unsafe {
+            let to = arguments.as_mut_ptr().cast::<u8>();
+            std::ptr::copy_nonoverlapping(launch.arguments.as_ptr(), to, launch.arguments.len());
+            let run: Run = self.function(&format!("run_{kernel}"));
+            if run(launch.grid.as_ptr(), shared, seed, early_copies.into(), arguments.as_ptr().cast()) == 0 {
+                return Ok(());
+            }
+            let error: Error = self.function("host_error");
+            Err(CStr::from_ptr(error()).to_string_lossy().into_owned())
+        }
+    }
+
     /// # Safety
     /// `F` is a pointer to a function, of the type that the library gives the one of this name.
     unsafe fn function<F: Copy>(&self, name: &str) -> F {
@@ -215,22 +258,36 @@ impl Library {
 fn library(family: &Family) -> &'static Library {
     static LIBRARIES: [OnceLock<Library>; 32] = [const { OnceLock::new() }; 32];
     let place = FAMILIES.iter().position(|f| f.name == family.name).expect("a family of the table");
-    LIBRARIES[place].get_or_init(|| {
-        let file = compile(family.name);
-        Library::open(&file)
-    })
+    LIBRARIES[place].get_or_init(|| Library::open(&compile(&kernels().join(format!("{}.cu", family.name)))))
 }
 
-/// The family's source as a library, built anew only if a source has changed.
-fn compile(name: &str) -> PathBuf {
-    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    let source = kernels.join(format!("{name}.cu"));
+/// Runs a kernel of a source that is no family.
+///
+/// # Errors
+/// With what the host runtime found wrong.
+///
+/// # Safety
+/// The launch has the arguments of that kernel.
+#[allow(dead_code, reason = "one of the test programs asks")]
+pub unsafe fn run_of_source(source: &Path, launch: &Launch, schedule: Schedule) -> Result<(), String> {
+    // SAFETY: as the caller says.
+    unsafe { Library::open(&compile(source)).run(launch.kernel.name, launch, schedule) }
+}
+
+fn kernels() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
+}
+
+/// A source of kernels as a library, built anew only if it or a header has changed.
+fn compile(source: &Path) -> PathBuf {
+    let kernels = kernels();
+    let name = source.file_stem().expect("a name").to_string_lossy();
     let mut hash = Sha256::new();
     let headers = ["", "host"].map(|folder| kernels.join(folder)).into_iter().flat_map(|folder| {
         let files = std::fs::read_dir(&folder).expect("the folder of kernels can be listed");
         files.map(|file| file.expect("a file").path()).filter(|f| f.extension().is_some_and(|e| e == "cuh" || e == "h"))
     });
-    let mut files: Vec<PathBuf> = headers.chain([source.clone()]).collect();
+    let mut files: Vec<PathBuf> = headers.chain([source.to_owned()]).collect();
     files.sort();
     files.iter().for_each(|f| hash.update(std::fs::read(f).expect("a readable source")));
     let hash: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
@@ -257,7 +314,7 @@ fn compile(name: &str) -> PathBuf {
         "-w",
     ];
     let mut command = Command::new(compiler().expect("a compiler"));
-    command.args(flags).arg("-I").arg(&kernels).arg(&source).arg("-o").arg(&building);
+    command.args(flags).arg("-I").arg(&kernels).arg(source).arg("-o").arg(&building);
     let output = command.output().expect("the compiler runs");
     assert!(output.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
     std::fs::rename(&building, &library).expect("the library can be put in its place");

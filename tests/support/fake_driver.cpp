@@ -1,6 +1,7 @@
 // A library that pretends to be the CUDA driver of a machine with one card, as far as src/backend/cuda/driver calls it: memory
 // is the host's, work is done at once, and one kernel is known. FAKE_CUDA, FAKE_CARDS and FAKE_CAPABILITY (major * 10 + minor) say
-// what it is; FAKE_PTX=refused has it take no PTX. Built with OLD_DRIVER it lacks a function.
+// what it is; FAKE_PTX=refused has it take no PTX. Built with OLD_DRIVER it lacks a function, with NO_MAPS the
+// one that makes maps of tensors.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -100,6 +101,21 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
     for (int64_t i = 0; i < a.len; i++) a.y[i] = (_Float16)((float)a.y[i] + (float)a.x[i]);
     return OK;
 }
+#ifndef NO_MAPS
+// Takes what the manual of the driver's functions ("Tensor Map Object Management") says, of two-byte numbers swizzled by 128 bytes.
+int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const uint64_t* extents, const uint64_t* strides,
+                           const unsigned* box, const unsigned* steps, int interleave, int swizzle, int promotion, int fill) {
+    if (!current || (uintptr_t)map % 64 || type != 6 || rank != 3 || (uintptr_t)address % 16) return INVALID;
+    for (unsigned i = 0; i < rank; i++)
+        if (!extents[i] || extents[i] > 1ull << 32 || !box[i] || box[i] > 256 || steps[i] != 1) return INVALID;
+    for (unsigned i = 0; i + 1 < rank; i++)
+        if (strides[i] % 16 || strides[i] >= 1ull << 40) return INVALID;
+    if (box[0] * 2 > 128 || interleave || swizzle != 3 || promotion != 2 || fill) return INVALID;
+    const uint64_t words[16] = {(uint64_t)address, extents[0], extents[1], extents[2], strides[0], strides[1], box[0], box[1], box[2]};
+    memcpy(map, words, sizeof words);
+    return OK;
+}
+#endif
 int cuGetErrorName(int code, const char** name) {
     *name = code == INVALID ? "CUDA_ERROR_INVALID_VALUE" : code == INVALID_PTX ? "CUDA_ERROR_INVALID_PTX" : nullptr;
     return *name ? OK : INVALID;

@@ -4,19 +4,25 @@ use super::arena::{Arena, Block, Purpose};
 use super::buffer::{Buffer, Kind};
 use super::launch::{Product, ProductArguments, ProductKind, Tile};
 use super::tables::{Plain, Tables, bytes_of, bytes_of_mut};
-use super::{Address, Device, DeviceError, Launch};
-use std::sync::{Arc, OnceLock};
+use super::{Address, Device, DeviceError, LargeProducts, Launch};
+use std::sync::Arc;
 
 /// Computes in half precision on a [`Device`]. Clones share the device and its memory.
 #[derive(Clone)]
-pub struct Cuda(Arc<Shared>);
+pub struct Cuda(Arc<Choice>);
+
+#[derive(Clone)]
+struct Choice {
+    shared: Arc<Shared>,
+    large_products: LargeProducts,
+    left_out: Vec<String>,
+}
 
 struct Shared {
     device: Arc<dyn Device>,
     arena: Arc<Arena>,
     tables: Tables,
     chunk_tokens: usize,
-    warpgroups: OnceLock<bool>,
 }
 
 impl Cuda {
@@ -34,30 +40,45 @@ impl Cuda {
     /// As [`Cuda::new`].
     pub fn in_passes_of(chunk_tokens: usize, device: Arc<dyn Device>, bytes: usize) -> Result<Self, DeviceError> {
         let arena = Arena::new(device.clone(), bytes)?;
-        let (tables, warpgroups) = (Tables::default(), OnceLock::new());
-        let cuda = Self(Arc::new(Shared { device, arena, tables, chunk_tokens, warpgroups }));
-        let agree = cuda.device().has_warpgroups() && Self::catching(|| cuda.warpgroups_agree()).unwrap_or(false);
-        cuda.0.warpgroups.get_or_init(|| agree);
-        Ok(cuda)
+        let shared = Arc::new(Shared { device, arena, tables: Tables::default(), chunk_tokens });
+        let choice = Choice { shared, large_products: LargeProducts::default(), left_out: vec![] };
+        let (large_products, left_out) = Self(Arc::new(choice.clone())).checked_large_products();
+        Ok(Self(Arc::new(Choice { large_products, left_out, ..choice })))
     }
 
-    /// Whether large products go to warpgroups: the device has them, and they were right when it was asked.
-    pub fn uses_warpgroups(&self) -> bool {
-        self.0.warpgroups.get().is_some_and(|agree| *agree)
+    /// What computes large products: the device has it, and it was right when it was asked.
+    pub fn large_products(&self) -> LargeProducts {
+        self.0.large_products
+    }
+
+    /// A line for each way of large products that the device has and that was wrong when it was asked.
+    pub fn left_out(&self) -> &[String] {
+        &self.0.left_out
+    }
+
+    /// The same device and memory with no more than `these` ways of large products.
+    #[must_use]
+    pub fn with_at_most(&self, these: LargeProducts) -> Self {
+        let LargeProducts { warpgroups, tensor_copies } = self.0.large_products;
+        let large_products = LargeProducts {
+            warpgroups: warpgroups && these.warpgroups,
+            tensor_copies: tensor_copies && these.tensor_copies,
+        };
+        Self(Arc::new(Choice { large_products, ..Choice::clone(&self.0) }))
     }
 
     pub(super) fn pass_tokens(&self) -> usize {
-        self.0.chunk_tokens
+        self.0.shared.chunk_tokens
     }
 
     /// Bytes that are held for `purpose`.
     pub fn held_bytes(&self, purpose: Purpose) -> usize {
-        self.0.arena.held(purpose)
+        self.0.shared.arena.held(purpose)
     }
 
     /// The most bytes that were in use at once.
     pub fn most_bytes(&self) -> usize {
-        self.0.arena.most_bytes()
+        self.0.shared.arena.most_bytes()
     }
 
     /// What `computation` gives, or why the device could not do it.
@@ -73,19 +94,19 @@ impl Cuda {
     }
 
     pub(super) fn arena(&self) -> &Arc<Arena> {
-        &self.0.arena
+        &self.0.shared.arena
     }
 
     pub(super) fn tables(&self) -> &Tables {
-        &self.0.tables
+        &self.0.shared.tables
     }
 
     pub(super) fn device(&self) -> &dyn Device {
-        &*self.0.device
+        &*self.0.shared.device
     }
 
     pub(super) fn take(&self, bytes: usize, purpose: Purpose) -> Block {
-        must(self.0.arena.take(bytes, purpose))
+        must(self.0.shared.arena.take(bytes, purpose))
     }
 
     /// Memory inside an operation, for so many numbers of a kind.
@@ -157,14 +178,23 @@ impl Cuda {
         self.room_for(buffer, len, Kind::Single, Purpose::Activations)
     }
 
-    /// A product, in tiles that suit the device.
-    pub(super) fn product(&self, kind: ProductKind, groups: usize, arguments: ProductArguments) {
+    /// A product, in tiles that suit the device; `rows` are those of all groups, where offsets say which are whose.
+    pub(super) fn product(&self, kind: ProductKind, groups: usize, rows: usize, arguments: ProductArguments) {
         let [m, n, k] = [arguments.m, arguments.n, arguments.k].map(|length| length as usize);
-        let tile = match self.uses_warpgroups() && Tile::suits_warpgroups(kind, m, n, k) {
+        let large = Tile::suits_warpgroups(kind, m, n, k);
+        let tile = match large && self.0.large_products.warpgroups {
             true => Tile::OfWarpgroups,
             false => Tile::for_output(m, n, groups, self.device().multiprocessors()),
         };
-        self.run(Product { kind, tile, groups, arguments }.launch());
+        let product = Product { kind, tile, groups, rows, arguments };
+        let of_tensors = (large && self.0.large_products.tensor_copies).then(|| self.of_tensors(&product)).flatten();
+        self.run(of_tensors.unwrap_or_else(|| product.launch()));
+    }
+
+    /// With operands that bulk tensor copies bring; `None` where there is no map of one of them.
+    pub(super) fn of_tensors(&self, product: &Product) -> Option<Launch> {
+        let [a, b] = product.tensors()?;
+        Some(product.launch_of_tensors([self.device().tensor_map(&a)?, self.device().tensor_map(&b)?]))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the kernels need from whatever runs them.
 
 use super::arena::Purpose;
+use super::{Tensor, TensorMap};
 use std::fmt;
 
 /// Where something lies in a device's memory: an address that only the device can follow, or 0 for nothing.
@@ -134,6 +135,16 @@ pub trait Device: Send + Sync {
     /// Whether it takes the kernels for `sm_90a`.
     fn has_warpgroups(&self) -> bool {
         false
+    }
+
+    /// Whether it takes bulk tensor copies, too.
+    fn has_tensor_copies(&self) -> bool {
+        false
+    }
+
+    /// What tensor copies read about a tensor; `None` where the driver makes no map of it.
+    fn tensor_map(&self, _tensor: &Tensor) -> Option<TensorMap> {
+        None
     }
 
     /// Part of an allocation is used anew: a device that checks its programs may spoil what was there.

@@ -125,6 +125,7 @@ impl Vocabulary<'_, '_> {
         cuda.product(
             kind,
             1,
+            0,
             ProductArguments { a, b, offsets, out, a_group, b_group, out_group, m, n, k, a_row, b_row, grouped },
         );
     }

@@ -105,7 +105,7 @@ impl Cuda {
             b_row: b_row as i32,
             grouped,
         };
-        self.product(kind, groups, arguments);
+        self.product(kind, groups, spans.rows, arguments);
     }
 
     /// Product, terms one by one, magnitudes, and then what `out` says.

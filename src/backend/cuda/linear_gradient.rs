@@ -134,7 +134,7 @@ impl Cuda {
             b_row: b_row as i32,
             grouped: Grouped::ByDepth,
         };
-        self.product(ProductKind::Tn, spans.client_count, arguments);
+        self.product(ProductKind::Tn, spans.client_count, spans.rows, arguments);
     }
 }
 

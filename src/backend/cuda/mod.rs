@@ -23,6 +23,7 @@ mod matrix;
 mod operations;
 mod self_check;
 mod tables;
+mod tensor;
 mod update;
 
 pub use arena::Purpose;
@@ -30,3 +31,5 @@ pub use backend::Cuda;
 pub use buffer::{Buffer, Matrix};
 pub use device::{Address, Arguments, Device, DeviceError, Kernel, Launch};
 pub use driver::Gpu;
+pub use self_check::LargeProducts;
+pub use tensor::{Tensor, TensorMap};

@@ -51,6 +51,12 @@ pub(super) fn check() -> Result<(), DeviceError> {
     }
 }
 
+/// Whether the library has a function of that name, which newer drivers do; after [`check`].
+pub(super) fn has(symbol: &str) -> bool {
+    // SAFETY: it is open, and nobody calls the address.
+    unsafe { sys::culib().get::<unsafe extern "C" fn()>(symbol.as_bytes()) }.is_ok()
+}
+
 /// What the driver calls a code.
 pub(super) fn name_of(error: DriverError) -> String {
     error.error_name().map_or_else(|_| format!("error {}", error.0 as u32), |name| name.to_string_lossy().into_owned())

@@ -10,7 +10,7 @@ mod library;
 mod module;
 
 use super::launch::{Family, family_of};
-use super::{Address, Device, DeviceError, Kernel, Launch};
+use super::{Address, Device, DeviceError, Kernel, Launch, Tensor, TensorMap};
 use cudarc::driver::result::{self, stream::StreamKind};
 use cudarc::driver::{DriverError, sys};
 use library::{checked, cuda_version, name_of};
@@ -29,6 +29,10 @@ const OLDEST_CARD: (i32, i32) = (8, 0);
 const HOPPER: i32 = 9;
 /// Set in the environment, it leaves all products to the kernels of every card.
 const NO_WARPGROUPS: &str = "DEFT_CUDA_NO_WGMMA";
+/// Set in the environment, it leaves bulk tensor copies alone.
+const NO_TENSOR_COPIES: &str = "DEFT_CUDA_NO_TMA";
+/// What makes their maps; asked for apart, as nothing else needs it.
+const MAKES_MAPS: &str = "cuTensorMapEncodeTiled";
 /// Blocks in the second and third direction of a grid.
 const MOST_BLOCKS: u32 = 65_535;
 const RING_BYTES: usize = 8 << 20;
@@ -40,6 +44,7 @@ pub struct Gpu {
     name: String,
     multiprocessors: usize,
     warpgroups: bool,
+    tensor_copies: bool,
     functions: Mutex<HashMap<&'static str, Function>>,
     ring: Mutex<Ring>,
 }
@@ -93,6 +98,7 @@ impl Gpu {
             return Err(DeviceError::CardTooOld { name, found: words(capability), needed: words(OLDEST_CARD) });
         }
         let warpgroups = capability.0 == HOPPER && std::env::var_os(NO_WARPGROUPS).is_none();
+        let tensor_copies = warpgroups && std::env::var_os(NO_TENSOR_COPIES).is_none() && library::has(MAKES_MAPS);
         let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.max(1) as usize;
         // SAFETY: the card exists; the context stays until the process ends.
         let context = checked(unsafe { result::primary_ctx::retain(card) }, "cuDevicePrimaryCtxRetain")?;
@@ -102,7 +108,7 @@ impl Gpu {
         // SAFETY: written before it is read.
         let memory = checked(unsafe { result::malloc_host(RING_BYTES, 0) }, "cuMemHostAlloc")?;
         let (functions, ring) = (Mutex::default(), Mutex::new(Ring { memory: memory.cast(), used: 0 }));
-        Ok(Self { context, stream, name, multiprocessors, warpgroups, functions, ring })
+        Ok(Self { context, stream, name, multiprocessors, warpgroups, tensor_copies, functions, ring })
     }
 
     /// As the driver calls it.
@@ -231,6 +237,42 @@ impl Device for Gpu {
 
     fn has_warpgroups(&self) -> bool {
         self.warpgroups
+    }
+
+    fn has_tensor_copies(&self) -> bool {
+        self.tensor_copies
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Option<TensorMap> {
+        use sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+        use sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
+        use sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE;
+        use sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
+        use sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B;
+        if !self.tensor_copies || self.enter().is_err() {
+            return None;
+        }
+        let Tensor { address, extents, strides, box_extents } = tensor;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        // SAFETY: the function is there; the arrays have as many entries as it reads for three dimensions; it does not follow the
+        // address.
+        let outcome = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map,
+                CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                extents.len() as u32,
+                ptr::without_provenance_mut(address.0 as usize),
+                extents.as_ptr(),
+                strides.as_ptr(),
+                box_extents.as_ptr(),
+                [1; 3].as_ptr(),
+                CU_TENSOR_MAP_INTERLEAVE_NONE,
+                CU_TENSOR_MAP_SWIZZLE_128B,
+                CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        outcome.result().ok().map(|()| TensorMap(map.opaque))
     }
 }
 

@@ -10,6 +10,7 @@ mod ends;
 mod low_rank;
 mod magnitude;
 mod product;
+mod product_tma;
 mod quantised;
 mod rows;
 mod updates;
@@ -23,6 +24,7 @@ pub use ends::{CrossEntropyArguments, GatherArguments, HeadArguments, MOST_TABLE
 pub use low_rank::{DiagonalArguments, LowRankArguments, MOST_SLOTS, PackArguments, Rank, Slot};
 pub use magnitude::{FinishArguments, MagnitudeArguments, MagnitudeSlot};
 pub use product::{Activation, Grouped, Output, Product, ProductArguments, ProductKind, Tile};
+pub use product_tma::TensorProductArguments;
 pub use quantised::{Bits, QuantiseArguments, QuantisedArguments};
 pub use rows::{ColumnSums, NormArguments, NormGradientArguments};
 pub use updates::{
@@ -66,7 +68,7 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 13] = [
+pub static FAMILIES: [&Family; 14] = [
     &updates::AIR,
     &attention::ATTENTION,
     &compress::COMPRESS,
@@ -77,6 +79,7 @@ pub static FAMILIES: [&Family; 13] = [
     &rows::NORM,
     &updates::OPTIMISER,
     &product::PRODUCT,
+    &product_tma::PRODUCT_TMA,
     &product::PRODUCT_WGMMA,
     &quantised::QUANTISED,
     &rows::REDUCE,

@@ -194,6 +194,8 @@ pub struct Product {
     pub kind: ProductKind,
     pub tile: Tile,
     pub groups: usize,
+    /// Of all groups, where offsets say which are whose.
+    pub rows: usize,
     pub arguments: ProductArguments,
 }
 
