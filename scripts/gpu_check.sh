@@ -4,7 +4,8 @@
 #   scripts/gpu_check.sh prepare            builds what the other machine needs into target/gpu_check (no GPU needed)
 #   scripts/gpu_check.sh [--out DIR]        on the machine with the GPU, in this checkout with target/gpu_check beside it: all
 #                                           kernels and the backend as a whole on the card, tables of speed, 64 devices in a
-#                                           pass, torch and peft on the same shapes, a scenario on both backends
+#                                           pass, torch and peft on the same shapes, a scenario on both backends; on Hopper the
+#                                           ways of large products beside each other (ways.csv)
 #
 # Under nine minutes. Writes DIR/<card>/*.csv (default results/gpu): steps.csv says what passed; kernels.csv, training.csv,
 # round.csv and torch.csv have one format and are drawn (kernels_<model>.png, training.png); scenario.csv the accuracy on both backends. Exit code 0 if all steps passed, 1 if one
@@ -123,14 +124,17 @@ step golden 30 "$bin/cuda_backend" golden --test-threads 1
 sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer || true)
 if [ -n "$sanitizer" ]; then
     step sanitizer 40 "$sanitizer" --tool memcheck --error-exitcode 9 "$bin/cuda_kernels" every_kind_at_awkward_sizes heads_of_every_width \
+        what_overflowed_in_one_client matrices_at_a_stride \
         --test-threads 1
-    step races 30 "$sanitizer" --tool racecheck --error-exitcode 9 "$bin/cuda_kernels" groups_of_uneven --test-threads 1
+    step races 30 "$sanitizer" --tool racecheck --error-exitcode 9 "$bin/cuda_kernels" groups_of_uneven what_overflowed_in_one_client --test-threads 1
+    step barriers 15 "$sanitizer" --tool synccheck --error-exitcode 9 "$bin/cuda_kernels" tensor_copies --test-threads 1
 else
-    printf '%s\n' sanitizer,0,skipped races,0,skipped >>"$out/steps.csv"
+    printf '%s\n' sanitizer,0,skipped races,0,skipped barriers,0,skipped >>"$out/steps.csv"
 fi
-step kernels 45 "$bin/gpu_bench" kernels --out "$out"
-step training 65 "$bin/gpu_bench" training --out "$out"
-step round 30 "$bin/gpu_bench" round --models minilm --blocks 6 --out "$out"
+step kernels 40 "$bin/gpu_bench" kernels --out "$out"
+step ways 20 "$bin/gpu_bench" ways --models bert-large,llama7b --runs 3 --out "$out"
+step training 60 "$bin/gpu_bench" training --out "$out"
+step round 25 "$bin/gpu_bench" round --models minilm --blocks 6 --out "$out"
 if python3 -c 'import torch, peft, transformers' 2>"$bin/torch.log"; then
     step torch 90 python3 scripts/gpu_torch.py --out "$out/torch.csv"
 else

@@ -1,12 +1,14 @@
 //! How fast the GPU is, as tables for `scripts/gpu_check.sh`.
 //!
-//! `cargo run --release --example gpu_bench -- kernels --out results/gpu` times the products and the attention of a block,
+//! `cargo run --release --example gpu_bench -- kernels --out results/gpu` times the products and the attention of a block, `ways` its
+//! products by `mma.sync`, by warpgroups and with bulk tensor copies beside each other,
 //! `training` passes with LoRA, `round` 64 clients in one pass against one after another, `probe` prints the card's name, `plot`
 //! draws the tables that are there.
 //! `--backend cpu` runs the same on the CPU, in `half` with fp16 storage emulated.
 
 mod measure;
 mod plot;
+mod ways;
 
 use clap::{Parser, ValueEnum};
 use deft::backend::cuda::{Cuda, DeviceError, Gpu};
@@ -20,6 +22,8 @@ use std::sync::Arc;
 enum What {
     Probe,
     Kernels,
+    /// On a GPU alone.
+    Ways,
     Training,
     Round,
     Plot,
@@ -85,6 +89,12 @@ fn run(args: &Args) -> Result<(), String> {
             let gpu = Gpu::open().map_err(device)?;
             let bytes = gpu.free_bytes().map_err(device)?.saturating_sub(RESERVED_BYTES);
             let cuda = Cuda::new(Arc::new(gpu), bytes).map_err(device)?;
+            cuda.left_out().iter().for_each(|line| eprintln!("note: {line}"));
+            if let What::Ways = args.what {
+                let of = |g: &Geometry| ways::of_block(&cuda, &g.architecture(), args.tokens, args.runs);
+                let rows: Vec<Row> = Cuda::catching(|| args.models.iter().flat_map(of).collect()).map_err(device)?;
+                return write(args, "ways", &rows).map_err(|e| e.to_string());
+            }
             Cuda::catching(|| rows(args, &|| cuda.clone())).map_err(device)?
         }
     };
@@ -94,7 +104,7 @@ fn run(args: &Args) -> Result<(), String> {
 
 fn rows<B: Backend>(args: &Args, backend: &impl Fn() -> B) -> Vec<Row> {
     let of = |geometry: Geometry| match args.what {
-        What::Probe | What::Plot => vec![],
+        What::Probe | What::Plot | What::Ways => vec![],
         What::Kernels => kernels(&backend(), &geometry.architecture(), args.tokens, args.runs),
         What::Training => {
             let sequences = [args.tokens.div_ceil(128), args.tokens.min(128)];

@@ -64,12 +64,12 @@ fn fastest(runs: usize, mut run: impl FnMut()) -> f64 {
     (0..runs).map(time).fold(f64::INFINITY, f64::min)
 }
 
-fn made_up(len: usize, salt: u64) -> Vec<f32> {
+pub fn made_up(len: usize, salt: u64) -> Vec<f32> {
     let stream = CounterStream::new(9, salt);
     (0..len as u64).map(|i| (stream.uniform(i) - 0.5) as f32).collect()
 }
 
-fn one_client(tokens: usize) -> Packing {
+pub fn one_client(tokens: usize) -> Packing {
     Packing::new(vec![0, tokens], std::iter::once(0..1).collect())
 }
 
@@ -177,14 +177,18 @@ pub fn attention<B: Backend>(backend: &B, a: &Architecture, sequences: usize, to
     }
 }
 
-/// The products of a block, alone and with LoRA of rank 8, and its attention.
-pub fn kernels<B: Backend>(backend: &B, a: &Architecture, tokens: usize, runs: usize) -> Vec<Row> {
+/// Rows, inputs and outputs of the products of a block.
+pub fn shapes(a: &Architecture, tokens: usize) -> [[usize; 3]; 4] {
     let (q, up) = (a.heads * a.head_dim, if a.gated_ffn { 2 * a.ffn } else { a.ffn });
     let qkv = q + 2 * a.kv_heads * a.head_dim;
-    let shapes = [[tokens, a.hidden, qkv], [tokens, q, a.hidden], [tokens, a.hidden, up], [tokens, a.ffn, a.hidden]];
+    [[tokens, a.hidden, qkv], [tokens, q, a.hidden], [tokens, a.hidden, up], [tokens, a.ffn, a.hidden]]
+}
+
+/// The products of a block, alone and with LoRA of rank 8, and its attention.
+pub fn kernels<B: Backend>(backend: &B, a: &Architecture, tokens: usize, runs: usize) -> Vec<Row> {
     let with = |shape: [usize; 3]| [0, 8].map(|rank| product(backend, &a.name, shape, rank, runs));
     let sequence = tokens.min(512);
-    let mut rows: Vec<Row> = shapes.into_iter().flat_map(with).collect();
+    let mut rows: Vec<Row> = shapes(a, tokens).into_iter().flat_map(with).collect();
     rows.push(attention(backend, a, tokens / sequence, sequence, runs));
     rows
 }

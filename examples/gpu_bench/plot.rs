@@ -4,7 +4,7 @@
 use deft::results::plots::{Axis, Line, Place, TradeOff, trade_off};
 use deft::results::stats::Estimate;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,34 @@ pub fn draw(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         }));
         drawn.extend(trade_off(&figure, &folder.join(format!("kernels_{model}")))?);
     }
+    drawn.extend(draw_ways(folder)?);
     if !training.is_empty() {
         let points =
             training.iter().map(|(who, row)| (label(who, row), row.model.clone(), row.tokens_per_second / 1e3));
         let figure = compared(points.collect(), "training with LoRA", "1000 tokens/s");
         drawn.extend(trade_off(&figure, &folder.join("training"))?);
+    }
+    Ok(drawn)
+}
+
+/// The ways of large products beside each other, a figure for each model and kind of product.
+fn draw_ways(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let path = folder.join("ways.csv");
+    if !path.exists() {
+        return Ok(vec![]);
+    }
+    let mut figures: BTreeMap<(String, String), Vec<Point>> = BTreeMap::new();
+    for row in csv::Reader::from_path(path)?.deserialize() {
+        let row: Row = row?;
+        let (kind, way) = row.what.split_once(" by ").ok_or("a product without its way")?;
+        let (_, layer) = row.shape.split_once('x').ok_or("a shape without inputs")?;
+        let point = (way.to_owned(), layer.to_owned(), row.tflop_per_second);
+        figures.entry((row.model.clone(), kind.to_owned())).or_default().push(point);
+    }
+    let mut drawn = vec![];
+    for ((model, kind), points) in figures {
+        let figure = compared(points, &format!("{model}, {kind}"), "TFLOP/s");
+        drawn.extend(trade_off(&figure, &folder.join(format!("ways_{model}_{}", kind.to_lowercase())))?);
     }
     Ok(drawn)
 }
@@ -77,8 +100,10 @@ fn place(row: &Row) -> String {
     }
 }
 
-/// Lines of points: the line's label, the place along x, and the value.
-fn compared(points: Vec<(String, String, f64)>, of: &str, unit: &str) -> TradeOff {
+/// A line's label, the place along x, and the value.
+type Point = (String, String, f64);
+
+fn compared(points: Vec<Point>, of: &str, unit: &str) -> TradeOff {
     let (mut words, mut lines): (Vec<String>, Vec<Line>) = (vec![], vec![]);
     for (label, word, value) in points {
         let at = words.iter().position(|w| *w == word).unwrap_or_else(|| {

@@ -2,6 +2,18 @@
 
 #[path = "../../examples/gpu_bench/plot.rs"]
 mod plot;
+#[path = "../../examples/gpu_bench"]
+mod bench {
+    #[allow(dead_code, reason = "the example asks for more")]
+    pub mod measure;
+    #[allow(dead_code, reason = "the example asks for more")]
+    pub mod ways;
+}
+
+use crate::cuda_device::on_gpu;
+use crate::cuda_host::{HostDevice, Schedule};
+use deft::backend::cuda::Cuda;
+use std::sync::Arc;
 
 const HEAD: &str = "what,model,shape,seconds,tflop_per_second,gbyte_per_second,tokens_per_second\n";
 
@@ -27,6 +39,7 @@ fn tables_become_plots() {
     };
     for (file, rows) in [
         ("kernels.csv", kernels(1.2)),
+        ("ways.csv", ways()),
         ("training.csv", training("training", 5e5)),
         ("torch.csv", kernels(1.0) + &training("\"training, eager\"", 2e5) + &training("\"training, compiled\"", 3e5)),
     ] {
@@ -35,12 +48,18 @@ fn tables_become_plots() {
     let drawn = plot::draw(folder.path()).unwrap_or_else(|error| panic!("{error}"));
     let names: Vec<String> =
         drawn.iter().map(|p| p.file_name().expect("a file").to_string_lossy().into_owned()).collect();
-    assert_eq!(names, ["kernels_minilm-l6.svg", "kernels_minilm-l6.png", "training.svg", "training.png"]);
+    let kinds = ["ways_llama2-7b_nn", "ways_llama2-7b_nt", "ways_llama2-7b_tn"];
+    let figures = ["kernels_minilm-l6", kinds[0], kinds[1], kinds[2], "training"];
+    assert_eq!(names, figures.map(|f| [".svg", ".png"].map(|ending| f.to_owned() + ending)).concat());
     let svg = std::fs::read_to_string(&drawn[0]).expect("a plot");
     for part in ["deft with LoRA", "torch", "TFLOP/s", "attention", "384x1152", "deft 8192x8192x8192"] {
         assert!(svg.contains(part), "{part}");
     }
-    assert!(std::fs::read_to_string(&drawn[2]).expect("a plot").contains("torch compiled"));
+    let svg = std::fs::read_to_string(&drawn[6]).expect("a plot");
+    for part in ["wgmma and TMA", "mma.sync", "llama2-7b, TN", "11008x4096"] {
+        assert!(svg.contains(part), "{part}");
+    }
+    assert!(std::fs::read_to_string(&drawn[8]).expect("a plot").contains("torch compiled"));
     if let Some(kept) = std::env::var_os("DEFT_TEST_KEEP_PLOTS") {
         drawn
             .iter()
@@ -49,4 +68,41 @@ fn tables_become_plots() {
     // Without tables there is nothing to draw.
     let empty = tempfile::tempdir().expect("a temporary folder");
     assert!(plot::draw(empty.path()).expect("nothing").is_empty());
+}
+
+fn ways() -> String {
+    let layers = ["4096x12288", "4096x4096", "4096x22016", "11008x4096"];
+    let kinds = ["NT", "NN", "TN"];
+    let rows = layers.into_iter().flat_map(|layer| kinds.map(|kind| (layer, kind))).enumerate().flat_map(
+        |(i, (layer, kind))| {
+            [("mma.sync", 280.0), ("wgmma", 410.0), ("wgmma and TMA", 560.0)].map(|(way, speed)| {
+                format!("{kind} by {way},llama2-7b,4096x{layer},0.001,{},300,4e6\n", speed + 7.0 * i as f64)
+            })
+        },
+    );
+    rows.collect()
+}
+
+/// Each way computes what it is asked to.
+#[test]
+fn the_ways_of_a_layer_are_timed_beside_each_other() {
+    if on_gpu() {
+        return;
+    }
+    let Some(device) = HostDevice::new(Schedule::default()) else { return };
+    let device: [Arc<HostDevice>; 2] = [Arc::new(device), Arc::new(hopper())];
+    let expected = [vec!["mma.sync"], vec!["mma.sync", "wgmma", "wgmma and TMA"]];
+    for (device, ways) in device.into_iter().zip(expected) {
+        let cuda = Cuda::new(device, 64 << 20).expect("a little memory");
+        let rows = bench::ways::of_layer(&cuda, "model", [4, 1024, 1024], [1, 1]);
+        let named = rows.iter().map(|row| row.what.clone()).collect::<Vec<String>>();
+        let each =
+            ["NT", "NN", "TN"].into_iter().flat_map(|kind| ways.iter().map(move |way| format!("{kind} by {way}")));
+        assert_eq!(named, each.collect::<Vec<String>>());
+        assert!(rows.iter().all(|row| row.seconds > 0.0 && row.seconds.is_finite() && row.shape == "4x1024x1024"));
+    }
+}
+
+fn hopper() -> HostDevice {
+    HostDevice::new(Schedule::default()).expect("a compiler was there").with_warpgroups().with_tensor_copies()
 }
