@@ -4,10 +4,7 @@
 //
 // One thread an entry; K + 1 reads and 1 write of 4 bytes an entry.
 #include "counter.cuh"
-#include "primitives.cuh"
-
-constexpr int THREADS = 256;
-DEVICE int64_t element() { return (int64_t)blockIdx.x * THREADS + thread_index(); }
+#include "elements.cuh"
 
 struct AirArguments {
     const float* reference;

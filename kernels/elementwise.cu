@@ -2,10 +2,7 @@
 // the elements with 256 threads a block, one element (or pair) a thread.
 #include "activation.cuh"
 #include "counter.cuh"
-#include "primitives.cuh"
-
-constexpr int THREADS = 256;
-DEVICE int64_t element() { return (int64_t)blockIdx.x * THREADS + thread_index(); }
+#include "elements.cuh"
 
 struct PairArguments {
     const half* x;

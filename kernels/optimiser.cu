@@ -2,10 +2,9 @@
 // (Loshchilov and Hutter 2019, as in src/nn/optimiser/adamw.rs). fp32 masters, fp16 copies for the next pass.
 //
 // Bound by memory: AdamW reads 16 and writes 14 bytes a parameter. Norms are trees of fixed shape, in double precision.
-#include "primitives.cuh"
+#include "elements.cuh"
 
-constexpr int THREADS = 256, RUN = 4096;
-DEVICE int64_t element() { return (int64_t)blockIdx.x * THREADS + thread_index(); }
+constexpr int RUN = 4096;
 
 struct AccumulateArguments {
     const float* x;

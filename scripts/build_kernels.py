@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 packages, sources, out = (pathlib.Path(p) for p in sys.argv[1:4])
 # Families for one architecture alone; all others are for Ampere and what came after.
 OF_HOPPER = {"product_wgmma", "product_tma"}
+# No kernel of these may spill registers.
+WITHOUT_SPILLS = ("attention", "low_rank", "product", "product_tma", "product_wgmma", "quantised")
 COLUMNS = ("sm_80", "sm_90", "sm_90a")
 
 
@@ -76,6 +78,9 @@ def resources(ptx_file, architecture):
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{ptx_file} for {architecture}: {done.stderr}")
+    # Such as that products of warpgroups wait for each other (wgmma.mma_async instructions are serialized).
+    if warned := re.search(r".*(warning|Potential Performance Loss).*", done.stderr):
+        sys.exit(f"{ptx_file} for {architecture}: {warned[0]}")
     # One part a kernel; what it calls (division in double precision, say) comes after its own lines.
     found = {}
     for part in done.stderr.split("Compiling entry function '")[1:]:
@@ -102,6 +107,11 @@ with ThreadPoolExecutor(2) as pool:
         files.append(file)
     jobs = [(f, a) for f in files for a in assembled(f)]
     table = dict(zip(jobs, pool.map(lambda job: resources(*job), jobs)))
+
+for (file, architecture), kernels in table.items():
+    spilling = [name for name, (_, _, spilled) in kernels.items() if spilled and file.stem in WITHOUT_SPILLS]
+    if spilling:
+        sys.exit(f"{file} for {architecture} spills registers: {', '.join(spilling)}")
 
 lines = ["# Registers a thread, bytes of stack frame, bytes spilled, as ptxas 12.0 -v tells. Shared memory is dynamic: the"]
 lines += ["# launch table has it (src/backend/cuda/launch).", f"{'kernel':<32}" + "".join(f"{a:>16}" for a in COLUMNS)]
