@@ -25,7 +25,7 @@ pub use description::{
 };
 pub use half::{Half, HalfCpu};
 pub use quantised::QuantisedMatrix;
-pub use update::{AdamWRun, AdamWStep, Numbers, OnDevice, Updated};
+pub use update::{AdamWRun, AdamWStep, Numbers, OnDevice, Underway, Updated};
 
 /// What the learning arithmetic needs from a device.
 #[allow(clippy::too_many_arguments)]
@@ -67,7 +67,7 @@ pub trait Backend: Send + Sync + Sized {
     fn add_sums(&self, _gradient: &Self::Buffer, _at: usize, _len: usize, _sums: &mut Self::Buffer) {
         unreachable!("asked of backends that take steps");
     }
-    /// A step from `parameters` along `gradient`, multiplied by `inverse_scale` in place; moments that are empty are zeros.
+    /// Begins a step from `parameters` along `gradient`, multiplied by `inverse_scale` in place; moments that are empty are zeros.
     fn adamw(
         &self,
         _step: &AdamWStep,
@@ -75,7 +75,7 @@ pub trait Backend: Send + Sync + Sized {
         _inverse_scale: f32,
         _parameters: &[f32],
         _moments: [&Numbers; 2],
-    ) -> Updated {
+    ) -> Underway {
         unreachable!("asked of backends that take steps");
     }
     /// The first `len` values of `from`, written to `to`.

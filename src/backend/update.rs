@@ -32,10 +32,21 @@ pub struct AdamWRun {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Updated {
     pub parameters: Vec<f32>,
-    /// AdamW's `m` and `v`.
-    pub moments: [Numbers; 2],
-    /// A gradient was not finite: nothing has moved.
-    pub overflowed: bool,
+    /// AdamW's `m` and `v`; `None` if a gradient was not finite: then nothing has moved.
+    pub moments: Option<[Numbers; 2]>,
+}
+
+/// A step that a backend has begun; others may begin before somebody waits for it.
+pub struct Underway(Box<dyn FnOnce() -> Updated>);
+
+impl Underway {
+    pub fn new(rest: impl FnOnce() -> Updated + 'static) -> Self {
+        Self(Box::new(rest))
+    }
+
+    pub fn wait(self) -> Updated {
+        (self.0)()
+    }
 }
 
 /// A vector on the host, or in the memory of the device that computed it until the host looks at it. It reads as a slice.

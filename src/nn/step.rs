@@ -5,7 +5,7 @@
 
 use super::rows::targets_of;
 use super::{AdamW, Model, Moments, ParameterLayout, StackItem};
-use crate::backend::Backend;
+use crate::backend::{Backend, Underway, Updated};
 
 /// Loss of an item's batch, and its parameters after a step along the gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,15 +32,18 @@ impl<B: Backend> Model<B> {
             return None;
         }
         let jobs = self.jobs(stack);
-        let mut stepped = Vec::with_capacity(stack.len());
+        // Waited for when all have begun: a device goes on to the next item meanwhile.
+        let mut begun: Vec<(f64, Underway)> = Vec::with_capacity(stack.len());
         let mut open = Open { gradient: B::Buffer::default(), loss: 0.0 };
         self.backend.zero_sums(&mut open.gradient, layout.len());
         let mut close = |open: &mut Open<B>| {
-            let item = stepped.len();
-            let parameters = self.adamw_step(layout, &stack[item], rule, &mut open.gradient, &mut moments[item]);
-            stepped.push(Stepped { loss: std::mem::take(&mut open.loss), parameters });
+            let (item, before) = (&stack[begun.len()], &moments[begun.len()]);
+            let (scalars, memory) = (rule.scalars(layout, before.step + 1), [&before.m, &before.v]);
+            let (gradient, inverse_scale) = (&mut open.gradient, item.loss_scale.recip());
+            let step = self.backend.adamw(&scalars, gradient, inverse_scale, item.parameters, memory);
+            begun.push((std::mem::take(&mut open.loss), step));
             self.backend.zero_sums(&mut open.gradient, layout.len());
-            stepped.len()
+            begun.len()
         };
         let mut current = 0;
         for jobs in self.passes(stack, &jobs) {
@@ -56,28 +59,20 @@ impl<B: Backend> Model<B> {
         while current < stack.len() {
             current = close(&mut open);
         }
-        Some(stepped)
+        let steps = begun.into_iter().zip(moments);
+        Some(steps.map(|((loss, step), moments)| Stepped { loss, parameters: follow(moments, step.wait()) }).collect())
     }
+}
 
-    fn adamw_step(
-        &self,
-        layout: &ParameterLayout,
-        item: &StackItem<'_>,
-        rule: &AdamW,
-        gradient: &mut B::Buffer,
-        moments: &mut Moments,
-    ) -> Vec<f32> {
-        let scalars = rule.scalars(layout, moments.step + 1);
-        let memory = [&moments.m, &moments.v];
-        let updated = self.backend.adamw(&scalars, gradient, item.loss_scale.recip(), item.parameters, memory);
-        moments.loss_scale.follow(!updated.overflowed);
-        if !updated.overflowed {
-            moments.step += 1;
-            moments.run_step += 1;
-            [moments.m, moments.v] = updated.moments;
-        }
-        updated.parameters
+/// The parameters after a step, whose memory and loss scale follow.
+fn follow(moments: &mut Moments, Updated { parameters, moments: updated }: Updated) -> Vec<f32> {
+    moments.loss_scale.follow(updated.is_some());
+    if let Some(updated) = updated {
+        moments.step += 1;
+        moments.run_step += 1;
+        [moments.m, moments.v] = updated;
     }
+    parameters
 }
 
 /// The item whose chunks are being summed.

@@ -1,13 +1,15 @@
 //! Steps of AdamW that the backend takes where gradients are, against those of the host along the same gradients.
 
-use crate::cuda_device::device;
-use crate::cuda_host::{SCHEDULES, Schedule};
+use crate::cuda_device::{device, on_gpu};
+use crate::cuda_host::{HostDevice, SCHEDULES, Schedule};
 use crate::tiny::{architecture, batch, layout, lora, model, parameters};
+use crate::watched::Watched;
 use deft::backend::cuda::{Cuda, Purpose};
 use deft::backend::{Backend, HalfCpu};
 use deft::data::PackedBatch;
 use deft::fomo::Family;
 use deft::nn::{AdamW, Model, Moments, Optimizer, ParameterLayout, PeftMethod, Projection, StackItem};
+use std::sync::Arc;
 
 const RULE: AdamW =
     AdamW { learning_rate: 0.02, head_learning_rate: 0.05, beta1: 0.9, beta2: 0.99, epsilon: 1e-6, weight_decay: 0.1 };
@@ -154,6 +156,27 @@ fn a_step_that_overflows_moves_nothing_and_lowers_the_scale() {
     assert_eq!((&first.moments.m, &first.moments.v, first.moments.step), (&moments.m, &moments.v, 1));
     assert_eq!(first.moments.loss_scale.scale, f32::MAX / 2.0);
     assert!(those[1].parameters != before[1].0 && those[1].moments.step == 2);
+}
+
+/// The host waits for a step when all clients' have begun.
+#[test]
+fn steps_of_all_clients_begin_before_the_host_waits_for_one() {
+    if on_gpu() {
+        return;
+    }
+    let Some(device) = HostDevice::new(Schedule::default()) else { return };
+    let device = Arc::new(Watched::new(device, |_| None));
+    let cuda = Cuda::new(device.clone(), 48 << 20).expect("a little memory");
+    let (layout, batches) = (lora_everywhere(Family::Bert), batches(Family::Bert));
+    let model = model(cuda, Family::Bert);
+    let mut those = clients(&layout);
+    device.forget();
+    step_there(&model, &layout, RULE, &mut those, &batches);
+    let order = device.order();
+    let first = order.iter().position(|what| *what == "unscale").expect("a step");
+    let (begun, waited): (Vec<&str>, Vec<&str>) = order[first..].iter().partition(|what| **what != "read");
+    assert_eq!((begun.iter().filter(|what| **what == "unscale").count(), waited.len()), (3, 3), "{order:?}");
+    assert!(order.ends_with(&["read"; 3]), "{order:?}");
 }
 
 #[test]

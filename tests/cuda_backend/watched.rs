@@ -11,6 +11,7 @@ pub struct Watched {
     spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>,
     makes_maps: bool,
     launches: Mutex<Launches>,
+    order: Mutex<Vec<&'static str>>,
 }
 
 /// Grids of all launches of a kernel.
@@ -18,7 +19,7 @@ pub type Launches = BTreeMap<&'static str, Vec<[u32; 3]>>;
 
 impl Watched {
     pub fn new(device: HostDevice, spoilt: fn(&Launch) -> Option<Result<(), DeviceError>>) -> Self {
-        Self { device, spoilt, makes_maps: true, launches: Mutex::default() }
+        Self { device, spoilt, makes_maps: true, launches: Mutex::default(), order: Mutex::default() }
     }
 
     /// One whose driver refuses to make maps of tensors.
@@ -31,8 +32,14 @@ impl Watched {
         self.launches.lock().expect("no panic").clone()
     }
 
+    /// Kernels in the order in which they were launched, and `read` where the host waited for all so far.
+    pub fn order(&self) -> Vec<&'static str> {
+        self.order.lock().expect("no panic").clone()
+    }
+
     pub fn forget(&self) {
         self.launches.lock().expect("no panic").clear();
+        self.order.lock().expect("no panic").clear();
     }
 }
 
@@ -47,6 +54,7 @@ impl Device for Watched {
         self.device.write(address, bytes)
     }
     fn read(&self, address: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.order.lock().expect("no panic").push("read");
         self.device.read(address, bytes)
     }
     fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<(), DeviceError> {
@@ -71,6 +79,7 @@ impl Device for Watched {
         self.device.reused(address, bytes);
     }
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        self.order.lock().expect("no panic").push(launch.kernel.name);
         self.launches.lock().expect("no panic").entry(launch.kernel.name).or_default().push(launch.grid);
         (self.spoilt)(launch).unwrap_or_else(|| self.device.launch(launch))
     }

@@ -11,7 +11,7 @@ use crate::backend::{
     Activation, AdamWStep, Adapted, AdaptedGradient, AdapterCache, AdapterSlot, AttentionGradient, AttentionInput,
     AttentionSaved, AttentionShape, Backend, Content, Embedding, EmbeddingSlots, Epilogue, GradientEpilogue,
     HeadGradient, HeadSlot, Linear, Norm, NormCache, NormSlots, Numbers, Packing, QuantisedMatrix, Rotary, ScaleSlot,
-    SequenceOutcome, Targets, Trainable, Updated,
+    SequenceOutcome, Targets, Trainable, Underway,
 };
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
@@ -77,7 +77,7 @@ impl Backend for Cuda {
         inverse_scale: f32,
         parameters: &[f32],
         moments: [&Numbers; 2],
-    ) -> Updated {
+    ) -> Underway {
         self.adamw_step(step, gradient, inverse_scale, parameters, moments)
     }
 

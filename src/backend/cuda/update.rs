@@ -7,7 +7,7 @@ use super::buffer::{Buffer, Kind};
 use super::launch::{AccumulateArguments, AdamWArguments, UnscaleArguments};
 use super::tables::{bytes_of, bytes_of_mut};
 use super::{Address, Cuda};
-use crate::backend::{AdamWRun, AdamWStep, Numbers, OnDevice, Updated};
+use crate::backend::{AdamWRun, AdamWStep, Numbers, OnDevice, Underway, Updated};
 use std::sync::Arc;
 
 /// `len` single-precision numbers.
@@ -40,25 +40,26 @@ impl Cuda {
         inverse_scale: f32,
         parameters: &[f32],
         moments: [&Numbers; 2],
-    ) -> Updated {
+    ) -> Underway {
         let len = parameters.len();
         let gradient = gradient.singles(len);
-        let masters = self.table(parameters);
-        let overflow = self.table(&[0i32]);
-        let unscale =
-            UnscaleArguments { gradient, overflow: overflow.address(), len: len as i64, inverse_scale, unused: 0 };
-        self.run(unscale.launch());
+        // One read brings both.
+        let block = self.working(Kind::Single, len + 1);
+        let (masters, overflow) = (block.address(), block.address().singles(len));
+        self.write_bytes(masters, bytes_of(parameters));
+        self.write_bytes(overflow, bytes_of(&[0i32]));
+        self.run(UnscaleArguments { gradient, overflow, len: len as i64, inverse_scale, unused: 0 }.launch());
         // States before this one are kept as they were: a step starts from a copy.
         let [m, v] = moments.map(|numbers| self.own_copy(numbers, len));
         for AdamWRun { range, decay, size } in &step.runs {
             let of_run = |first: Address| first.singles(range.start);
             let arguments = AdamWArguments {
-                parameters: of_run(masters.address()),
+                parameters: of_run(masters),
                 m: of_run(m.block.address()),
                 v: of_run(v.block.address()),
                 gradient: of_run(gradient),
                 copy: Address::NULL,
-                overflow: overflow.address(),
+                overflow,
                 len: range.len() as i64,
                 decay: *decay,
                 size: *size,
@@ -71,17 +72,23 @@ impl Cuda {
             };
             self.run(arguments.launch());
         }
-        let parameters = self.fetched(masters.address(), len);
-        let overflowed = self.fetched::<i32>(overflow.address(), 1) != [0];
-        if overflowed {
-            return Updated { parameters, moments: moments.map(Clone::clone), overflowed };
-        }
         let within = self.arena().held(Purpose::Moments) <= self.arena().capacity() / Self::MOMENTS_SHARE;
-        let kept = |numbers: Kept| match within {
-            true => Numbers::on_device(Arc::new(numbers)),
-            false => Numbers::from(numbers.read()),
+        let cuda = self.clone();
+        let rest = move || {
+            let mut parameters: Vec<f32> = cuda.fetched(block.address(), len + 1);
+            let overflowed = parameters.pop().is_some_and(|flag| flag.to_bits() != 0);
+            let kept = |numbers: Kept| match within {
+                true => Numbers::on_device(Arc::new(numbers)),
+                false => Numbers::from(numbers.read()),
+            };
+            Updated { parameters, moments: (!overflowed).then(|| [kept(m), kept(v)]) }
         };
-        Updated { parameters, moments: [kept(m), kept(v)], overflowed }
+        if within {
+            return Underway::new(rest);
+        }
+        // Its memory is wanted for the next client's.
+        let updated = rest();
+        Underway::new(|| updated)
     }
 
     fn own_copy(&self, numbers: &Numbers, len: usize) -> Kept {
