@@ -136,12 +136,11 @@ fn full_fine_tuning_trains_what_the_model_has() {
     for name in PRESETS {
         let a = model(name);
         let h = a.hidden;
-        // Not trained: what no text reaches (other token types, RoBERTa's positions before the first token), T5's
-        // relative position biases (32 buckets a head and stack), and heads of other tasks.
+        // Not trained: what no text reaches (other token types, RoBERTa's positions before the first token), and heads of
+        // other tasks.
         let unreached = match a.family {
             Family::Bert => h,
             Family::Roberta => 2 * h,
-            Family::T5 => 2 * 32 * a.heads,
             _ => 0,
         };
         let expected = a.parameters() - a.published_head_parameters() - unreached as u64;
@@ -150,6 +149,28 @@ fn full_fine_tuning_trains_what_the_model_has() {
     let llama = model("tinyllama-1.1b");
     let own = ParameterLayout::new(&llama, &[selective(&llama, Selection::Everything, true)], Objective::NextToken);
     assert_eq!(own.expect("fits").len() as u64, llama.parameters(), "with its own output matrix");
+}
+
+/// Hugging Face's T5 stores one table a stack, with the stack's first block.
+#[test]
+fn relative_positions_train_with_what_is_outside_the_blocks() {
+    let a = model("t5-small");
+    let some = |blocks: &[usize], outside| {
+        let blocks = (0..12).map(|b| blocks.contains(&b)).collect();
+        let config = SelectiveConfig { selection: Selection::Everything, blocks, outside };
+        layout(&a, &[PeftMethod::Selective(config)])
+    };
+    let tables = |layout: &ParameterLayout| -> Vec<(String, [usize; 2], Owner)> {
+        let tables = layout.tensors().iter().filter(|t| t.name.contains("relative"));
+        tables.map(|t| (t.name.clone(), t.shape, t.owner)).collect()
+    };
+    let name = |stack| format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+    let both =
+        vec![(name("encoder"), [32, 8], Owner::Block(0)), (name("decoder"), [32, 8], Owner::Block(a.encoder_layers))];
+    assert_eq!(tables(&some(&(0..12).collect::<Vec<_>>(), true)), both);
+    assert_eq!(tables(&some(&[3], true)), both, "whichever blocks train");
+    assert_eq!(tables(&some(&[0, 6], false)), [], "they are no block's own");
+    assert_eq!(tables(&layout(&a, &[selective(&a, Selection::Norms, true)])), []);
 }
 
 #[test]

@@ -84,10 +84,50 @@ fn decoder_blocks_of_t5_count_both_attentions() {
     assert_eq!(blocks(&PeftShape::ia3(&a, &every)), [2 * 512 + 2048, 4 * 512 + 2048]);
     assert_eq!(blocks(&PeftShape::norms(&a, &every, false)), [2 * 512, 3 * 512]);
     assert_eq!(blocks(&PeftShape::biases(&a, &every, true)), [0, 0]);
-    // Everything but the two tables of relative positions, 32 buckets of 8 heads; the tied matrix counts once.
+    // The tied matrix counts once, the two tables of relative positions, 32 buckets of 8 heads, in the first block of each stack.
     let full = cost(&a, Task::LanguageModel, &PeftShape::full(&a));
-    assert_eq!(full.segment_trainable_parameters(&full.whole()), 60_506_624 - 2 * 32 * 8);
+    assert_eq!(full.segment_trainable_parameters(&full.whole()), 60_506_624);
     assert_eq!(full.trainable_parameters(Part::Head), 512);
+}
+
+/// T5-small, 8 heads, tables of 32 buckets: each block of a stack reads the gradients of its scores once more.
+#[test]
+fn every_block_of_a_stack_adds_to_its_relative_positions() {
+    let (a, batch) = (model("t5-small"), BatchShape::from_length_pairs([(20, 3), (54, 9)]));
+    let blocks = vec![true; 12];
+    let [with, without] =
+        [true, false].map(|outside| cost(&a, Task::LanguageModel, &PeftShape::weights(&a, &blocks, outside)));
+    let table = (32 * 8 * 4) as f64;
+    let scores = |block: usize| if block < 6 { 20 * 20 + 54 * 54 } else { 3 * 3 + 9 * 9 };
+    for (block, part) in (0..12).map(|i| (i, Part::Block(i))) {
+        let extra = |fused: bool| {
+            let back = |cost: &ModelCost| cost.clone().with_attention_fused(fused).backward(part, &batch, true, true);
+            let (more, less) = (back(&with), back(&without));
+            (more.flops - less.flops, more.bytes - less.bytes, more.kernels - less.kernels)
+        };
+        assert_eq!(extra(false), (0.0, table + f64::from(8 * 4 * scores(block)), 1), "block {block}");
+        assert_eq!(extra(true), (0.0, table, 1), "block {block}, fused");
+        let held = with.trainable_parameters(part) - without.trainable_parameters(part);
+        // The encoder's last block ends with the encoder's norm.
+        assert_eq!(held, [(0, 256), (5, 512), (6, 256)].iter().find(|(i, _)| *i == block).map_or(0, |(_, n)| *n));
+    }
+    // Who trains the first block of a stack trains the table, with what all blocks of the stack add; who trains another does
+    // not.
+    let summed = |block| table + f64::from(8 * 4 * scores(block));
+    for (lowest, added) in [(6, (7..12).map(summed).sum()), (7, 0.0)] {
+        let lowest = Part::Block(lowest);
+        let back = |part| with.backward(part, &batch, part > lowest, part == lowest || part == Part::Head).bytes;
+        let parts: f64 = with.parts().filter(|part| *part >= lowest).map(back).sum();
+        assert_eq!(with.backward_down_to(lowest, &batch).bytes - parts, added, "down to {lowest:?}");
+    }
+    // A frozen device side keeps the table of a stack that it starts.
+    let frozen = |split| {
+        let cost = cost(&a, Task::LanguageModel, &PeftShape::full(&a).frozen_below(split));
+        let back = |block| cost.backward(Part::Block(block), &batch, true, true).bytes;
+        (5..7).map(|block| back(block) - without.backward(Part::Block(block), &batch, true, true).bytes).collect()
+    };
+    let found: Vec<f64> = frozen(3);
+    assert_eq!(found, [0.0, summed(6)]);
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub fn attention<B: Backend>(backend: &B, a: &Architecture, sequences: usize, to
         prefix: None,
         trainable: Trainable { values: &values, stride: 0 },
         bias: None,
+        bias_table: None,
     };
     let (mut context, mut log_sum) = (B::Buffer::default(), B::Buffer::default());
     let seconds = fastest(runs, || {

@@ -5,7 +5,7 @@
 
 use crate::backend::Activation;
 use crate::data::Objective;
-use crate::fomo::{Architecture, Family, ImageGeometry};
+use crate::fomo::{Architecture, Family, ImageGeometry, RelativePositions};
 use crate::nn::{
     AdapterConfig, AdapterPlacement, AdaptiveRanks, Ia3Config, LoraConfig, LoraScaling, LoraVariant, PeftMethod,
     PrefixConfig, Projection, PromptConfig, Selection, SelectiveConfig,
@@ -37,6 +37,9 @@ pub struct Shape {
     positions: usize,
     token_types: usize,
     image: Option<Image>,
+    /// Rows of a table of relative positions, where a stack has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relative_buckets: Option<usize>,
     tied_output: bool,
 }
 
@@ -65,6 +68,7 @@ impl Shape {
             positions: a.positions,
             token_types: a.token_types,
             image: a.image.map(|i| Image { side_px: i.side_px, patch_px: i.patch_px, channels: i.channels }),
+            relative_buckets: a.relative_positions.map(|r| r.buckets),
             tied_output: a.tied_output,
         }
     }
@@ -89,6 +93,7 @@ impl Shape {
             ("side_px", side_px, sizes),
             ("patch_px", patch_px, layers),
             ("channels", channels, layers),
+            ("relative_buckets", self.relative_buckets.unwrap_or(0), layers),
         ] {
             if value > limit {
                 return Err(format!("its model's {field} is {value}, above {limit}"));
@@ -118,7 +123,7 @@ impl Shape {
             norm_eps: 0.0,
             activation: Activation::Gelu,
             rotary: None,
-            relative_positions: None,
+            relative_positions: self.relative_buckets.map(|buckets| RelativePositions { buckets, max_distance: 0 }),
             tied_output: self.tied_output,
         }
     }

@@ -292,6 +292,8 @@ pub struct AttentionInput<'a, B: Backend> {
     pub prefix: Option<PrefixSlot>,
     pub trainable: Trainable<'a, B>,
     pub bias: Option<&'a RelativeBias<B>>,
+    /// Where the client's own table of the bias starts, in place of the frozen one; only where there is a bias.
+    pub bias_table: Option<usize>,
 }
 
 /// Trainable keys and values put before those of every sequence, seen by every query, without positions (Li and Liang
@@ -303,8 +305,9 @@ pub struct PrefixSlot {
     pub tokens: usize,
 }
 
-/// A frozen bias on the scores by bucket of relative distance, `[buckets, heads]` (Raffel et al. 2020, section 2.1).
+/// A bias on the scores by bucket of relative distance (Raffel et al. 2020, section 2.1).
 pub struct RelativeBias<B: Backend> {
+    /// Frozen, `[buckets, heads]`.
     pub table: B::Buffer,
     pub buckets: usize,
     pub max_distance: usize,
@@ -318,7 +321,7 @@ pub struct AttentionGradient<'a, B: Backend> {
     pub query: &'a mut B::Buffer,
     /// Where keys and values come from another buffer than the queries: theirs.
     pub key_value: Option<&'a mut B::Buffer>,
-    /// `[segments, stride]`, added to: of the prefix.
+    /// `[segments, stride]`, added to: of the prefix and of the bias's table.
     pub parameters: &'a mut B::Buffer,
 }
 

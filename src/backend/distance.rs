@@ -1,5 +1,7 @@
 //! Buckets of relative distance (Raffel et al. 2020, section 2.1): the same on every backend.
 
+use std::ops::Range;
+
 /// The bucket of a key that lies `distance` rows after its query (before it, if negative).
 ///
 /// Half of the buckets hold one distance each, the rest grow logarithmically up to `max_distance`; beyond lies the last
@@ -28,6 +30,18 @@ pub(super) fn buckets_by_distance(
     distances.map(|d| bucket(d, buckets, max_distance, bidirectional)).collect()
 }
 
+/// The places of each bucket in what [`buckets_by_distance`] returns: one run each, since buckets follow distances.
+pub(super) fn places_of_buckets(by_distance: &[usize], buckets: usize) -> Vec<Range<usize>> {
+    let mut places = vec![0..0; buckets];
+    for (place, &bucket) in by_distance.iter().enumerate() {
+        let run = &mut places[bucket];
+        let first = run.start == run.end;
+        debug_assert!(first || run.end == place, "bucket {bucket} in two runs");
+        *run = if first { place..place + 1 } else { run.start..place + 1 };
+    }
+    places
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +67,18 @@ mod tests {
         }
         for away in 0..150 {
             assert_eq!(bucket(-away, 16, 64, false), oracle(away as u128, 16, 64), "{away} before, one direction");
+        }
+    }
+
+    #[test]
+    fn every_bucket_is_one_run_of_distances() {
+        for (bidirectional, lengths) in [(true, (200, 150)), (false, (150, 200)), (true, (3, 2)), (false, (1, 1))] {
+            let by_distance = buckets_by_distance((32, 128, bidirectional), lengths);
+            let places = places_of_buckets(&by_distance, 32);
+            for (bucket, run) in places.iter().enumerate() {
+                let all: Vec<usize> = (0..by_distance.len()).filter(|&p| by_distance[p] == bucket).collect();
+                assert!(run.clone().eq(all), "bucket {bucket}, both ways {bidirectional}");
+            }
         }
     }
 }

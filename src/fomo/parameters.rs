@@ -116,16 +116,19 @@ impl Architecture {
         if self.family == Family::T5 { self.encoder_layers.checked_sub(1) } else { None }
     }
 
-    /// T5's table of relative position biases in block `index`: in the first of each stack.
-    fn relative_position_parameters(&self, index: usize) -> u64 {
-        let first = index == 0 || index == self.encoder_layers;
-        let buckets = self.relative_positions.filter(|_| first).map_or(0, |r| r.buckets);
-        (buckets * self.heads) as u64
+    /// Whether block `index` is the first of the encoder or of the decoder.
+    pub fn starts_stack(&self, index: usize) -> bool {
+        index == 0 || index == self.encoder_layers
     }
 
-    /// Those of [`block_parameters`](Self::block_parameters) that fine-tuning can change: not T5's relative position
-    /// biases. The norm that ends its encoder counts outside the blocks.
-    pub(super) fn learnable_block_parameters(&self, index: usize) -> u64 {
+    /// T5's table of relative position biases, which all blocks of a stack read and its first block holds.
+    pub(super) fn relative_position_parameters(&self) -> u64 {
+        (self.relative_positions.map_or(0, |r| r.buckets) * self.heads) as u64
+    }
+
+    /// Those of [`block_parameters`](Self::block_parameters) that are the block's alone: T5's relative position biases
+    /// and the norm that ends its encoder count outside the blocks.
+    pub(super) fn own_block_parameters(&self, index: usize) -> u64 {
         let own = 1 + u64::from(self.has_cross_attention(index));
         own * self.attention_parameters() + self.ffn_parameters() + self.norms_of_block(index) * self.norm_parameters()
     }
@@ -160,7 +163,8 @@ impl Architecture {
         assert!(index < self.blocks(), "{} has no block {index}", self.name);
         let ends_encoder = self.last_encoder_block_of_two_stacks() == Some(index);
         let encoder_norm = if ends_encoder { self.norm_parameters() } else { 0 };
-        self.learnable_block_parameters(index) + self.relative_position_parameters(index) + encoder_norm
+        let table = if self.starts_stack(index) { self.relative_position_parameters() } else { 0 };
+        self.own_block_parameters(index) + table + encoder_norm
     }
 
     /// The norm behind the last block of a pre-LN model; 0 for post-LN ones.

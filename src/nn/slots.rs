@@ -31,6 +31,8 @@ pub(super) struct AttentionSlots {
     pub key_scale: Option<ScaleSlot>,
     pub value_scale: Option<ScaleSlot>,
     pub prefix: Option<PrefixSlot>,
+    /// The table of relative position biases, which all blocks of a stack share.
+    pub bias_table: Option<usize>,
     pub output: LinearSlots,
 }
 

@@ -17,6 +17,8 @@ struct Attention {
     stride: usize,
     /// Whether there is a relative bias, and whether it knows the keys after a query.
     bias: Option<bool>,
+    /// Where the clients have tables of their own.
+    bias_table: Option<usize>,
 }
 
 const BUCKETS: usize = 8;
@@ -25,7 +27,15 @@ const MAX_DISTANCE: usize = 20;
 impl Attention {
     fn new(heads: usize, kv_heads: usize, causal: bool) -> Self {
         let shape = AttentionShape { heads, kv_heads, head_dim: 7, scale: 0.41, causal };
-        Self { packing: lengths([1, 70, 3, 18]), keys: None, shape, prefix: None, stride: 0, bias: None }
+        Self {
+            packing: lengths([1, 70, 3, 18]),
+            keys: None,
+            shape,
+            prefix: None,
+            stride: 0,
+            bias: None,
+            bias_table: None,
+        }
     }
 
     fn with_prefix(mut self) -> Self {
@@ -33,6 +43,13 @@ impl Attention {
         let len = tokens * self.shape.kv_width();
         self.prefix = Some(PrefixSlot { key: 1, value: 2 + len, tokens });
         self.stride = 3 + 2 * len;
+        self
+    }
+
+    /// Behind whatever parameters there are.
+    fn with_own_biases(mut self) -> Self {
+        self.bias_table = Some(self.stride + 1);
+        self.stride += 2 + BUCKETS * self.shape.heads;
         self
     }
 
@@ -63,6 +80,7 @@ impl Attention {
             prefix: self.prefix,
             trainable: Trainable { values, stride: self.stride },
             bias,
+            bias_table: self.bias_table,
         }
     }
 }
@@ -110,7 +128,7 @@ impl Operation for Attention {
                 (Of::KeyRows, made_up(keys.rows() * self.kv_row(), 2)),
             ],
         };
-        if self.prefix.is_some() {
+        if self.stride > 0 {
             inputs.push((Of::Clients, made_up(self.packing.segments().len() * self.stride, 3)));
         }
         inputs
@@ -118,7 +136,7 @@ impl Operation for Attention {
 
     fn oracle(&self, inputs: &[Vec<f64>], _: &[Vec<f64>]) -> Vec<f64> {
         let none = vec![];
-        let values = if self.prefix.is_some() { &inputs[inputs.len() - 1] } else { &none };
+        let values = if self.stride > 0 { &inputs[inputs.len() - 1] } else { &none };
         let input: AttentionInput<'_, Cpu<f64>> = self.input(inputs, values, None);
         let AttentionShape { heads, kv_heads, head_dim: dim, scale, causal } = self.shape;
         let table = made_up(BUCKETS * heads, 4);
@@ -139,6 +157,7 @@ impl Operation for Attention {
                             (0..p.tokens).map(|t| (prefixed(p.key, t), prefixed(p.value, t), 0.0)).collect()
                         });
                         for (j, key_row) in key_rows.clone().enumerate().filter(|(j, _)| !causal || *j <= i) {
+                            let table = self.bias_table.map_or(&table[..], |at| &values[client * self.stride + at..]);
                             let bias = self.bias.map_or(0.0, |both| table[bucket(i, j, both) * heads + h]);
                             keys.push((at(&input.key, key_row, kv), at(&input.value, key_row, kv), bias));
                         }
@@ -166,7 +185,7 @@ impl Operation for Attention {
     ) -> (Vec<T>, Vec<Gradient<T>>) {
         let (packing, shape) = (&self.packing, self.shape);
         let none = Vec::new();
-        let values = if self.prefix.is_some() { &inputs[inputs.len() - 1] } else { &none };
+        let values = if self.stride > 0 { &inputs[inputs.len() - 1] } else { &none };
         let bias = self.bias.map(|bidirectional| RelativeBias {
             table: backend.upload(&single(&made_up(BUCKETS * shape.heads, 4))),
             buckets: BUCKETS,
@@ -187,7 +206,7 @@ impl Operation for Attention {
         backend.attention_gradient(packing, shape, &input, saved, &d_out.to_vec(), gradient);
         let mut gradients = vec![Gradient::Written(d_query)];
         gradients.extend(d_key_value.map(Gradient::Written));
-        gradients.extend(self.prefix.map(|_| Gradient::Added(parameters)));
+        gradients.extend((self.stride > 0).then_some(Gradient::Added(parameters)));
         (cut(context, len), gradients)
     }
 }
@@ -200,7 +219,11 @@ fn self_attention_of_every_kind() {
                 let name = format!("{heads} heads of {kv_heads}, causal {causal}, bias {bias:?}");
                 let plain = Attention { bias, ..Attention::new(heads, kv_heads, causal) };
                 check(&name, &plain);
-                check(&format!("{name}, prefix"), &plain.with_prefix());
+                check(&format!("{name}, prefix"), &plain.clone().with_prefix());
+                if bias.is_some() {
+                    check(&format!("{name}, own"), &plain.clone().with_own_biases());
+                    check(&format!("{name}, own, prefix"), &plain.with_prefix().with_own_biases());
+                }
             }
         }
     }
@@ -211,7 +234,9 @@ fn cross_attention_with_keys_of_other_lengths() {
     let keys = lengths([66, 2, 1, 30]);
     let plain = Attention { keys: Some(keys), ..Attention::new(4, 2, false) };
     check("cross", &plain);
-    check("cross with a bias", &Attention { bias: Some(false), ..plain.clone() });
+    let biased = Attention { bias: Some(false), ..plain.clone() };
+    check("cross with a bias", &biased);
+    check("cross with biases of its own", &biased.with_own_biases());
     check("cross with a prefix", &plain.with_prefix());
 }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use deft::backend::cuda::Address;
-use deft::backend::cuda::launch::{AttentionArguments, PrefixGradientArguments};
+use deft::backend::cuda::launch::{AttentionArguments, BiasArguments, BiasGradientArguments, PrefixGradientArguments};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -12,16 +12,21 @@ struct Case {
     causal: bool,
     prefix: usize,
     bias: bool,
+    /// Whether each client has biases of its own, whose gradient is wanted.
+    own: bool,
     /// Keys of another packing.
     cross: bool,
 }
 
-const PLAIN: Case = Case { heads: 2, kv_heads: 2, dim: 32, causal: false, prefix: 0, bias: false, cross: false };
+const PLAIN: Case =
+    Case { heads: 2, kv_heads: 2, dim: 32, causal: false, prefix: 0, bias: false, own: false, cross: false };
 const LENGTHS: [usize; 4] = [1, 70, 0, 33];
 const KEY_LENGTHS: [usize; 4] = [5, 40, 3, 66];
 /// First sequence of each client and one more.
 const SEGMENTS: [usize; 3] = [0, 1, 4];
 const SCALE: f64 = 0.41;
+/// Of distances, each one run: the second has none.
+const BUCKETS: [usize; 6] = [30, 0, 27, 1, 9, usize::MAX];
 
 struct Data {
     query_starts: Vec<usize>,
@@ -34,8 +39,10 @@ struct Data {
     key_column: usize,
     parameters: Vec<f64>,
     stride: usize,
-    /// `[heads, span]`.
-    bias: Vec<f64>,
+    /// Two clients' `[buckets, heads]`, and a number that nobody reads before each.
+    tables: Vec<f64>,
+    /// Bucket of every distance.
+    buckets: Vec<usize>,
     longest: usize,
     span: usize,
     d_context: Vec<f64>,
@@ -48,6 +55,16 @@ impl Case {
 
     fn kv_width(&self) -> usize {
         self.kv_heads * self.dim
+    }
+
+    fn table_stride(&self) -> usize {
+        1 + BUCKETS.len() * self.heads
+    }
+
+    /// Where the bias of a head is at a distance.
+    fn bias_at(&self, data: &Data, client: usize, head: usize, distance: usize) -> usize {
+        let client = if self.own { client } else { 0 };
+        client * self.table_stride() + 1 + data.buckets[distance] * self.heads + head
     }
 
     fn data(&self) -> Data {
@@ -74,7 +91,8 @@ impl Case {
             key_column,
             parameters: made_up(2 * stride, 3),
             stride,
-            bias: made_up(self.heads * span, 4),
+            tables: made_up(2 * self.table_stride(), 4),
+            buckets: (0..6).flat_map(|b| std::iter::repeat_n(b, BUCKETS[b].min(span))).take(span).collect(),
             longest,
             span,
         }
@@ -89,6 +107,7 @@ struct Results {
     d_rows: Vec<f64>,
     d_key_rows: Vec<f64>,
     d_parameters: Vec<f64>,
+    d_tables: Vec<f64>,
 }
 
 fn oracle(case: Case, data: &Data) -> Results {
@@ -100,6 +119,7 @@ fn oracle(case: Case, data: &Data) -> Results {
         d_rows: vec![0.0; data.rows.len()],
         d_key_rows: vec![0.0; data.key_rows.len()],
         d_parameters: vec![0.5; data.parameters.len()],
+        d_tables: vec![0.5; data.tables.len()],
     };
     let prefix_len = case.prefix * case.kv_width();
     for s in 0..4 {
@@ -122,12 +142,14 @@ fn oracle(case: Case, data: &Data) -> Results {
                 .collect();
             let seen = if case.causal { case.prefix + i + 1 } else { places.len() };
             let part = |j: usize| if j < case.prefix { &data.parameters } else { &data.key_rows };
+            let bias_place = |j: usize| {
+                let seen = case.bias && j >= case.prefix;
+                seen.then(|| case.bias_at(data, client, h, data.longest - 1 + j - case.prefix - i))
+            };
             let score = |j: usize| {
                 let key = &part(j)[places[j].0..][..dim];
                 let dot: f64 = key.iter().zip(&data.rows[query_at..]).map(|(k, q)| k * q).sum();
-                let away = (data.longest - 1 + j).wrapping_sub(case.prefix + i);
-                let bias = if case.bias && j >= case.prefix { data.bias[h * data.span + away] } else { 0.0 };
-                SCALE * dot + bias
+                SCALE * dot + bias_place(j).map_or(0.0, |place| data.tables[place])
             };
             let scores: Vec<f64> = (0..seen).map(score).collect();
             let log_sum = scores.iter().map(|s| s.exp()).sum::<f64>().ln();
@@ -142,6 +164,9 @@ fn oracle(case: Case, data: &Data) -> Results {
             for j in 0..seen {
                 let dp: f64 = (0..dim).map(|c| d_out[c] * value(j, c)).sum();
                 let ds = p[j] * (dp - delta) * SCALE;
+                if let Some(place) = bias_place(j) {
+                    r.d_tables[place] += p[j] * (dp - delta);
+                }
                 let (key, value) = places[j];
                 for c in 0..dim {
                     r.d_rows[query_at + c] += ds * part(j)[key + c];
@@ -172,13 +197,29 @@ fn run(case: Case, data: &Data) -> Option<Vec<Vec<f64>>> {
         let (context, log_sum) = (run.half_room(queries * case.width()), run.single_room(queries * case.heads));
         let query_offsets = run.integers(&data.query_starts);
         let d_prefix = run.single_room(4 * 2 * prefix_len);
+        let (table_stride, tables) = (case.table_stride(), if case.own { 2 } else { 1 });
+        let bias = if case.bias { run.single_room(tables * case.heads * data.span) } else { Address::NULL };
+        let biases = BiasArguments {
+            table: at(run.half(&data.tables), 1),
+            buckets: run.integers(&data.buckets),
+            bias,
+            group: table_stride as i64,
+            heads: case.heads as i32,
+            span: data.span as i32,
+        };
+        if case.bias {
+            run.launch(&biases.launch(tables));
+        }
+        let tiles = AttentionArguments::tiles(data.longest);
+        let sums = if case.own { run.single_room(4 * case.heads * tiles * data.span) } else { Address::NULL };
+        let d_tables = run.single(&vec![0.5; data.tables.len()]);
         let arguments = AttentionArguments {
             query: at(rows, 2),
             key: at(key_rows, data.key_column),
             value: at(key_rows, data.key_column + case.kv_width()),
             prefix_key: at(parameters, 1),
             prefix_value: at(parameters, 2 + prefix_len),
-            bias: if case.bias { run.single(&data.bias) } else { Address::NULL },
+            bias,
             context,
             log_sum,
             query_offsets,
@@ -190,7 +231,9 @@ fn run(case: Case, data: &Data) -> Option<Vec<Vec<f64>>> {
             d_key: at(d_key_rows, data.key_column),
             d_value: at(d_key_rows, data.key_column + case.kv_width()),
             d_prefix,
+            d_bias: sums,
             prefix_group: data.stride as i64,
+            bias_group: if case.own { (case.heads * data.span) as i64 } else { 0 },
             query_row: data.row as i32,
             key_row: data.key_row as i32,
             value_row: data.key_row as i32,
@@ -219,6 +262,25 @@ fn run(case: Case, data: &Data) -> Option<Vec<Vec<f64>>> {
             };
             run.launch(&gradient.launch(2));
         }
+        if case.own {
+            let run_of = |bucket: usize| {
+                let before = data.buckets.iter().filter(|&&b| b < bucket).count();
+                [before, before + data.buckets.iter().filter(|&&b| b == bucket).count()]
+            };
+            let gradient = BiasGradientArguments {
+                sums,
+                distances: run.integers(&(0..BUCKETS.len()).flat_map(run_of).collect::<Vec<_>>()),
+                d_table: d_tables.offset(4),
+                segments: run.integers(&SEGMENTS),
+                query_offsets,
+                group: table_stride as i64,
+                heads: case.heads as i32,
+                tiles: tiles as i32,
+                span: data.span as i32,
+                unused: 0,
+            };
+            run.launch(&gradient.launch(BUCKETS.len(), 2));
+        }
         let mut results = vec![
             run.read_half(context, queries * case.width()),
             run.read_single(log_sum, queries * case.heads),
@@ -229,6 +291,9 @@ fn run(case: Case, data: &Data) -> Option<Vec<Vec<f64>>> {
         }
         if case.prefix > 0 {
             results.push(run.read_single(d_parameters, data.parameters.len()));
+        }
+        if case.own {
+            results.push(run.read_single(d_tables, data.tables.len()));
         }
         results
     })
@@ -244,6 +309,9 @@ fn check(name: &str, case: Case) {
     }
     if case.prefix > 0 {
         tensors.push(&expected.d_parameters);
+    }
+    if case.own {
+        tensors.push(&expected.d_tables);
     }
     // Probabilities and the gradients of scores are rounded to half precision too.
     for (i, (found, expected)) in found.iter().zip(tensors).enumerate() {
@@ -273,4 +341,34 @@ fn prefixes_biases_and_other_keys() {
     check("bias, prefix, causal", Case { bias: true, prefix: 3, causal: true, dim: 9, ..PLAIN });
     check("cross", Case { cross: true, ..PLAIN });
     check("cross, bias, prefix", Case { cross: true, bias: true, prefix: 2, dim: 5, ..PLAIN });
+}
+
+#[test]
+fn biases_of_each_client_and_their_gradients() {
+    let own = Case { bias: true, own: true, ..PLAIN };
+    check("own biases", own);
+    check("own biases, causal, prefix, 64", Case { causal: true, prefix: 3, heads: 1, kv_heads: 1, dim: 64, ..own });
+    check("own biases, grouped, prefix, 128", Case { prefix: 66, kv_heads: 1, dim: 128, ..own });
+    check("own biases, cross", Case { cross: true, dim: 9, ..own });
+}
+
+#[test]
+fn biases_by_distance() {
+    for (heads, buckets, span) in [(1, 3, 1), (3, 8, 47), (2, 32, 129)] {
+        // Each client's table lies behind a number that nobody reads.
+        let (tables, stride) = (made_up(2 * (1 + buckets * heads), 1), 1 + buckets * heads);
+        let by_distance: Vec<usize> = (0..span).map(|d| d * d % buckets).collect();
+        let found = under_all_schedules(|run| {
+            let bias = run.single_room(2 * heads * span);
+            let (table, buckets) = (run.half(&tables).offset(2), run.integers(&by_distance));
+            let (group, heads, span) = (stride as i64, heads as i32, span as i32);
+            run.launch(&BiasArguments { table, buckets, bias, group, heads, span }.launch(2));
+            vec![run.read_single(bias, (2 * heads * span) as usize)]
+        });
+        let Some(found) = found else { return };
+        let of_head = |at: usize| by_distance.iter().map(move |b| at + b * heads);
+        let heads_of = |client: usize| (0..heads).flat_map(move |h| of_head(client * stride + 1 + h));
+        let expected: Vec<f64> = (0..2).flat_map(heads_of).map(|at| tables[at]).collect();
+        assert_eq!(found[0], expected);
+    }
 }

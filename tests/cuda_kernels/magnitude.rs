@@ -3,8 +3,8 @@
 use crate::harness::*;
 use deft::backend::cuda::Address;
 use deft::backend::cuda::launch::{
-    Activation, BiasArguments, DiagonalArguments, FinishArguments, Grouped, MOST_SLOTS, MagnitudeArguments,
-    MagnitudeSlot, Output, Product, ProductArguments, ProductKind, Tile,
+    Activation, DiagonalArguments, FinishArguments, Grouped, MOST_SLOTS, MagnitudeArguments, MagnitudeSlot, Output,
+    Product, ProductArguments, ProductKind, Tile,
 };
 
 const LENGTHS: [usize; 4] = [5, 0, 70, 1];
@@ -170,24 +170,6 @@ fn gradients_of_b_and_of_the_diagonal() {
             }
         }
         assert_close(&format!("{outputs} x {rank}"), &found[0], &expected, SINGLE);
-    }
-}
-
-#[test]
-fn biases_by_distance() {
-    for (heads, buckets, span) in [(1, 3, 1), (3, 8, 47), (2, 32, 129)] {
-        let table = made_up(buckets * heads, 1);
-        let by_distance: Vec<usize> = (0..span).map(|d| d * d % buckets).collect();
-        let found = under_all_schedules(|run| {
-            let bias = run.single_room(heads * span);
-            let (table, buckets) = (run.half(&table), run.integers(&by_distance));
-            run.launch(&BiasArguments { table, buckets, bias, heads: heads as i32, span: span as i32 }.launch());
-            vec![run.read_single(bias, heads * span)]
-        });
-        let Some(found) = found else { return };
-        let of_head = |h: usize| by_distance.iter().map(move |b| (b, h));
-        let expected: Vec<f64> = (0..heads).flat_map(of_head).map(|(b, h)| table[b * heads + h]).collect();
-        assert_eq!(found[0], expected);
     }
 }
 

@@ -191,6 +191,7 @@ pub fn methods(family: Family) -> Vec<(&'static str, Vec<PeftMethod>)> {
         ("ia3", vec![PeftMethod::Ia3(Ia3Config { blocks: some([false, true, true, true]) })]),
         ("norms", vec![selective(Selection::Norms, [true, false, true, true], true)]),
         ("upper blocks", vec![selective(Selection::Everything, [false, true, true, true], false)]),
+        ("outside and one block", vec![selective(Selection::Everything, [false, true, false, false], true)]),
         ("full", vec![selective(Selection::Everything, [true; 4], true)]),
         ("prefix and parallel adapter", vec![prefix, adapter(AdapterPlacement::Parallel)]),
         (

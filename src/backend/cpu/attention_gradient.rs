@@ -56,7 +56,7 @@ impl<T> Gradients<'_, T> {
 vectorised! {
     /// With P the probabilities and O the context (Dao et al. 2022, appendix B.4):
     /// `dV = P^T dO`, `dS = P (dO V^T - rowsum(dO O)) scale`, `dQ = dS K`, `dK = dS^T Q`; the query heads of a group add
-    /// to dK and dV in order.
+    /// to dK and dV in order. A bias's gradient is the sum of `dS / scale` over the pairs that read it, a sequence at a time.
     fn group_gradient<T>(
         group: Group,
         sources: &Sources<'_, T>,
@@ -66,8 +66,9 @@ vectorised! {
     ) {
         let (padded, dim, width, query_row) = (group.padded(), group.dim, group.width, group.query_row);
         let outer_scale = T::from_f64(group.scale);
-        let Scratch { keys, values, d_keys, d_values, transposed, probabilities, d_scores } =
+        let Scratch { keys, values, d_keys, d_values, transposed, probabilities, d_scores, bias_sums } =
             scratch;
+        let bias = sources.bias.as_ref().filter(|_| !bias_sums.is_empty());
         let keys = group.keys(sources, keys);
         let values = group.values(sources, values);
         for h in 0..group.heads {
@@ -107,6 +108,9 @@ vectorised! {
                             *d = *p * (*d - d_sum) * outer_scale;
                         }
                     }
+                    if let Some(bias) = bias {
+                        bias.sum(i, &d[group.prefix..seen], bias_sums);
+                    }
                     if group.causal {
                         p[seen..visible].fill(T::ZERO);
                         d[seen..visible].fill(T::ZERO);
@@ -115,6 +119,10 @@ vectorised! {
                 let d = Strided { data: &*d_tile, row: padded, column: 1 };
                 let d_query = &mut out.query[query_at + tile.start * query_row..];
                 small_product::<T, false>((rows, dim, visible), d, (keys.data, keys.row), (d_query, query_row));
+            }
+            if let Some(bias) = bias {
+                let of_head = (group.client, group.first_head + h);
+                bias.add_to_table(of_head, T::from_f64(group.scale.recip()), bias_sums, &mut out.parameters);
             }
             for (columns, first) in group.column_tiles() {
                 let (shape, at) = ((columns.len(), dim, group.tokens - first), first * padded + columns.start);

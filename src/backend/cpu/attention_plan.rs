@@ -99,10 +99,8 @@ impl<'a, T: Scalar> Sources<'a, T> {
         input: &AttentionInput<'a, Cpu<T, S>>,
     ) -> Self {
         let lengths = (longest(packing), longest(input.keys));
-        let bias = input.bias.map(|b| {
-            let kind = (b.buckets, b.max_distance, b.bidirectional);
-            BiasByDistance::new(&b.table, kind, shape.heads, lengths)
-        });
+        let clients = packing.segments().len();
+        let bias = input.bias.map(|bias| BiasByDistance::new(bias, input, shape.heads, clients, lengths));
         let (query, key, value) = (input.query.buffer, input.key.buffer, input.value.buffer);
         Self { query, key, value, sets: input.trainable.into(), bias }
     }
@@ -131,6 +129,8 @@ pub(super) struct Scratch<T> {
     /// `[tokens, padded]`.
     pub probabilities: Vec<T>,
     pub d_scores: Vec<T>,
+    /// Gradients of one head's scores by distance, where a table of biases trains.
+    pub bias_sums: Vec<T>,
 }
 
 impl<T: Scalar> Scratch<T> {
@@ -153,6 +153,7 @@ impl<T: Scalar> Scratch<T> {
             transposed: zeros(true, shape.head_dim * padded),
             probabilities: zeros(true, tokens * padded),
             d_scores: zeros(with_gradient, tokens * padded),
+            bias_sums: zeros(with_gradient && input.bias_table.is_some(), tokens + longest(input.keys)),
         }
     }
 }
@@ -258,7 +259,7 @@ pub(super) fn softmax_input<T: Scalar>(
     for s in row.iter_mut() {
         *s *= scale;
     }
-    for (s, &b) in row[group.prefix..].iter_mut().zip(bias.of(group.first_head + head, query)) {
+    for (s, &b) in row[group.prefix..].iter_mut().zip(bias.of(group.client, group.first_head + head, query)) {
         *s += b;
     }
     T::ONE

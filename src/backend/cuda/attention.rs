@@ -2,12 +2,14 @@
 
 use super::arena::Block;
 use super::buffer::{Buffer, Kind};
-use super::launch::{AttentionArguments, BiasArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
+use super::launch::{
+    AttentionArguments, BiasArguments, BiasGradientArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments,
+};
 use super::linear::parameters;
 use super::tables::Spans;
 use super::{Address, Cuda};
-use crate::backend::distance::buckets_by_distance;
-use crate::backend::{AttentionGradient, AttentionInput, AttentionSaved, AttentionShape, Packing};
+use crate::backend::distance::{buckets_by_distance, places_of_buckets};
+use crate::backend::{AttentionGradient, AttentionInput, AttentionSaved, AttentionShape, Packing, RelativeBias};
 
 impl Cuda {
     /// The widest head.
@@ -29,19 +31,24 @@ impl Cuda {
         let of_prefix =
             |at: Option<usize>| at.map_or(Address::NULL, |at| parameters(queries, input.trainable).halves(at));
         let span = queries.longest + keys.longest;
+        let tables = input.bias_table.map_or(1, |_| queries.client_count);
         let bias = input.bias.map(|bias| {
-            let kind = (bias.buckets, bias.max_distance, bias.bidirectional);
-            let buckets = buckets_by_distance(kind, (queries.longest, keys.longest));
+            let buckets = by_distance(bias, queries, keys);
             let buckets = self.table(&buckets.into_iter().map(|b| b as i32).collect::<Vec<i32>>());
-            let out = self.working(Kind::Single, shape.heads * span);
+            let out = self.working(Kind::Single, tables * shape.heads * span);
+            let table = match input.bias_table {
+                Some(at) => parameters(queries, input.trainable).halves(at),
+                None => bias.table.halves(bias.buckets * shape.heads),
+            };
             let arguments = BiasArguments {
-                table: bias.table.halves(bias.buckets * shape.heads),
+                table,
                 buckets: buckets.address(),
                 bias: out.address(),
+                group: input.trainable.stride as i64,
                 heads: shape.heads as i32,
                 span: span as i32,
             };
-            self.run(arguments.launch());
+            self.run(arguments.launch(tables));
             out
         });
         let arguments = AttentionArguments {
@@ -55,6 +62,7 @@ impl Cuda {
             key_offsets: keys.sequences,
             clients: queries.client_of,
             prefix_group: input.trainable.stride as i64,
+            bias_group: input.bias_table.map_or(0, |_| shape.heads * span) as i64,
             query_row: input.query.row as i32,
             key_row: input.key.row as i32,
             value_row: input.value.row as i32,
@@ -115,6 +123,10 @@ impl Cuda {
         let width = input.prefix.map_or(0, |p| p.tokens * shape.kv_width());
         let partial = (width > 0).then(|| self.working(Kind::Single, 2 * queries.sequence_count * width));
         arguments.d_prefix = partial.as_ref().map_or(Address::NULL, Block::address);
+        let tiles = AttentionArguments::tiles(queries.longest);
+        let rows = queries.sequence_count * shape.heads * tiles;
+        let sums = input.bias_table.map(|_| self.working(Kind::Single, rows * arguments.span as usize));
+        arguments.d_bias = sums.as_ref().map_or(Address::NULL, Block::address);
         arguments.backward(queries.sequence_count, keys.longest).into_iter().for_each(|launch| self.run(launch));
         if let (Some(partial), Some(prefix)) = (partial, input.prefix) {
             let out = gradient.parameters.singles(queries.client_count * input.trainable.stride);
@@ -130,5 +142,28 @@ impl Cuda {
             };
             self.run(sums.launch(queries.client_count));
         }
+        if let (Some(sums), Some(bias), Some(table)) = (sums, input.bias, input.bias_table) {
+            let places = places_of_buckets(&by_distance(bias, &queries, &keys), bias.buckets);
+            let places: Vec<i32> = places.into_iter().flat_map(|run| [run.start as i32, run.end as i32]).collect();
+            let distances = self.table(&places);
+            let arguments = BiasGradientArguments {
+                sums: sums.address(),
+                distances: distances.address(),
+                d_table: gradient.parameters.singles(queries.client_count * input.trainable.stride).singles(table),
+                segments: queries.segments,
+                query_offsets: queries.sequences,
+                group: input.trainable.stride as i64,
+                heads: shape.heads as i32,
+                tiles: tiles as i32,
+                span: arguments.span,
+                unused: 0,
+            };
+            self.run(arguments.launch(bias.buckets, queries.client_count));
+        }
     }
+}
+
+/// The bucket of every distance of a call.
+fn by_distance(bias: &RelativeBias<Cuda>, queries: &Spans, keys: &Spans) -> Vec<usize> {
+    buckets_by_distance((bias.buckets, bias.max_distance, bias.bidirectional), (queries.longest, keys.longest))
 }

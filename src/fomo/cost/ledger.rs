@@ -27,6 +27,8 @@ pub(super) struct Ledger {
     pub stored_elements: u64,
     /// Numbers that only the gradients of weights need: inputs of products with weights.
     pub stored_for_weights: u64,
+    /// Scores of queries on keys with a relative position.
+    pub positioned_scores: u64,
     /// Most numbers that one operation reads and writes: the working buffer.
     pub peak_elements: u64,
 }
@@ -53,6 +55,7 @@ impl Ledger {
             weight_gradient: Work::default(),
             stored_elements: 0,
             stored_for_weights: 0,
+            positioned_scores: 0,
             peak_elements: 0,
         }
     }
@@ -137,6 +140,14 @@ impl Ledger {
         self.forward += forward;
         self.gradients[self.stage] += backward;
         self.stored_elements += inputs + output + logarithms;
+    }
+
+    /// Sums of the gradients of scores by relative position, into a table of `entries`; a fused attention takes them where it
+    /// computes the gradients.
+    pub fn position_sums(&self, entries: u64) -> Work {
+        let read = if self.fused { 0 } else { self.positioned_scores * self.activation_bytes };
+        let bytes = (read + entries * Precision::Fp32.bytes()) as f64;
+        Work { flops: 0.0, bytes, kernels: 1 }
     }
 
     /// What follows reads the same `elements` as the products before, and fused passes keep them whatever trains: `already` where

@@ -13,6 +13,7 @@ mod memory;
 mod one_block;
 mod operations;
 mod peft_shape;
+mod positions;
 mod segment;
 mod selective;
 mod stage;
@@ -185,8 +186,8 @@ impl ModelCost {
     /// `needs_input_gradient` backward ends at the lowest stage of the part that trains, without `trains` what leads to
     /// parameters is left out; without both the part costs nothing.
     pub fn backward(&self, part: Part, batch: &BatchShape, needs_input_gradient: bool, trains: bool) -> Work {
+        let mut work = if trains { self.position_gradient(part, batch) } else { Work::default() };
         let trains = trains && self.trains(part);
-        let mut work = Work::default();
         if !needs_input_gradient && !trains {
             return work;
         }

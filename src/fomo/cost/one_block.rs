@@ -11,7 +11,13 @@ impl ModelCost {
     pub fn backward_down_to(&self, lowest: Part, batch: &BatchShape) -> Work {
         let trains = |part| part == lowest || part == Part::Head;
         let passed = self.parts().filter(|part| *part >= lowest);
-        passed.map(|part| self.backward(part, batch, part > lowest, trains(part))).sum()
+        let of_part = |part| {
+            let own = self.backward(part, batch, part > lowest, trains(part));
+            // The first block of a stack trains with what all blocks of the stack add to its biases.
+            let shares = part > lowest && self.trained_positions_of(part) == Some(lowest);
+            if shares { own + self.position_gradient(part, batch) } else { own }
+        };
+        passed.map(of_part).sum()
     }
 
     /// Memory of one training step in which `lowest` and the head train: all parameters; for each that trains a gradient in

@@ -62,6 +62,7 @@ pub(super) fn block(a: &Architecture, index: usize, batch: &BatchShape, prefix: 
     }
     // The prefix itself is a parameter, read once; a PEFT shape counts it.
     let pairs = squared + prefix * tokens;
+    l.positioned_scores = if a.relative_positions.is_some() { squared * a.heads as u64 } else { 0 };
     let own = [Stage::Attention, Stage::AttentionOutput, Stage::AttentionEnd];
     attention(a, l, &Attention { queries: tokens, keys: tokens, pairs }, a.family == Family::T5, own);
     if in_decoder {

@@ -1,8 +1,9 @@
 //! Training some of a model's own parameters, or all.
 //!
 //! Gradients of biases and norms are sums over tokens of what backward computes anyway; gradients of matrices need a
-//! product each. T5's table of relative position biases stays frozen, and so do rows of tables that no text uses:
-//! RoBERTa's first two positions, token types beyond the first.
+//! product each. What all blocks of a stack share counts where it is stored: T5's relative position biases in the
+//! stack's first block. Rows of tables that no text uses stay frozen: RoBERTa's first two positions, token types beyond
+//! the first.
 
 use super::peft_shape::{BlockPeft, PeftShape, Rates};
 use super::stage::Stage;
@@ -39,12 +40,12 @@ impl PeftShape {
         shape
     }
 
-    /// All parameters of the `chosen` blocks; with `outside` also of the embedding, of the norms outside the blocks and of
-    /// a language model's output matrix.
+    /// All parameters of the `chosen` blocks; with `outside` also of the embedding, of the norms outside the blocks, of a
+    /// language model's output matrix and of the relative position biases that the blocks of a stack share.
     pub fn weights(architecture: &Architecture, chosen: &[bool], outside: bool) -> Self {
         let a = architecture;
         let block = |i| BlockPeft {
-            trainable: a.learnable_block_parameters(i),
+            trainable: a.own_block_parameters(i),
             trains_weights: true,
             ..vectors(a.block_biases(i) + a.norms_of_block(i) * a.hidden_size(), Stage::lowest_of(a.family))
         };
@@ -56,6 +57,9 @@ impl PeftShape {
             ..Self::default()
         };
         shape.train_encoder_norm(a, outside);
+        if outside {
+            shape.train_relative_positions(a);
+        }
         shape
     }
 
@@ -72,6 +76,19 @@ impl PeftShape {
                 block.lowest = Stage::EncoderNorm;
             }
             block.trainable += a.norm_parameters();
+        }
+    }
+
+    /// The table of a stack is stored with its first block; its gradient comes from the scores of all.
+    fn train_relative_positions(&mut self, a: &Architecture) {
+        if a.relative_positions.is_none() {
+            return;
+        }
+        for (_, block) in self.blocks.iter_mut().enumerate().filter(|(i, _)| a.starts_stack(*i)) {
+            if block.trainable == 0 || block.lowest > Stage::KeysAndValues {
+                block.lowest = Stage::KeysAndValues;
+            }
+            block.trainable += a.relative_position_parameters();
         }
     }
 }

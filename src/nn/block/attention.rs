@@ -43,6 +43,7 @@ impl<B: Backend> Attention<B> {
             prefix: slots.prefix,
             trainable: context.trainable,
             bias: self.bias.as_deref(),
+            bias_table: slots.bias_table,
         }
     }
 
@@ -178,7 +179,8 @@ impl<B: Backend> Attention<B> {
     /// Whether anything below the context trains, or the input's gradient is wanted.
     fn below_context(slots: &AttentionSlots, input_wanted: bool) -> bool {
         let scaled = slots.key_scale.is_some() || slots.value_scale.is_some();
-        input_wanted || !slots.qkv.is_frozen() || scaled || slots.prefix.is_some()
+        let of_scores = slots.prefix.is_some() || slots.bias_table.is_some();
+        input_wanted || !slots.qkv.is_frozen() || scaled || of_scores
     }
 
     /// Gradient of [`Attention::forward_pre`]: `hidden` from the output's to the input's.

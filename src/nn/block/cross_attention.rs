@@ -37,6 +37,7 @@ impl<B: Backend> CrossAttention<B> {
             prefix: slots.prefix,
             trainable: context.trainable,
             bias: None,
+            bias_table: None,
         }
     }
 

@@ -10,10 +10,19 @@ use crate::backend::{AdapterSlot, LinearSlots, LoraSlot, PrefixSlot, ScaleSlot};
 use crate::fomo::{Architecture, Family, Projection};
 use std::ops::Range;
 
-/// Lays out block `index`, encoder first.
-pub(super) fn slots(builder: &mut Builder, architecture: &Architecture, chosen: &Chosen, index: usize) -> BlockSlots {
+/// Lays out block `index`, encoder first, whose stack has its table of relative position biases at `bias_table`.
+pub(super) fn slots(
+    builder: &mut Builder,
+    architecture: &Architecture,
+    chosen: &Chosen,
+    index: usize,
+    bias_table: Option<usize>,
+) -> BlockSlots {
     let names = BlockNames::new(architecture, index);
-    BlockBuilder { builder, architecture, chosen, names, index, selection: chosen.selection(index) }.build()
+    let mut slots =
+        BlockBuilder { builder, architecture, chosen, names, index, selection: chosen.selection(index) }.build();
+    slots.attention.bias_table = bias_table;
+    slots
 }
 
 struct BlockBuilder<'a> {
@@ -83,9 +92,9 @@ impl BlockBuilder<'_> {
             key_value: self.cross_product(&[Key, Value]),
             key_scale: self.scale("cross_ia3_k", width),
             value_scale: self.scale("cross_ia3_v", width),
-            prefix: None,
             output: self.cross_product(&[AttentionOutput]),
             norm: self.norm(&self.names.cross_norm()),
+            ..AttentionSlots::default()
         }
     }
 

@@ -1,4 +1,4 @@
-//! The trainable tensors before the first block and after the last.
+//! The trainable tensors that belong to no block: before the first and after the last, and those of a whole stack.
 
 use super::super::slots::{HeadKind, InputSlots};
 use super::super::{Selection, names};
@@ -98,6 +98,23 @@ fn prompt(builder: &mut Builder, architecture: &Architecture, tokens: usize) -> 
     };
     let prompt = builder.push("prompt", [tokens, hidden], Owner::Input, initial);
     PromptSlot { prompt, tokens, takes_positions: family != Family::Vit }
+}
+
+/// T5's relative position biases of the stack that starts with `block`: one table, with the gradients of all its blocks.
+pub(super) fn relative_bias(
+    builder: &mut Builder,
+    architecture: &Architecture,
+    chosen: &Chosen,
+    block: usize,
+) -> Option<usize> {
+    let relative = architecture.relative_positions?;
+    if chosen.selection_outside() != Some(Selection::Everything) {
+        return None;
+    }
+    let (shape, name) =
+        ([relative.buckets, architecture.heads], names::relative_bias(block >= architecture.encoder_layers));
+    let origin = Origin::whole(&name, shape.to_vec());
+    Some(builder.push(name, shape, Owner::Block(block), Initial::Own(origin)))
 }
 
 /// The norm that ends an encoder-decoder's encoder, in its last block `block`.

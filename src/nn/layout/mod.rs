@@ -3,7 +3,8 @@
 //! The vector holds what lies before the blocks, the blocks in order, then the head, so that a cut of the model is a
 //! cut of the vector. Where several projections share one product whose own weights are trained, their weights lie end
 //! to end in the order of the product's columns, and so do their biases: the product reads them as one matrix and one
-//! vector. Knows shapes and names, no arithmetic. Start with [`ParameterLayout::new`]; `check.rs` refuses what does not
+//! vector. What several parts read lies where the checkpoint has it: a tied output matrix with the embedding, a stack's
+//! relative position biases with its first block. Knows shapes and names, no arithmetic. Start with [`ParameterLayout::new`]; `check.rs` refuses what does not
 //! fit, `block.rs` and `ends.rs` lay out, `initial.rs` fills in starting values.
 
 mod block;
@@ -55,10 +56,14 @@ impl ParameterLayout {
         check::objective(architecture, objective)?;
         let mut builder = builder::Builder::default();
         let input = ends::input(&mut builder, architecture, &chosen);
-        let mut encoder_norm = None;
+        let (mut encoder_norm, mut bias_table) = (None, None);
         let mut blocks = Vec::with_capacity(architecture.blocks());
         for index in 0..architecture.blocks() {
-            blocks.push(block::slots(&mut builder, architecture, &chosen, index));
+            // It is stored with the first block of each stack, and read by all of them.
+            if architecture.starts_stack(index) {
+                bias_table = ends::relative_bias(&mut builder, architecture, &chosen, index);
+            }
+            blocks.push(block::slots(&mut builder, architecture, &chosen, index, bias_table));
             // It ends the encoder's last block, on whichever side of a cut that is.
             if index + 1 == architecture.encoder_layers {
                 encoder_norm = ends::encoder_norm(&mut builder, architecture, &chosen, index);

@@ -139,3 +139,19 @@ fn a_tied_output_matrix_is_the_embedding() {
     let (weight, words, output) = next_token(&own, &[full(&own)]);
     assert!(weight.is_some() && weight == output && weight != words);
 }
+
+#[test]
+fn all_blocks_of_a_stack_read_one_table_of_biases() {
+    let t5 = model("t5-small");
+    let all = layout(&t5, &[full(&t5)], Objective::NextToken);
+    let table = |stack| offset(&all, &format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"));
+    let (encoder, decoder) = (table("encoder"), table("decoder"));
+    assert!(encoder.is_some() && decoder.is_some());
+    for block in 0..12 {
+        let read = if block < 6 { encoder } else { decoder };
+        let slots = all.block(block);
+        assert_eq!((slots.attention.bias_table, slots.cross.bias_table), (read, None), "block {block}");
+    }
+    let lora = layout(&t5, &[lora(&t5, vec![Projection::Query])], Objective::NextToken);
+    assert!((0..12).all(|block| lora.block(block).attention.bias_table.is_none()));
+}

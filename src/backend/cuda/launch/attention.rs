@@ -1,4 +1,4 @@
-//! `kernels/attention.cu`: attention inside each sequence.
+//! `kernels/attention.cu` and `kernels/attention_bias.cu`: attention inside each sequence, biases by distance.
 
 use super::super::{Address, Arguments, Kernel, Launch};
 use super::family;
@@ -14,7 +14,7 @@ pub struct AttentionArguments {
     /// Of the first client, or null.
     pub prefix_key: Address,
     pub prefix_value: Address,
-    /// `[heads, span]`, single precision: entry `longest_query - 1 + key - query`; or null.
+    /// `[heads, span]` of the first client, single precision: entry `longest_query - 1 + key - query`; or null.
     pub bias: Address,
     pub context: Address,
     /// `[rows, heads]`, single precision.
@@ -33,8 +33,12 @@ pub struct AttentionArguments {
     pub d_value: Address,
     /// `[sequences, 2, prefix, kv_heads dim]`, single precision.
     pub d_prefix: Address,
+    /// `[sequences, heads, tiles of queries, span]`, single precision: where the gradients of biases are wanted; or null.
+    pub d_bias: Address,
     /// Elements from one client's parameters to the next.
     pub prefix_group: i64,
+    /// Elements from one client's biases to the next; 0 where all share them.
+    pub bias_group: i64,
     pub query_row: i32,
     pub key_row: i32,
     pub value_row: i32,
@@ -69,20 +73,44 @@ pub struct PrefixGradientArguments {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct BiasArguments {
-    /// `[buckets, heads]`.
+    /// `[buckets, heads]`, of the first client.
     pub table: Address,
     /// `i32`, of each distance.
     pub buckets: Address,
-    /// `[heads, span]`, single precision.
+    /// `[clients, heads, span]`, single precision.
     pub bias: Address,
+    /// Elements from one client's table to the next.
+    pub group: i64,
     pub heads: i32,
     pub span: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BiasGradientArguments {
+    /// `[sequences, heads, tiles, span]`, as the attention leaves them.
+    pub sums: Address,
+    /// `i32`, `[buckets, 2]`: the first distance of each bucket and the one after its last.
+    pub distances: Address,
+    /// `[buckets, heads]`, of the first client, single precision; added to.
+    pub d_table: Address,
+    /// First sequence of each client and one more.
+    pub segments: Address,
+    pub query_offsets: Address,
+    /// Elements from one client's table to the next.
+    pub group: i64,
+    pub heads: i32,
+    pub tiles: i32,
+    pub span: i32,
+    pub unused: i32,
 }
 
 // SAFETY: `repr(C)`, eight-byte fields first, an even number of four-byte fields after them.
 unsafe impl Arguments for AttentionArguments {}
 // SAFETY: as above.
 unsafe impl Arguments for BiasArguments {}
+// SAFETY: as above.
+unsafe impl Arguments for BiasGradientArguments {}
 // SAFETY: as above.
 unsafe impl Arguments for PrefixGradientArguments {}
 
@@ -95,6 +123,12 @@ const fn forward(dim: u32) -> u32 {
 const fn backward(dim: u32) -> u32 {
     let other = if dim > 64 { 32 } else { 64 };
     2 * (SIDE + other) * dim * 2
+}
+
+/// With the gradients of a tile of scores in single precision.
+const fn biased(dim: u32) -> u32 {
+    let other = if dim > 64 { 32 } else { 64 };
+    backward(dim) + SIDE * (other + 8) * 4
 }
 
 family! {
@@ -110,7 +144,16 @@ family! {
         KEY_64 = "attention_key_gradient_64" (AttentionArguments, 128, backward(64));
         KEY_128 = "attention_key_gradient_128" (AttentionArguments, 128, backward(128));
         PREFIX = "attention_prefix_gradient" (PrefixGradientArguments, 128, 0);
+    }
+}
+
+family! {
+    ATTENTION_BIAS = "attention_bias" {
         BIAS = "attention_bias" (BiasArguments, 128, 0);
+        BIASED_32 = "attention_biased_gradient_32" (AttentionArguments, 128, biased(32));
+        BIASED_64 = "attention_biased_gradient_64" (AttentionArguments, 128, biased(64));
+        BIASED_128 = "attention_biased_gradient_128" (AttentionArguments, 128, biased(128));
+        BIAS_GRADIENT = "attention_bias_gradient" (BiasGradientArguments, 128, 4 * 4);
     }
 }
 
@@ -126,7 +169,8 @@ impl AttentionArguments {
         }]
     }
 
-    fn tiles(longest: usize) -> usize {
+    /// Tiles of so many queries or keys.
+    pub fn tiles(longest: usize) -> usize {
         longest.div_ceil(SIDE as usize)
     }
 
@@ -141,9 +185,13 @@ impl AttentionArguments {
         let pairs = self.rows as usize * self.heads as usize;
         let queries = Self::tiles(self.longest_query as usize);
         let keys = Self::tiles(self.prefix as usize + longest_key);
+        let of_queries = match self.d_bias == Address::NULL {
+            true => [&QUERY_32, &QUERY_64, &QUERY_128],
+            false => [&BIASED_32, &BIASED_64, &BIASED_128],
+        };
         [
             Launch::new(&DELTA, [pairs.div_ceil(4), 1, 1], self),
-            Launch::new(self.pick([&QUERY_32, &QUERY_64, &QUERY_128]), [queries, self.heads as usize, sequences], self),
+            Launch::new(self.pick(of_queries), [queries, self.heads as usize, sequences], self),
             Launch::new(self.pick([&KEY_32, &KEY_64, &KEY_128]), [keys, self.kv_heads as usize, sequences], self),
         ]
     }
@@ -156,7 +204,14 @@ impl PrefixGradientArguments {
 }
 
 impl BiasArguments {
-    pub fn launch(&self) -> Launch {
-        Launch::new(&BIAS, [(self.heads as usize * self.span as usize).div_ceil(128), 1, 1], self)
+    /// For `tables` tables: one a client, or one for all.
+    pub fn launch(&self, tables: usize) -> Launch {
+        Launch::new(&BIAS, [(self.heads as usize * self.span as usize).div_ceil(128), tables, 1], self)
+    }
+}
+
+impl BiasGradientArguments {
+    pub fn launch(&self, buckets: usize, clients: usize) -> Launch {
+        Launch::new(&BIAS_GRADIENT, [buckets, self.heads as usize, clients], self)
     }
 }

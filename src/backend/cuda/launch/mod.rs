@@ -15,7 +15,9 @@ mod quantised;
 mod rows;
 mod updates;
 
-pub use attention::{AttentionArguments, BiasArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments};
+pub use attention::{
+    AttentionArguments, BiasArguments, BiasGradientArguments, MOST_HEAD_COLUMNS, PrefixGradientArguments,
+};
 pub use compress::{QsgdArguments, TopK};
 pub use elementwise::{
     ConvertArguments, CounterKey, DropArguments, GateArguments, PairArguments, RotateArguments, ScaleArguments,
@@ -68,9 +70,10 @@ macro_rules! family {
 use family;
 
 /// All families.
-pub static FAMILIES: [&Family; 14] = [
+pub static FAMILIES: [&Family; 15] = [
     &updates::AIR,
     &attention::ATTENTION,
+    &attention::ATTENTION_BIAS,
     &compress::COMPRESS,
     &elementwise::ELEMENTWISE,
     &ends::ENDS,
