@@ -219,10 +219,10 @@ fn self_attention_of_every_kind() {
                 let name = format!("{heads} heads of {kv_heads}, causal {causal}, bias {bias:?}");
                 let plain = Attention { bias, ..Attention::new(heads, kv_heads, causal) };
                 check(&name, &plain);
-                check(&format!("{name}, prefix"), &plain.clone().with_prefix());
+                let prefixed = plain.with_prefix();
+                check(&format!("{name}, prefix"), &prefixed);
                 if bias.is_some() {
-                    check(&format!("{name}, own"), &plain.clone().with_own_biases());
-                    check(&format!("{name}, own, prefix"), &plain.with_prefix().with_own_biases());
+                    check(&format!("{name} of its own, prefix"), &prefixed.with_own_biases());
                 }
             }
         }
