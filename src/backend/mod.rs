@@ -43,6 +43,11 @@ pub trait Backend: Send + Sync + Sized {
         false
     }
 
+    /// From one client's parameters to the next's in [`Trainable`], where each has `len`: as many, or more for alignment.
+    fn parameter_stride(&self, len: usize) -> usize {
+        len
+    }
+
     /// A new buffer that holds `values`.
     fn upload(&self, values: &[f32]) -> Self::Buffer {
         let mut buffer = Self::Buffer::default();

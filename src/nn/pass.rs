@@ -70,15 +70,22 @@ impl<B: Backend> Drop for Pass<'_, B> {
 }
 
 impl<B: Backend> Model<B> {
+    /// From one share's parameters to the next's.
+    fn stride(&self, layout: &ParameterLayout) -> usize {
+        self.backend.parameter_stride(layout.len())
+    }
+
     /// Starts a pass over `shares`; with `training`, it keeps what the backward pass needs.
     ///
     /// # Panics
     /// If a share's parameters do not have the layout's length, or its sequences lie outside its batch.
     pub fn pass<'m>(&'m self, layout: &'m ParameterLayout, shares: &[Share<'_>], training: bool) -> Pass<'m, B> {
-        let mut parameters = Vec::with_capacity(shares.len() * layout.len());
-        for share in shares {
+        let stride = self.stride(layout);
+        let mut parameters = Vec::with_capacity(shares.len() * stride);
+        for (i, share) in shares.iter().enumerate() {
             assert_eq!(share.parameters.len(), layout.len(), "parameters of another layout");
             parameters.extend_from_slice(share.parameters);
+            parameters.resize((i + 1) * stride, 0.0);
         }
         let mut workspace = self.take_workspace();
         self.backend.write(&parameters, &mut workspace.parameters);
@@ -125,7 +132,7 @@ impl<B: Backend> Pass<'_, B> {
         let Workspace { parameters, hidden, patches, pixels, projected, embedding_norm, scratch, .. } =
             self.workspace.as_mut().expect("present until dropped");
         let (backend, slots, packing) = (&model.backend, layout.input(), &rows.main.packing);
-        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let trainable = Trainable { values: parameters, stride: model.stride(layout) };
         let content = match (&model.patches, &rows.patches) {
             (Some(layer), Some(patch_packing)) => {
                 backend.write(&rows.pixels, pixels);
@@ -174,7 +181,7 @@ impl<B: Backend> Pass<'_, B> {
         let Workspace { parameters, hidden, encoder_norm, scratch, .. } =
             self.workspace.as_mut().expect("present until dropped");
         let (packing, slots) = (&self.rows.main.packing, self.layout.output().encoder_norm);
-        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let trainable = Trainable { values: parameters, stride: self.model.stride(self.layout) };
         let (backend, kept) = (&self.model.backend, self.training.then_some(encoder_norm));
         backend.norm(packing, hidden, None, norm, slots, trainable, &mut scratch.narrow, kept);
         std::mem::swap(hidden, &mut scratch.narrow);
@@ -185,7 +192,7 @@ impl<B: Backend> Pass<'_, B> {
         let Workspace { parameters, hidden, memory, .. } = self.workspace.as_mut().expect("present until dropped");
         let decoder = self.rows.decoder.as_ref().expect("an encoder-decoder's batch has targets");
         std::mem::swap(hidden, memory);
-        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let trainable = Trainable { values: parameters, stride: self.model.stride(self.layout) };
         let (embedding, content) = (&self.model.embedding, Content::Tokens(&decoder.tokens));
         let slots = self.layout.input().embedding.without_prompt();
         self.model.backend.embed(&decoder.packing, content, embedding, &slots, trainable, hidden);
@@ -200,7 +207,7 @@ impl<B: Backend> Pass<'_, B> {
         let (backend, slots) = (&model.backend, layout.output());
         let stream = rows.decoder.as_ref().unwrap_or(&rows.main);
         let packing = &stream.packing;
-        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let trainable = Trainable { values: parameters, stride: model.stride(layout) };
         let (normed, d_normed) = match &model.final_norm {
             None => (&*hidden, &mut *d_hidden),
             Some(norm) => {
@@ -279,7 +286,7 @@ impl<B: Backend> Pass<'_, B> {
         let Workspace { parameters, gradient, d_hidden, encoder_norm, scratch, .. } =
             self.workspace.as_mut().expect("present until dropped");
         let (packing, slots) = (&self.rows.main.packing, self.layout.output().encoder_norm);
-        let trainable = Trainable { values: parameters, stride: self.layout.len() };
+        let trainable = Trainable { values: parameters, stride: self.model.stride(self.layout) };
         let (backend, dx) = (&self.model.backend, &mut scratch.narrow);
         backend.norm_gradient(packing, d_hidden, norm, encoder_norm, slots, trainable, gradient, false, dx);
         std::mem::swap(d_hidden, dx);
@@ -293,7 +300,7 @@ impl<B: Backend> Pass<'_, B> {
         let slots = self.layout.input().embedding.without_prompt();
         if !slots.is_frozen() {
             let content = Content::Tokens(&decoder.tokens);
-            let (backend, stride) = (&self.model.backend, self.layout.len());
+            let (backend, stride) = (&self.model.backend, self.model.stride(self.layout));
             backend.embed_gradient(&decoder.packing, content, &slots, false, width, d_hidden, stride, gradient, None);
         }
         std::mem::swap(d_hidden, d_memory);
@@ -306,7 +313,7 @@ impl<B: Backend> Pass<'_, B> {
         let Workspace { parameters, gradient, d_hidden, patches, pixels, projected, embedding_norm, scratch, .. } =
             self.workspace.as_mut().expect("present until dropped");
         let (backend, slots, packing) = (&model.backend, layout.input(), &rows.main.packing);
-        let trainable = Trainable { values: parameters, stride: layout.len() };
+        let trainable = Trainable { values: parameters, stride: model.stride(layout) };
         let Scratch { narrow, output: d_patches, linear, .. } = scratch;
         let d_out = match &model.embedding_norm {
             None => &*d_hidden,
@@ -326,7 +333,7 @@ impl<B: Backend> Pass<'_, B> {
                 &*narrow
             }
         };
-        let (class, stride) = (model.embedding.class_token.is_some(), layout.len());
+        let (class, stride) = (model.embedding.class_token.is_some(), model.stride(layout));
         let embedding = &slots.embedding;
         match (&model.patches, &rows.patches) {
             (Some(layer), Some(patch_packing)) => {
@@ -462,14 +469,19 @@ impl<B: Backend> Pass<'_, B> {
 
     /// The gradient of the trainable parameters so far, times the shares' loss scale: one set of `layout.len()` a share.
     pub fn gradient(&self) -> Vec<f32> {
-        let len = self.rows.main.packing.segments().len() * self.layout.len();
-        self.model.backend.read(&self.workspace().gradient, len)
+        let (shares, len, stride) =
+            (self.rows.main.packing.segments().len(), self.layout.len(), self.model.stride(self.layout));
+        let values = self.model.backend.read(&self.workspace().gradient, shares * stride);
+        if stride == len {
+            return values;
+        }
+        values.chunks(stride).flat_map(|share| &share[..len]).copied().collect()
     }
 
     /// Adds the gradient of share `share` to `sums`, on a backend that takes steps.
     pub(super) fn add_gradient(&self, share: usize, sums: &mut B::Buffer) {
-        let len = self.layout.len();
-        self.model.backend.add_sums(&self.workspace().gradient, share * len, len, sums);
+        let (len, stride) = (self.layout.len(), self.model.stride(self.layout));
+        self.model.backend.add_sums(&self.workspace().gradient, share * stride, len, sums);
     }
 }
 
@@ -484,7 +496,7 @@ fn context<'a, B: Backend>(
     memory: &'a B::Buffer,
 ) -> Context<'a, B> {
     let (backend, hidden_width) = (&model.backend, model.architecture.hidden);
-    let trainable = Trainable { values: parameters, stride: layout.len() };
+    let trainable = Trainable { values: parameters, stride: model.stride(layout) };
     let main = &rows.main;
     match &rows.decoder {
         Some(decoder) if i >= first_decoder_block(model) => Context {

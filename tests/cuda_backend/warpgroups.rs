@@ -134,12 +134,83 @@ fn large_products_go_to_them_whatever_the_number_of_rows() {
         assert_eq!(products, expected, "{rows} x {inputs}");
         let expected = there_and_back(&Cpu::<f32>::new(), &weight, [inputs, outputs], &x, &dy);
         for (found, expected) in found.iter().zip(&expected) {
-            let error = |(f, e): (&f32, &f32)| f64::from(f - e).powi(2);
-            let size: f64 = expected.iter().map(|e| f64::from(*e).powi(2)).sum();
-            let off = (found.iter().zip(expected).map(error).sum::<f64>() / size).sqrt();
+            let off = off(found, expected);
             assert!(off < 1e-3, "{rows} rows: {off}");
         }
     }
+}
+
+/// Weights that two clients have for themselves, after which other parameters follow.
+#[test]
+fn clients_own_weights_are_reached_by_tensor_copies_too() {
+    let Some(device) = hopper(|_| None) else { return };
+    let device = Arc::new(device);
+    let cuda = on(device.clone());
+    let (inputs, outputs, starts) = (1024, 1024, [0, 3, 8]);
+    let len = inputs * outputs + 2;
+    let made_up = |len: usize, salt: u64| -> Vec<f32> {
+        let stream = CounterStream::new(5, salt);
+        (0..len as u64).map(|i| (stream.uniform(i) - 0.5) as f32).collect()
+    };
+    let weights = [made_up(len, 1), made_up(len, 2)];
+    let (x, dy) = (made_up(starts[2] * inputs, 3), made_up(starts[2] * outputs, 4));
+    device.forget();
+    let found = own_there_and_back(&cuda, &weights, [inputs, outputs], &starts, &x, &dy);
+    let launches = device.launches();
+    let products: Vec<&str> = launches.keys().copied().filter(|name| name.starts_with("product")).collect();
+    assert_eq!(products, ["product_nn_tma", "product_nt_tma", "product_tn_tma"]);
+    let expected = own_there_and_back(&Cpu::<f32>::new(), &weights, [inputs, outputs], &starts, &x, &dy);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(off(found, expected) < 1e-3, "{}", off(found, expected));
+    }
+}
+
+fn off(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let error = |(f, e): (&f32, &f32)| f64::from(f - e).powi(2);
+    let size: f64 = expected.iter().map(|e| f64::from(*e).powi(2)).sum();
+    (found.iter().zip(expected).map(error).sum::<f64>() / size).sqrt()
+}
+
+/// Outputs, the input's gradient and the weights' of each client.
+fn own_there_and_back<B: Backend>(
+    b: &B,
+    weights: &[Vec<f32>],
+    [inputs, outputs]: [usize; 2],
+    starts: &[usize],
+    x: &[f32],
+    dy: &[f32],
+) -> Vec<Vec<f32>> {
+    let (rows, clients, stride) = (x.len() / inputs, weights.len(), b.parameter_stride(weights[0].len()));
+    let packing = Packing::new(starts.to_vec(), (0..clients).map(|c| c..c + 1).collect());
+    let mut parameters = vec![];
+    for (c, own) in weights.iter().enumerate() {
+        parameters.extend_from_slice(own);
+        parameters.resize((c + 1) * stride, 0.0);
+    }
+    let values = b.upload(&parameters);
+    let frozen = b.matrix(&vec![0.0; inputs * outputs], outputs, inputs);
+    let layer = Linear::<B> { weight: frozen, bias: None, inputs, outputs };
+    let (slots, mut cache) = (LinearSlots { weight: Some(0), ..LinearSlots::default() }, LinearCache::default());
+    let trainable = Trainable { values: &values, stride };
+    let (x, mut y, mut dx) = (b.upload(x), B::Buffer::default(), B::Buffer::default());
+    let adapted = Adapted { slots: &slots, trainable, dropout: None, cache: &mut cache };
+    b.linear(&packing, &x, &layer, adapted, Epilogue::None, &mut y);
+    let (mut gradient, mut scratch) = (B::Buffer::default(), B::Buffer::default());
+    b.zero_sums(&mut gradient, clients * stride);
+    let adapted = AdaptedGradient {
+        slots: &slots,
+        trainable,
+        dropout: None,
+        cache: &cache,
+        x: &x,
+        scratch: &mut scratch,
+        gradient: &mut gradient,
+    };
+    b.linear_gradient(&packing, &b.upload(dy), &layer, adapted, GradientEpilogue::Overwrite, &mut dx);
+    let mut all = vec![b.read(&y, rows * outputs), b.read(&dx, rows * inputs)];
+    all.extend(b.read(&gradient, clients * stride).chunks(stride).map(|g| g[..inputs * outputs].to_vec()));
+    all
 }
 
 fn there_and_back<B: Backend>(

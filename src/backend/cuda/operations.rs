@@ -43,6 +43,11 @@ impl Backend for Cuda {
         true
     }
 
+    /// Every client's weights start at a multiple of 16 bytes: kernels copy so many at once, and tensors have maps.
+    fn parameter_stride(&self, len: usize) -> usize {
+        len.next_multiple_of(8)
+    }
+
     fn write(&self, values: &[f32], buffer: &mut Buffer) {
         let to = self.room_for(buffer, values.len(), Kind::Half, Purpose::Uploads);
         self.write_bytes(to, bytes_of(&halves(values)));
