@@ -13,6 +13,8 @@ mod methods;
 mod minilm;
 #[path = "golden_peft/smollm2.rs"]
 mod smollm2;
+#[path = "golden_peft/t5.rs"]
+mod t5;
 
 use compare::fill;
 use serde_json::Value;
@@ -62,6 +64,8 @@ fn every_case_file_is_matched() {
             weights(&file, "minilm-f32").map(|folder| minilm::check(&file, &json, &folder))
         } else if model.contains("SmolLM2") {
             weights(&file, "smollm2-135m/model.gguf").map(|path| smollm2::check(&file, &json, &path))
+        } else if model.contains("tiny T5") {
+            Some(t5::check(&file, &json))
         } else {
             panic!("{file} is of model `{model}`, which this test has no reader for");
         };
