@@ -17,7 +17,7 @@ packages, sources, out = (pathlib.Path(p) for p in sys.argv[1:4])
 # Families for one architecture alone; all others are for Ampere and what came after.
 OF_HOPPER = {"product_wgmma", "product_tma"}
 # No kernel of these may spill registers.
-WITHOUT_SPILLS = ("attention", "low_rank", "product", "product_tma", "product_wgmma", "quantised")
+WITHOUT_SPILLS = ("attention", "attention_bias", "low_rank", "product", "product_tma", "product_wgmma", "quantised")
 COLUMNS = ("sm_80", "sm_90", "sm_90a")
 
 
