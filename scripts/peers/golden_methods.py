@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/minilm_methods.json: adapter, prefix, (IA)3 and selective fine-tuning of MiniLM in PyTorch float64.
+"""Makes tests/golden/minilm_methods.json and minilm_variants.json: methods of fine-tuning MiniLM in PyTorch float64.
 
 The conventions are those of tests/golden/README.md. The forward pass is written out in plain torch operations and checked
 against the bare model's loss in minilm_shared.json; gradients come from autograd, steps from torch.optim.AdamW.
 
-usage: golden_methods.py MINILM_FOLDER MINILM_SHARED.json OUT.json     (needs torch, safetensors, numpy)
+usage: golden_methods.py MINILM_FOLDER MINILM_SHARED.json OUT.json METHOD...     (needs torch, safetensors, numpy)
+
+The methods are adapter prefix ia3 selective for the first file, dora rslora ada_lora parallel_adapter layer_norm for the other.
 """
 import json
 import sys
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(0)
-folder, shared_path, out_path = sys.argv[1:4]
+folder, shared_path, out_path, *methods = sys.argv[1:]
 shared = json.load(open(shared_path))
 constants = shared["constants"]
 LAYERS, HIDDEN, HEADS, FFN = 6, 384, 12, 1536
@@ -54,6 +56,23 @@ def forward(method, trained):
     x = norm(x + p("embeddings.token_type_embeddings.weight")[0], "embeddings.LayerNorm", p)
     states = [x]
 
+    def low_rank(x, name):
+        y = linear(x, name)
+        if f"{name}.lora_A" not in trained:
+            return y
+        a, b, r = p(f"{name}.lora_A"), p(f"{name}.lora_B"), constants["lora_r"]
+        scale = constants["lora_alpha"] / (r**0.5 if method == "rslora" else r)
+        term = x @ a.T
+        if method == "ada_lora":
+            term = term * p(f"{name}.lora_E").flatten()
+        term = scale * term @ b.T
+        if method != "dora":
+            return y + term
+        # The norm counts as a constant (Liu et al. 2024, section 4.3).
+        w = p(f"{name}.weight")
+        size = (w + scale * b @ a).detach().norm(dim=1)
+        return p(f"{name}.lora_magnitude_vector") / size * (x @ w.T + term) + p(f"{name}.bias")
+
     def adapter(y, name):
         if method != "adapter":
             return y
@@ -61,7 +80,7 @@ def forward(method, trained):
 
     for i in range(LAYERS):
         b = f"encoder.layer.{i}"
-        q, k, v = (linear(x, f"{b}.attention.self.{part}") for part in ("query", "key", "value"))
+        q, k, v = (low_rank(x, f"{b}.attention.self.{part}") for part in ("query", "key", "value"))
         if method == "ia3":
             k, v = k * p(f"{b}.ia3_k"), v * p(f"{b}.ia3_v")
         seen = mask
@@ -78,6 +97,9 @@ def forward(method, trained):
         if method == "ia3":
             inner = inner * p(f"{b}.ia3_ff")
         y = adapter(linear(inner, f"{b}.output.dense"), f"{b}.output.adapter")
+        if method == "parallel_adapter":
+            beside = f"{b}.parallel_adapter"
+            y = y + linear(torch.nn.functional.gelu(linear(x, f"{beside}.down")), f"{beside}.up")
         x = norm(x + y, f"{b}.output.LayerNorm", p)
         states.append(x)
     return states
@@ -94,9 +116,25 @@ def answer(method, trained):
     return states, logits, torch.nn.functional.cross_entropy(logits, labels)
 
 
+LOW_RANK = ("dora", "rslora", "ada_lora")
+OWN = ("selective", "layer_norm")
+
+
+def amplitude(method, name):
+    """Of made-up numbers, and whether they lie around 1."""
+    last = name.split(".")[-1]
+    if last in ("lora_A", "lora_B"):
+        return constants[f"lora_amp_{last[-1].lower()}"], False
+    if method in LOW_RANK or method == "ia3":
+        return constants["ia3_amp"], True
+    return constants[f"{method.removeprefix('parallel_')}_amp"], False
+
+
 def shapes(method):
     """Names and shapes of what a method adds or trains, in the README's order."""
-    m, t = constants["bottleneck"], constants["prefix_tokens"]
+    m, t, r = constants["bottleneck"], constants["prefix_tokens"], constants["lora_r"]
+    if method == "layer_norm":
+        yield from ((f"embeddings.LayerNorm.{n}", (HIDDEN,)) for n in ("weight", "bias"))
     for i in range(LAYERS):
         b = f"encoder.layer.{i}"
         if method == "adapter":
@@ -106,6 +144,14 @@ def shapes(method):
             yield from ((f"{b}.{n}", (t, HIDDEN)) for n in ("prefix_k", "prefix_v"))
         elif method == "ia3":
             yield from ((f"{b}.{n}", (s,)) for n, s in (("ia3_k", HIDDEN), ("ia3_v", HIDDEN), ("ia3_ff", FFN)))
+        elif method in LOW_RANK:
+            own = {"dora": [("lora_magnitude_vector", (HIDDEN,))], "ada_lora": [("lora_E", (r, 1))]}.get(method, [])
+            for part in ("query", "value"):
+                yield from ((f"{b}.attention.self.{part}.{n}", s) for n, s in [("lora_A", (r, HIDDEN)), ("lora_B", (HIDDEN, r))] + own)
+        elif method == "parallel_adapter":
+            yield from ((f"{b}.parallel_adapter.{n}", s) for n, s in (("down.weight", (m, HIDDEN)), ("down.bias", (m,)), ("up.weight", (HIDDEN, m)), ("up.bias", (HIDDEN,))))
+        elif method == "layer_norm":
+            yield from ((f"{b}.{place}.LayerNorm.{n}", (HIDDEN,)) for place in ("attention.output", "output") for n in ("weight", "bias"))
         elif i >= 4:
             for part in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"):
                 yield from ((f"{b}.{part}.{n}", tuple(weights[f"{b}.{part}.{n}"].shape)) for n in ("weight", "bias"))
@@ -119,14 +165,15 @@ assert abs(bare.item() - shared["base"]["loss"]) < 1e-8, (bare.item(), shared["b
 r = lambda x: float(f"{x:.9g}")
 first = lambda v: [r(x) for x in v.detach().flatten()[:16].tolist()]
 result = {}
-for method in ("adapter", "prefix", "ia3", "selective"):
+for method in methods:
     lr, values, numbered = (1e-4 if method == "selective" else 1e-3), {}, {}
     for t, (name, shape) in enumerate(shapes(method), 100):
-        if method == "selective":
+        if method in OWN:
             values[name], numbered[name] = weights[name], None
         else:
-            made_up = fill(t, shape, constants[f"{method}_amp"])
-            values[name], numbered[name] = (np.float32(1) + made_up if method == "ia3" else made_up), t
+            amp, around_one = amplitude(method, name)
+            made_up = fill(t, shape, amp)
+            values[name], numbered[name] = (np.float32(1) + made_up if around_one else made_up), t
     values |= head
     numbered |= {"head.weight": 1, "head.bias": 2}
     trained = fresh(values)
@@ -165,5 +212,5 @@ for method in ("adapter", "prefix", "ia3", "selective"):
     print(method, entry["loss_before_f64"], entry["head_trained"]["loss_after_20"], flush=True)
 
 kept = ("format", "model", "model_sha256", "constants", "sentences", "input_ids", "attention_mask", "labels", "head")
-case = {k: shared[k] for k in kept} | {"set": "methods", "values": "float64, by scripts/peers/golden_methods.py", "torch": torch.__version__, "methods": result}
+case = {k: shared[k] for k in kept} | {"set": out_path.split("_")[-1].removesuffix(".json"), "values": "float64, by scripts/peers/golden_methods.py", "torch": torch.__version__, "methods": result}
 json.dump(case, open(out_path, "w"), separators=(",", ":"))

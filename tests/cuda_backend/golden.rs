@@ -14,7 +14,11 @@ use deft::fomo::{Architecture, SafetensorsCheckpoint, vendored};
 use deft::nn::{Model, ParameterLayout, StackItem};
 use serde_json::Value;
 
-const FILES: [&str; 2] = [include_str!("../golden/minilm_methods.json"), include_str!("../golden/minilm_shared.json")];
+const FILES: [&str; 3] = [
+    include_str!("../golden/minilm_methods.json"),
+    include_str!("../golden/minilm_shared.json"),
+    include_str!("../golden/minilm_variants.json"),
+];
 /// The bar for half precision.
 const TOLERANCE: f64 = 3e-2;
 const LOSS_SCALE: f32 = 1024.0;

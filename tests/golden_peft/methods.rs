@@ -4,11 +4,14 @@ use crate::compare::{fill, number};
 use deft::backend::Activation;
 use deft::fomo::{Architecture, TensorSource};
 use deft::nn::{
-    AdapterConfig, AdapterPlacement, Ia3Config, LoraConfig, LoraScaling, LoraVariant, ParameterLayout, PeftMethod,
-    PrefixConfig, Projection, PromptConfig, Selection, SelectiveConfig, TensorSpec,
+    AdapterConfig, AdapterPlacement, AdaptiveRanks, Ia3Config, LoraConfig, LoraScaling, LoraVariant, ParameterLayout,
+    PeftMethod, PrefixConfig, Projection, PromptConfig, Selection, SelectiveConfig, TensorSpec,
 };
 use deft::random::Streams;
 use serde_json::Value;
+
+/// Ranks that stay where they are.
+const RANKS: AdaptiveRanks = AdaptiveRanks { target_rank: 1, warmup_steps: 1000, final_step: 1001, orthogonality: 0.0 };
 
 /// The file's tensors of one method.
 pub struct Listed<'a> {
@@ -52,7 +55,7 @@ impl Listed<'_> {
         let size =
             |part: &str, rows: usize| where_listed(part).into_iter().map(|has| if has { rows } else { 0 }).collect();
         vec![match self.method {
-            "lora" => {
+            "lora" | "rslora" | "dora" | "ada_lora" => {
                 let spellings = |p: Projection| match p {
                     Projection::Query => [".query.", ".q_proj."],
                     Projection::Key => [".key.", ".k_proj."],
@@ -75,9 +78,13 @@ impl Listed<'_> {
                     rank_per_block: vec![number(&self.constants["lora_r"]) as usize; blocks],
                     alpha: number(&self.constants["lora_alpha"]),
                     targets: Projection::of(architecture).filter(|p| is_target(p)).collect(),
-                    scaling: LoraScaling::Rank,
+                    scaling: if self.method == "rslora" { LoraScaling::RankRoot } else { LoraScaling::Rank },
                     dropout: 0.0,
-                    variant: LoraVariant::Plain,
+                    variant: match self.method {
+                        "dora" => LoraVariant::Dora,
+                        "ada_lora" => LoraVariant::Adaptive(RANKS),
+                        _ => LoraVariant::Plain,
+                    },
                 })
             }
             "prompt" => PeftMethod::Prompt(PromptConfig { tokens: self.rows("prompt") }),
@@ -86,14 +93,22 @@ impl Listed<'_> {
                 blocks: where_listed("bias"),
                 outside: self.tensors.iter().any(|t| name(t).starts_with("embeddings.")),
             }),
+            "layer_norm" => PeftMethod::Selective(SelectiveConfig {
+                selection: Selection::Norms,
+                blocks: where_listed("LayerNorm"),
+                outside: self.tensors.iter().any(|t| name(t).starts_with("embeddings.")),
+            }),
             "selective" => PeftMethod::Selective(SelectiveConfig {
                 selection: Selection::Everything,
                 blocks: where_listed("weight"),
                 outside: false,
             }),
-            "adapter" => PeftMethod::Adapter(AdapterConfig {
+            "adapter" | "parallel_adapter" => PeftMethod::Adapter(AdapterConfig {
                 bottleneck_per_block: size("adapter", self.rows("down.weight")),
-                placement: AdapterPlacement::Houlsby,
+                placement: match self.method {
+                    "adapter" => AdapterPlacement::Houlsby,
+                    _ => AdapterPlacement::Parallel,
+                },
                 activation: Activation::Gelu,
                 scale: 1.0,
             }),
@@ -126,9 +141,10 @@ impl Listed<'_> {
         let amp = |name: &str| number(&self.constants[name]) as f32;
         let made_up = |name: &str, t: u64, n: usize| match (self.method, name) {
             (_, name) if name.starts_with("head.") => fill(seed, t, n, amp("head_amp")),
-            ("lora", name) if name.ends_with("lora_A") => fill(seed, t, n, amp("lora_amp_a")),
-            ("lora", _) => fill(seed, t, n, amp("lora_amp_b")),
-            ("ia3", _) => fill(seed, t, n, amp("ia3_amp")).into_iter().map(|u| 1.0 + u).collect(),
+            (_, name) if name.ends_with("lora_A") => fill(seed, t, n, amp("lora_amp_a")),
+            (_, name) if name.ends_with("lora_B") => fill(seed, t, n, amp("lora_amp_b")),
+            ("ia3" | "dora" | "ada_lora", _) => fill(seed, t, n, amp("ia3_amp")).into_iter().map(|u| 1.0 + u).collect(),
+            ("parallel_adapter", _) => fill(seed, t, n, amp("adapter_amp")),
             (method, _) => fill(seed, t, n, amp(&format!("{method}_amp"))),
         };
         for tensor in self.tensors.iter().filter(|t| !t["t"].is_null()) {
