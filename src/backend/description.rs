@@ -1,10 +1,20 @@
 //! What the arguments of a backend's operations mean: plain descriptions, no arithmetic.
 //!
 //! A *slot* says where a trainable tensor of a client lies in that client's flat parameters. A slot named after a frozen
-//! tensor (`weight`, `bias`, `gain` ...) replaces that tensor by the client's own values.
+//! tensor (`weight`, `bias`, `gain` ...) replaces that tensor by the client's own values. Products, norms and adapters are
+//! here, attention and the two ends of a model in files of their own.
+
+mod attention;
+mod ends;
 
 use super::Backend;
 use crate::random::CounterStream;
+pub use attention::{
+    AttentionGradient, AttentionInput, AttentionSaved, AttentionShape, Columns, PrefixSlot, RelativeBias, Rotary,
+};
+pub use ends::{
+    Content, Embedding, EmbeddingSlots, HeadGradient, HeadSlot, Pooling, PromptSlot, SequenceOutcome, Targets,
+};
 use std::ops::Range;
 
 /// The nonlinearity of a feed-forward layer or an adapter.
@@ -241,105 +251,6 @@ impl<B: Backend> Default for NormCache<B> {
     }
 }
 
-/// Geometry of one attention layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AttentionShape {
-    pub heads: usize,
-    /// Heads of keys and values; each serves `heads / kv_heads` neighbouring query heads (Ainslie et al. 2023).
-    pub kv_heads: usize,
-    pub head_dim: usize,
-    /// Factor of the scores before the softmax, usually `1 / sqrt(head_dim)`.
-    pub scale: f64,
-    /// Whether row i of a sequence sees only rows 0..=i.
-    pub causal: bool,
-}
-
-impl AttentionShape {
-    /// Columns of the queries and of the context: `heads * head_dim`.
-    pub fn width(&self) -> usize {
-        self.heads * self.head_dim
-    }
-
-    /// Columns of the keys, and of the values.
-    pub fn kv_width(&self) -> usize {
-        self.kv_heads * self.head_dim
-    }
-}
-
-/// Columns `column..` of the rows of a buffer that are `row` values apart.
-pub struct Columns<'a, B: Backend> {
-    pub buffer: &'a B::Buffer,
-    pub row: usize,
-    pub column: usize,
-}
-
-impl<B: Backend> Clone for Columns<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<B: Backend> Copy for Columns<'_, B> {}
-
-/// What an attention reads.
-pub struct AttentionInput<'a, B: Backend> {
-    pub query: Columns<'a, B>,
-    pub key: Columns<'a, B>,
-    /// In the same buffer as the keys.
-    pub value: Columns<'a, B>,
-    /// How the rows of keys and values belong to sequences: the queries' own packing, or the encoder's under
-    /// cross-attention. As many sequences as the queries have.
-    pub keys: &'a Packing,
-    pub prefix: Option<PrefixSlot>,
-    pub trainable: Trainable<'a, B>,
-    pub bias: Option<&'a RelativeBias<B>>,
-    /// Where the client's own table of the bias starts, in place of the frozen one; only where there is a bias.
-    pub bias_table: Option<usize>,
-}
-
-/// Trainable keys and values put before those of every sequence, seen by every query, without positions (Li and Liang
-/// 2021): two tensors `[tokens, kv_width]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrefixSlot {
-    pub key: usize,
-    pub value: usize,
-    pub tokens: usize,
-}
-
-/// A bias on the scores by bucket of relative distance (Raffel et al. 2020, section 2.1).
-pub struct RelativeBias<B: Backend> {
-    /// Frozen, `[buckets, heads]`.
-    pub table: B::Buffer,
-    pub buckets: usize,
-    pub max_distance: usize,
-    /// Whether keys after the query have buckets of their own: the encoder's, not the decoder's.
-    pub bidirectional: bool,
-}
-
-/// Where an attention's gradients go: laid out as the inputs are, overwritten in the columns that attention reads.
-pub struct AttentionGradient<'a, B: Backend> {
-    /// Holds the queries' gradient and, unless `key_value` is given, the keys' and values'.
-    pub query: &'a mut B::Buffer,
-    /// Where keys and values come from another buffer than the queries: theirs.
-    pub key_value: Option<&'a mut B::Buffer>,
-    /// `[segments, stride]`, added to: of the prefix and of the bias's table.
-    pub parameters: &'a mut B::Buffer,
-}
-
-/// What attention's forward pass left.
-pub struct AttentionSaved<'a, B: Backend> {
-    /// `[rows, width]`.
-    pub context: &'a B::Buffer,
-    /// Log of each softmax's denominator, `[rows, heads]`.
-    pub log_sum: &'a B::Buffer,
-}
-
-/// Rotary positions: pair (j, j + head_dim / 2) of a head turns by `position * inverse_frequencies[j]` (Su et al. 2021,
-/// paired by halves). The position is the row's index in its sequence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rotary {
-    pub inverse_frequencies: Vec<f64>,
-}
-
 /// A vector of factors on `columns` columns: (IA)3 (Liu et al. 2022).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScaleSlot {
@@ -371,113 +282,4 @@ impl<B: Backend> Default for AdapterCache<B> {
     fn default() -> Self {
         Self { activated: B::Buffer::default(), derivative: B::Buffer::default() }
     }
-}
-
-/// Frozen tables that become the first hidden states.
-pub struct Embedding<B: Backend> {
-    /// `[vocabulary, width]`; empty for images.
-    pub words: B::Buffer,
-    /// `[positions, width]`.
-    pub positions: Option<B::Buffer>,
-    /// Added to every row, `[width]`: BERT's token type 0.
-    pub token_type: Option<B::Buffer>,
-    /// Content of the first row of every sequence, `[width]`: ViT's class token.
-    pub class_token: Option<B::Buffer>,
-    pub width: usize,
-}
-
-/// What is trainable about an [`Embedding`]: the client's own tables, and soft prompts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EmbeddingSlots {
-    pub words: Option<usize>,
-    pub positions: Option<usize>,
-    pub token_type: Option<usize>,
-    pub class_token: Option<usize>,
-    pub prompt: Option<PromptSlot>,
-}
-
-impl EmbeddingSlots {
-    /// The same tables for a decoder, whose sequences have no soft prompts.
-    pub fn without_prompt(self) -> Self {
-        Self { prompt: None, ..self }
-    }
-
-    pub fn is_frozen(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Trainable rows at the start of every sequence, `[tokens, width]` (Lester et al. 2021).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PromptSlot {
-    pub prompt: usize,
-    pub tokens: usize,
-    /// Whether prompts take learned positions 0.. and push the others up (text), or have none (images, Jia et al. 2022).
-    pub takes_positions: bool,
-}
-
-/// What fills the rows of an embedding.
-///
-/// A sequence is: the prompt's rows, the class token's row if there is one, then its tokens or patches.
-pub enum Content<'a, B: Backend> {
-    /// Token ids of all sequences end to end, prompts not counted.
-    Tokens(&'a [u32]),
-    /// Projected patches of all sequences end to end, `[patches, width]`; prompts and class tokens not counted.
-    Patches(&'a B::Buffer),
-}
-
-/// How a sequence's rows become the vector that a head reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pooling {
-    Mean,
-    First,
-    Last,
-}
-
-/// Where a linear head lies in a client's parameters: weight `[outputs, width]`, bias `[outputs]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadSlot {
-    pub weight: usize,
-    pub bias: usize,
-    pub width: usize,
-    /// Classes, or 1 for a regression.
-    pub outputs: usize,
-    /// Rows at the start of every sequence that pooling passes over: soft prompts.
-    pub skip: usize,
-    pub pooling: Pooling,
-}
-
-/// What a head should answer, one entry a sequence.
-#[derive(Clone, Copy, Debug)]
-pub enum Targets<'a> {
-    /// Cross entropy.
-    Classes(&'a [u32]),
-    /// Squared error.
-    Values(&'a [f32]),
-}
-
-/// What a head says about one sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct SequenceOutcome {
-    /// Sum over the sequence's targets: cross entropies in nats, or squared errors.
-    pub loss: f64,
-    /// Targets: 1, or the number of predicted tokens.
-    pub targets: u32,
-    /// Targets whose most likely class or token is the right one; 0 for a regression.
-    pub correct: u32,
-    /// Class with the largest logit, the lowest of equals; 0 where there are no classes.
-    pub prediction: u32,
-    /// The answer of a regression; 0 elsewhere.
-    pub value: f64,
-}
-
-/// Where a head puts gradients.
-pub struct HeadGradient<'a, B: Backend> {
-    /// Weight of each of a sequence's targets in the total loss: one over the number of targets in the client's batch,
-    /// times a loss scale.
-    pub weights: &'a [f64],
-    /// `[segments, stride]`, added to.
-    pub parameters: &'a mut B::Buffer,
-    /// `[rows, width]`, written.
-    pub hidden: &'a mut B::Buffer,
 }

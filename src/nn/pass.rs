@@ -1,16 +1,20 @@
 //! One forward and backward pass that can be cut at any block: the unit of split learning and of parallel work.
+//!
+//! Here are its start, the way up and the head; `backward.rs` has the way back, `crossing.rs` what goes over a cut, `begun.rs`
+//! passes that start inside a block.
 
+mod backward;
 mod begun;
+mod crossing;
 
-use super::block::{Context, Gradients, Memory};
+use super::block::{Context, Memory};
 use super::rows::Rows;
 use super::slots::HeadKind;
 use super::sum_channel::PassChannel;
 use super::workspace::{Scratch, Workspace};
 use super::{Lowest, Model, ParameterLayout, SumChannel};
 use crate::backend::{
-    Adapted, AdaptedGradient, Backend, Content, Epilogue, GradientEpilogue, HeadGradient, NormCache, SequenceOutcome,
-    Targets, Trainable,
+    Adapted, Backend, Content, Epilogue, HeadGradient, NormCache, SequenceOutcome, Targets, Trainable,
 };
 use crate::data::PackedBatch;
 use crate::random::CounterStream;
@@ -102,9 +106,6 @@ impl<B: Backend> Model<B> {
         Pass { model: self, layout, rows, channel, training, position: 0, begun, embedded: false, workspace }
     }
 }
-
-/// Numbers of an encoder's samples start here where a decoder's come first.
-const ENCODER_SAMPLES: u64 = 1 << 32;
 
 /// The number of the first decoder block of an encoder-decoder; beyond all blocks for other models.
 fn first_decoder_block<B: Backend>(model: &Model<B>) -> usize {
@@ -246,225 +247,6 @@ impl<B: Backend> Pass<'_, B> {
     pub(super) fn classify_as(&mut self, class: u32) -> Vec<SequenceOutcome> {
         self.rows.labels.fill(class);
         self.classify()
-    }
-
-    /// Runs the blocks in `range` backwards, last first, down to the lowest that has trainable parameters; from block 0
-    /// on down to the embedding, if this pass did that too.
-    pub fn backward_blocks(&mut self, range: Range<usize>) {
-        debug_assert!(self.training, "a pass without training keeps nothing to go back on");
-        let whole_input = range.start == 0;
-        self.backward_to_input_of(range);
-        if whole_input && self.embedded && self.layout.lowest_trainable() == Lowest::Input {
-            self.input_gradient();
-        }
-    }
-
-    /// As [`Pass::backward_blocks`], never on down to the embedding.
-    pub(super) fn backward_to_input_of(&mut self, range: Range<usize>) {
-        let (lowest, first_decoder_block) = (self.layout.lowest_trainable(), first_decoder_block(self.model));
-        for i in range.rev().take_while(|&i| lowest <= Lowest::Block(i)) {
-            if i + 1 == first_decoder_block {
-                self.encoder_norm_gradient();
-            }
-            let Self { model, layout, rows, channel, workspace, .. } = &mut *self;
-            let Workspace { parameters, gradient, d_hidden, memory, d_memory, blocks, scratch, .. } =
-                workspace.as_mut().expect("present until dropped");
-            let context = context(model, layout, rows, channel.as_ref(), i, parameters, memory);
-            let memory = (i >= first_decoder_block && lowest < Lowest::Block(first_decoder_block)).then_some(d_memory);
-            let gradients = Gradients { parameters: gradient, hidden: d_hidden, memory };
-            let input_wanted = lowest < Lowest::Block(i);
-            model.blocks[i].backward(&context, layout.block(i), &blocks[i], scratch, input_wanted, gradients);
-            if i == first_decoder_block && input_wanted {
-                self.decoder_input_gradient();
-            }
-        }
-    }
-
-    /// From the gradient of the encoder's output to that of its last block's.
-    fn encoder_norm_gradient(&mut self) {
-        let Some(norm) = &self.model.encoder_norm else { return };
-        let Workspace { parameters, gradient, d_hidden, encoder_norm, scratch, .. } =
-            self.workspace.as_mut().expect("present until dropped");
-        let (packing, slots) = (&self.rows.main.packing, self.layout.output().encoder_norm);
-        let trainable = Trainable { values: parameters, stride: self.model.stride(self.layout) };
-        let (backend, dx) = (&self.model.backend, &mut scratch.narrow);
-        backend.norm_gradient(packing, d_hidden, norm, encoder_norm, slots, trainable, gradient, false, dx);
-        std::mem::swap(d_hidden, dx);
-    }
-
-    /// The decoder's own embedding gets its gradient; going on below is the encoder's output.
-    fn decoder_input_gradient(&mut self) {
-        let width = self.width();
-        let Workspace { gradient, d_hidden, d_memory, .. } = self.workspace.as_mut().expect("present until dropped");
-        let decoder = self.rows.decoder.as_ref().expect("an encoder-decoder's batch has targets");
-        let slots = self.layout.input().embedding.without_prompt();
-        if !slots.is_frozen() {
-            let content = Content::Tokens(&decoder.tokens);
-            let (backend, stride) = (&self.model.backend, self.model.stride(self.layout));
-            backend.embed_gradient(&decoder.packing, content, &slots, false, width, d_hidden, stride, gradient, None);
-        }
-        std::mem::swap(d_hidden, d_memory);
-    }
-
-    /// From the gradient of block 0's input to the parameters of the embedding.
-    fn input_gradient(&mut self) {
-        let width = self.width();
-        let Self { model, layout, rows, .. } = self;
-        let Workspace { parameters, gradient, d_hidden, patches, pixels, projected, embedding_norm, scratch, .. } =
-            self.workspace.as_mut().expect("present until dropped");
-        let (backend, slots, packing) = (&model.backend, layout.input(), &rows.main.packing);
-        let trainable = Trainable { values: parameters, stride: model.stride(layout) };
-        let Scratch { narrow, output: d_patches, linear, .. } = scratch;
-        let d_out = match &model.embedding_norm {
-            None => &*d_hidden,
-            Some(norm) => {
-                let dy = &*d_hidden;
-                backend.norm_gradient(
-                    packing,
-                    dy,
-                    norm,
-                    embedding_norm,
-                    slots.norm,
-                    trainable,
-                    gradient,
-                    false,
-                    narrow,
-                );
-                &*narrow
-            }
-        };
-        let (class, stride) = (model.embedding.class_token.is_some(), model.stride(layout));
-        let embedding = &slots.embedding;
-        match (&model.patches, &rows.patches) {
-            (Some(layer), Some(patch_packing)) => {
-                let content = Content::Patches(projected);
-                let below = (!slots.patches.is_frozen()).then_some(&mut *d_patches);
-                backend.embed_gradient(packing, content, embedding, class, width, d_out, stride, gradient, below);
-                if !slots.patches.is_frozen() {
-                    let (slots, x) = (&slots.patches, &*pixels);
-                    let adapted = AdaptedGradient {
-                        slots,
-                        trainable,
-                        dropout: None,
-                        cache: patches,
-                        x,
-                        scratch: linear,
-                        gradient,
-                    };
-                    let dx = &mut scratch.wide;
-                    backend.linear_gradient(patch_packing, d_patches, layer, adapted, GradientEpilogue::Skip, dx);
-                }
-            }
-            _ => {
-                let content = Content::Tokens(&rows.main.tokens);
-                backend.embed_gradient(packing, content, embedding, class, width, d_out, stride, gradient, None);
-            }
-        }
-    }
-
-    /// Rows of the current hidden states, and of the encoder's output where that goes along.
-    fn crossing_rows(&self, split: usize) -> (usize, usize) {
-        let encoder = self.rows.main.packing.rows();
-        match &self.rows.decoder {
-            Some(decoder) if split > first_decoder_block(self.model) => (decoder.packing.rows(), encoder),
-            _ => (encoder, 0),
-        }
-    }
-
-    /// Rows of the pass's only stack of blocks, or of its encoder.
-    pub(super) fn rows(&self) -> usize {
-        self.rows.main.packing.rows()
-    }
-
-    /// Those rows, sequence by sequence.
-    pub(super) fn sequence_rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        self.rows.main.packing.all_sequence_rows()
-    }
-
-    /// What crosses before block `split`, sample by sample: a number among the pass's samples and the rows of
-    /// [`Pass::hidden`]. An encoder's output that goes along with a decoder's states counts as further samples.
-    pub(super) fn crossing_tensors(&self, split: usize) -> Vec<(u64, Range<usize>)> {
-        let (first, memory_rows) = self.crossing_rows(split);
-        let main = self.rows.main.packing.all_sequence_rows();
-        match &self.rows.decoder {
-            Some(decoder) if memory_rows > 0 => {
-                let own = (0u64..).zip(decoder.packing.all_sequence_rows());
-                let memory = (ENCODER_SAMPLES..).zip(main.map(|rows| first + rows.start..first + rows.end));
-                own.chain(memory).collect()
-            }
-            _ => (0u64..).zip(main).collect(),
-        }
-    }
-
-    /// The current hidden states, `[rows, hidden]`: what a device sends up. Between two decoder blocks of an
-    /// encoder-decoder the encoder's output comes behind them.
-    pub fn hidden(&self) -> Vec<f32> {
-        let (rows, memory_rows) = self.crossing_rows(self.position);
-        let (backend, width) = (&self.model.backend, self.width());
-        let mut values = backend.read(&self.workspace().hidden, rows * width);
-        if memory_rows > 0 {
-            values.extend(backend.read(&self.workspace().memory, memory_rows * width));
-        }
-        values
-    }
-
-    /// Where each sequence's rows start among those that answer, and where the last one's end: of the decoder where there is one.
-    pub fn answering_offsets(&self) -> Vec<usize> {
-        let stream = self.rows.decoder.as_ref().unwrap_or(&self.rows.main);
-        std::iter::once(0).chain(stream.packing.all_sequence_rows().map(|rows| rows.end)).collect()
-    }
-
-    /// The current hidden states alone, without an encoder's output.
-    pub(super) fn own_hidden(&self) -> Vec<f32> {
-        let (rows, _) = self.crossing_rows(self.position);
-        self.model.backend.read(&self.workspace().hidden, rows * self.width())
-    }
-
-    /// Continues before block `split` from hidden states that another pass computed.
-    ///
-    /// # Panics
-    /// If they are of another batch or another split.
-    pub fn set_hidden(&mut self, values: &[f32], split: usize) {
-        let (rows, memory_rows) = self.crossing_rows(split);
-        let width = self.width();
-        assert_eq!(values.len(), (rows + memory_rows) * width, "hidden states of another batch");
-        let (hidden, memory) = values.split_at(rows * width);
-        let backend = &self.model.backend;
-        let workspace = self.workspace.as_mut().expect("present until dropped");
-        backend.write(hidden, &mut workspace.hidden);
-        if memory_rows > 0 {
-            backend.write(memory, &mut workspace.memory);
-        }
-        self.position = split;
-        self.begun = Begun::default();
-    }
-
-    /// The current gradient of the hidden states before block `split`: what an edge server sends down.
-    pub fn hidden_gradient(&self, split: usize) -> Vec<f32> {
-        let (rows, memory_rows) = self.crossing_rows(split);
-        let (backend, width) = (&self.model.backend, self.width());
-        let mut values = backend.read(&self.workspace().d_hidden, rows * width);
-        if memory_rows > 0 {
-            values.extend(backend.read(&self.workspace().d_memory, memory_rows * width));
-        }
-        values
-    }
-
-    /// Continues the backward pass below block `split` from a gradient that another pass computed.
-    ///
-    /// # Panics
-    /// As [`Pass::set_hidden`].
-    pub fn set_hidden_gradient(&mut self, values: &[f32], split: usize) {
-        let (rows, memory_rows) = self.crossing_rows(split);
-        let width = self.width();
-        assert_eq!(values.len(), (rows + memory_rows) * width, "a gradient of another batch");
-        let (hidden, memory) = values.split_at(rows * width);
-        let backend = &self.model.backend;
-        let workspace = self.workspace.as_mut().expect("present until dropped");
-        backend.write(hidden, &mut workspace.d_hidden);
-        if memory_rows > 0 {
-            backend.write(memory, &mut workspace.d_memory);
-        }
     }
 
     /// The gradient of the trainable parameters so far, times the shares' loss scale: one set of `layout.len()` a share.
