@@ -1,5 +1,7 @@
 //! The learning task of one replication: model, trainable parameters, data and who holds which of it.
 
+mod identify;
+
 use super::LearningError;
 use super::distillation::Distillation;
 use super::engine::{Engine, Rule};
@@ -11,10 +13,11 @@ use super::store::Store;
 use super::value::State;
 use crate::adapter::AdapterFile;
 use crate::data::{BatchStream, PackedBatch, Partition};
-use crate::fomo::{Architecture, BatchShape, ModelFiles};
+use crate::fomo::{Architecture, BatchShape};
 use crate::nn::{AdamW, Optimizer, ParameterLayout, Sgd, ZerothOrder};
 use crate::random::Streams;
 use crate::scenario::{self, Checkpoint, DistillationSpec, Scenario, TrainingSpec};
+use identify::identify;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
@@ -374,51 +377,6 @@ fn rule(spec: &TrainingSpec) -> Rule {
             Rule::ZerothOrder(ZerothOrder { perturbation, learning_rate, head_learning_rate })
         }
     }
-}
-
-/// Whatever the numbers depend on: model, trainable parameters, data and who holds it, optimiser, streams, machine.
-fn identify(
-    scenario: &Scenario,
-    backbone: &BackboneKey,
-    layout: &ParameterLayout,
-    dataset: &LoadedDataset,
-    shares: &[Vec<usize>],
-    rule: &Rule,
-    streams: Streams,
-) -> Result<Identity, LearningError> {
-    let mut b = IdentityBuilder::new("task")
-        .text(&format!("{backbone:?}"))
-        .text(&format!("{:?} {:?}", layout.methods(), layout.objective()))
-        .text(&format!("{rule:?}"))
-        .text(&instruction_set())
-        .word(layout.len() as u64)
-        .word(scenario.workload.batch_size as u64)
-        .word(scenario.technique.devices_per_round as u64)
-        .word(streams.seed())
-        .word(streams.replication());
-    if let Some(path) = backbone.checkpoint.path() {
-        // Size and time of its files: enough to notice that a checkpoint was replaced, without reading gigabytes.
-        b = b.text(&format!("{:?}", ModelFiles::open(path)?.stamp()));
-    }
-    for byte in dataset.tokens.digest() {
-        b = b.word(u64::from(byte));
-    }
-    for share in shares {
-        b = share.iter().fold(b.word(share.len() as u64), |b, i| b.word(*i as u64));
-    }
-    Ok(b.finish())
-}
-
-/// Matrix products add in an order that depends on the kind of CPU, so a cache that moves between kinds must miss.
-fn instruction_set() -> String {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let has =
-            [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx2"), is_x86_feature_detected!("fma")];
-        format!("x86_64 {has:?}")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    std::env::consts::ARCH.to_owned()
 }
 
 #[cfg(test)]
