@@ -42,7 +42,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Its mean over time: unfaded, with nobody in the way.
+    /// Without what comes and goes: unfaded, with nobody in the way.
     pub fn typical(self) -> Self {
         Self { fading_power: 1.0, large_scale: LargeScale { blockage_db: 0.0, ..self.large_scale }, ..self }
     }
