@@ -181,7 +181,7 @@ fn own_there_and_back<B: Backend>(
     x: &[f32],
     dy: &[f32],
 ) -> Vec<Vec<f32>> {
-    let (rows, clients, stride) = (x.len() / inputs, weights.len(), b.parameter_stride(weights[0].len()));
+    let (clients, stride) = (weights.len(), b.parameter_stride(weights[0].len()));
     let packing = Packing::new(starts.to_vec(), (0..clients).map(|c| c..c + 1).collect());
     let mut parameters = vec![];
     for (c, own) in weights.iter().enumerate() {
@@ -191,26 +191,10 @@ fn own_there_and_back<B: Backend>(
     let values = b.upload(&parameters);
     let frozen = b.matrix(&vec![0.0; inputs * outputs], outputs, inputs);
     let layer = Linear::<B> { weight: frozen, bias: None, inputs, outputs };
-    let (slots, mut cache) = (LinearSlots { weight: Some(0), ..LinearSlots::default() }, LinearCache::default());
-    let trainable = Trainable { values: &values, stride };
-    let (x, mut y, mut dx) = (b.upload(x), B::Buffer::default(), B::Buffer::default());
-    let adapted = Adapted { slots: &slots, trainable, dropout: None, cache: &mut cache };
-    b.linear(&packing, &x, &layer, adapted, Epilogue::None, &mut y);
-    let (mut gradient, mut scratch) = (B::Buffer::default(), B::Buffer::default());
-    b.zero_sums(&mut gradient, clients * stride);
-    let adapted = AdaptedGradient {
-        slots: &slots,
-        trainable,
-        dropout: None,
-        cache: &cache,
-        x: &x,
-        scratch: &mut scratch,
-        gradient: &mut gradient,
-    };
-    b.linear_gradient(&packing, &b.upload(dy), &layer, adapted, GradientEpilogue::Overwrite, &mut dx);
-    let mut all = vec![b.read(&y, rows * outputs), b.read(&dx, rows * inputs)];
-    all.extend(b.read(&gradient, clients * stride).chunks(stride).map(|g| g[..inputs * outputs].to_vec()));
-    all
+    let slots = LinearSlots { weight: Some(0), ..LinearSlots::default() };
+    let (y, dx, gradient) = pass(b, &packing, &layer, &slots, Trainable { values: &values, stride }, x, dy);
+    let own = gradient.chunks(stride).map(|g| g[..inputs * outputs].to_vec());
+    [y, dx].into_iter().chain(own).collect()
 }
 
 fn there_and_back<B: Backend>(
@@ -223,17 +207,31 @@ fn there_and_back<B: Backend>(
     let rows = x.len() / inputs;
     let packing = Packing::new(vec![0, rows], std::iter::once(0..1).collect());
     let layer = Linear::<B> { weight: b.matrix(weight, outputs, inputs), bias: None, inputs, outputs };
-    let (slots, mut cache) = (LinearSlots::default(), LinearCache::default());
     let none = b.upload(&[0.0]);
     let trainable = Trainable { values: &none, stride: 0 };
-    let (mut y, mut dx) = (B::Buffer::default(), B::Buffer::default());
-    let adapted = Adapted { slots: &slots, trainable, dropout: None, cache: &mut cache };
-    let x = b.upload(x);
-    b.linear(&packing, &x, &layer, adapted, Epilogue::None, &mut y);
+    let (y, dx, _) = pass(b, &packing, &layer, &LinearSlots::default(), trainable, x, dy);
+    [y, dx]
+}
+
+/// Outputs, the input's gradient and the gradient of all clients' parameters.
+fn pass<B: Backend>(
+    b: &B,
+    packing: &Packing,
+    layer: &Linear<B>,
+    slots: &LinearSlots,
+    trainable: Trainable<'_, B>,
+    x: &[f32],
+    dy: &[f32],
+) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let (rows, len) = (packing.rows(), packing.segments().len() * trainable.stride);
+    let mut cache = LinearCache::default();
+    let (x, mut y, mut dx) = (b.upload(x), B::Buffer::default(), B::Buffer::default());
+    let adapted = Adapted { slots, trainable, dropout: None, cache: &mut cache };
+    b.linear(packing, &x, layer, adapted, Epilogue::None, &mut y);
     let (mut gradient, mut scratch) = (B::Buffer::default(), B::Buffer::default());
-    b.zero_sums(&mut gradient, 1);
+    b.zero_sums(&mut gradient, len.max(1));
     let adapted = AdaptedGradient {
-        slots: &slots,
+        slots,
         trainable,
         dropout: None,
         cache: &cache,
@@ -241,6 +239,6 @@ fn there_and_back<B: Backend>(
         scratch: &mut scratch,
         gradient: &mut gradient,
     };
-    b.linear_gradient(&packing, &b.upload(dy), &layer, adapted, GradientEpilogue::Overwrite, &mut dx);
-    [b.read(&y, rows * outputs), b.read(&dx, rows * inputs)]
+    b.linear_gradient(packing, &b.upload(dy), layer, adapted, GradientEpilogue::Overwrite, &mut dx);
+    (b.read(&y, rows * layer.outputs), b.read(&dx, rows * layer.inputs), b.read(&gradient, len))
 }

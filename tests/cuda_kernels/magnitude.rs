@@ -1,10 +1,10 @@
 //! Magnitudes, the last step of products that are not fused, gradients beside a diagonal, biases by distance.
 
 use crate::harness::*;
+use crate::product::plain;
 use deft::backend::cuda::Address;
 use deft::backend::cuda::launch::{
-    Activation, DiagonalArguments, FinishArguments, Grouped, MOST_SLOTS, MagnitudeArguments, MagnitudeSlot, Output,
-    Product, ProductArguments, ProductKind, Tile,
+    Activation, DiagonalArguments, FinishArguments, MOST_SLOTS, MagnitudeArguments, MagnitudeSlot, Output, ProductKind,
 };
 
 const LENGTHS: [usize; 4] = [5, 0, 70, 1];
@@ -180,22 +180,7 @@ fn a_bias_has_a_factor_of_its_own() {
     let found = under_all_schedules(|run| {
         let y = run.half(&before);
         let out = Output { bias: run.half(&bias), scale: 0.5, bias_scale: 0.25, accumulate: 1, ..Output::half(y, n) };
-        let arguments = ProductArguments {
-            a: run.half(&a),
-            b: run.half(&b),
-            offsets: Address::NULL,
-            out,
-            a_group: 0,
-            b_group: 0,
-            out_group: 0,
-            m: m as i32,
-            n: n as i32,
-            k: k as i32,
-            a_row: k as i32,
-            b_row: k as i32,
-            grouped: Grouped::ByStride,
-        };
-        run.launch(&Product { kind: ProductKind::Nt, tile: Tile::Of64, groups: 1, rows: 0, arguments }.launch());
+        run.launch(&plain(ProductKind::Nt, (m, n, k), run.half(&a), run.half(&b), out).launch());
         vec![run.read_half(y, m * n)]
     });
     let Some(found) = found else { return };

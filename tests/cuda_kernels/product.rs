@@ -30,26 +30,12 @@ pub fn multiply(
 }
 
 pub fn plain(kind: ProductKind, (m, n, k): (usize, usize, usize), a: Address, b: Address, out: Output) -> Product {
-    let (a_row, b_row) = match kind {
-        ProductKind::Nt => (k, k),
-        ProductKind::Nn => (k, n),
-        ProductKind::Tn => (m, n),
+    let rows = match kind {
+        ProductKind::Nt => [k, k],
+        ProductKind::Nn => [k, n],
+        ProductKind::Tn => [m, n],
     };
-    let arguments = ProductArguments {
-        a,
-        b,
-        offsets: Address::NULL,
-        out,
-        a_group: 0,
-        b_group: 0,
-        out_group: 0,
-        m: m as i32,
-        n: n as i32,
-        k: k as i32,
-        a_row: a_row as i32,
-        b_row: b_row as i32,
-        grouped: Grouped::ByStride,
-    };
+    let arguments = ProductArguments::of_one([a, b], out, [m, n, k], rows);
     Product { kind, tile: Tile::Of64, groups: 1, rows: 0, arguments }
 }
 

@@ -1,7 +1,7 @@
 //! Next-token prediction over the vocabulary, a block of rows at a time: the logits of a batch need not fit.
 
 use super::buffer::{Buffer, Kind};
-use super::launch::{CrossEntropyArguments, Grouped, Output, ProductArguments, ProductKind};
+use super::launch::{CrossEntropyArguments, Output, ProductArguments, ProductKind};
 use super::{Address, Cuda};
 use crate::backend::rows::{Predicted, predicted_rows};
 use crate::backend::{HeadGradient, Linear, Packing, SequenceOutcome, Trainable};
@@ -118,16 +118,8 @@ impl Vocabulary<'_, '_> {
     }
 
     fn product(&self, cuda: &Cuda, kind: ProductKind, a: Address, b: Address, shape: [usize; 5], out: Output) {
-        let [m, n, k, a_row, b_row] = shape.map(|v| v as i32);
-        let grouped = Grouped::ByStride;
-        let offsets = Address::NULL;
-        let (a_group, b_group, out_group) = (0, 0, 0);
-        cuda.product(
-            kind,
-            1,
-            0,
-            ProductArguments { a, b, offsets, out, a_group, b_group, out_group, m, n, k, a_row, b_row, grouped },
-        );
+        let [m, n, k, a_row, b_row] = shape;
+        cuda.product(kind, 1, m, ProductArguments::of_one([a, b], out, [m, n, k], [a_row, b_row]));
     }
 
     /// `scale rows W^T + b`, single precision.

@@ -90,21 +90,8 @@ impl Cuda {
             true => (Grouped::ByRows, spans.client_count, spans.most_rows),
             false => (Grouped::ByStride, 1, spans.rows),
         };
-        let arguments = ProductArguments {
-            a,
-            b,
-            offsets: spans.clients,
-            out,
-            a_group: 0,
-            b_group: b_group as i64,
-            out_group: 0,
-            m: m as i32,
-            n: n as i32,
-            k: k as i32,
-            a_row: a_row as i32,
-            b_row: b_row as i32,
-            grouped,
-        };
+        let of_one = ProductArguments::of_one([a, b], out, [m, n, k], [a_row, b_row]);
+        let arguments = ProductArguments { offsets: spans.clients, b_group: b_group as i64, grouped, ..of_one };
         self.product(kind, groups, spans.rows, arguments);
     }
 

@@ -119,21 +119,9 @@ impl Cuda {
         (m, n): (usize, usize),
         (out, out_group): (Output, usize),
     ) {
-        let arguments = ProductArguments {
-            a,
-            b,
-            offsets: spans.clients,
-            out,
-            a_group: 0,
-            b_group: 0,
-            out_group: out_group as i64,
-            m: m as i32,
-            n: n as i32,
-            k: spans.most_rows as i32,
-            a_row: a_row as i32,
-            b_row: b_row as i32,
-            grouped: Grouped::ByDepth,
-        };
+        let of_one = ProductArguments::of_one([a, b], out, [m, n, spans.most_rows], [a_row, b_row]);
+        let (out_group, grouped) = (out_group as i64, Grouped::ByDepth);
+        let arguments = ProductArguments { offsets: spans.clients, out_group, grouped, ..of_one };
         self.product(ProductKind::Tn, spans.client_count, spans.rows, arguments);
     }
 }

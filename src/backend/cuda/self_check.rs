@@ -1,10 +1,10 @@
 //! Whether the kernels for one architecture agree with those for all, on the card that is there: a mistake in what only it can
 //! check, such as the bits of a matrix descriptor, then costs time and nothing else.
 
+use super::Cuda;
 use super::arena::Block;
 use super::buffer::Kind;
 use super::launch::{Grouped, Output, Product, ProductArguments, ProductKind, Tile};
-use super::{Address, Cuda};
 use half::f16;
 
 /// What large products may be computed by, besides `mma.sync`, which computes all others.
@@ -108,26 +108,14 @@ impl Cuda {
 impl Factors {
     fn product(&self, kind: ProductKind, of_two: bool) -> Product {
         let [m, n, k] = SHAPE;
-        let (a_row, b_row) = match kind {
-            ProductKind::Nt => (k, k),
-            ProductKind::Nn => (k, n),
-            ProductKind::Tn => (m, n),
+        let rows = match kind {
+            ProductKind::Nt => [k, k],
+            ProductKind::Nn => [k, n],
+            ProductKind::Tn => [m, n],
         };
-        let mut arguments = ProductArguments {
-            a: self.a.address().halves(8),
-            b: self.b.address(),
-            offsets: Address::NULL,
-            out: Output::sums(self.sums.address(), n, 1.0),
-            a_group: 0,
-            b_group: 0,
-            out_group: 0,
-            m: m as i32,
-            n: n as i32,
-            k: k as i32,
-            a_row: a_row as i32,
-            b_row: b_row as i32,
-            grouped: Grouped::ByStride,
-        };
+        let (factors, out) =
+            ([self.a.address().halves(8), self.b.address()], Output::sums(self.sums.address(), n, 1.0));
+        let mut arguments = ProductArguments::of_one(factors, out, SHAPE, rows);
         if of_two {
             let by_depth = kind == ProductKind::Tn;
             arguments.grouped = if by_depth { Grouped::ByDepth } else { Grouped::ByRows };

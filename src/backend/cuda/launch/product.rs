@@ -110,6 +110,15 @@ pub struct ProductArguments {
 // SAFETY: both are `repr(C)`; eight-byte fields come first and four-byte fields are even in number.
 unsafe impl Arguments for ProductArguments {}
 
+impl ProductArguments {
+    /// Of one group, all of both matrices: m, n, k, and the elements from one row to the next of each.
+    pub fn of_one([a, b]: [Address; 2], out: Output, [m, n, k]: [usize; 3], [a_row, b_row]: [usize; 2]) -> Self {
+        let ([m, n, k], [a_row, b_row]) = ([m, n, k].map(|v| v as i32), [a_row, b_row].map(|v| v as i32));
+        let (offsets, grouped) = (Address::NULL, Grouped::ByStride);
+        Self { a, b, offsets, out, a_group: 0, b_group: 0, out_group: 0, m, n, k, a_row, b_row, grouped }
+    }
+}
+
 const fn shared(tile: u32) -> u32 {
     const STAGES: u32 = 3;
     const DEPTH: u32 = 32;
