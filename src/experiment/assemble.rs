@@ -198,6 +198,7 @@ fn flow(replication: u64, world: &World, f: &Flow) -> FlowRecord {
         interference_db: f.budget.interference_margin_db,
         start_snr_db: f.budget.snr_db,
         mean_snr_db: f.mean_snr_db,
+        effective_snr_db: f.link_layer.effective_snr_db,
         mean_cqi: f.link_layer.cqi,
         mean_mcs: f.mean_mcs,
         mean_layers: f.link_layer.layers,

@@ -164,6 +164,9 @@ pub struct FlowRecord {
     pub interference_db: f64,
     pub start_snr_db: f64,
     pub mean_snr_db: f64,
+    /// Empty where the band fades as one.
+    #[serde(default)]
+    pub effective_snr_db: Option<f64>,
     /// Empty without slots.
     pub mean_cqi: Option<f64>,
     /// Empty where no modulation was usable, and for analog symbols.

@@ -1,6 +1,7 @@
 //! Small-scale fading that is constant within a coherence block and correlated from block to block.
 
 use super::special::{exponential_integral_e1, poisson_cdf, sin_cos_turns};
+use super::tapped_delay::DelayProfile;
 use super::units::{SPEED_OF_LIGHT_MPS, db_to_linear};
 use crate::random::CounterStream;
 use crate::sim::{SimDuration, SimTime};
@@ -22,14 +23,20 @@ pub enum FadingModel {
     Rician {
         k_db: f64,
     },
+    /// A tapped delay line of this root-mean-square delay spread: links have a response over the band.
+    TappedDelay {
+        profile: DelayProfile,
+        delay_spread_s: f64,
+    },
 }
 
 impl FadingModel {
-    /// The law on a link with or without line of sight.
+    /// The law on a link with or without line of sight; of a tapped delay line, that of a single frequency.
     pub fn law(&self, los: bool) -> FadingLaw {
         match *self {
             Self::None => FadingLaw::Constant,
             Self::Rician { k_db } if los => FadingLaw::Rician { k: db_to_linear(k_db) },
+            Self::TappedDelay { profile, .. } => FadingLaw::Rician { k: profile.on(los).k_factor() },
             _ => FadingLaw::Rician { k: 0.0 },
         }
     }
@@ -61,6 +68,11 @@ impl Fading {
     /// The number of the block that holds `time`.
     pub fn block_at(&self, time: SimTime) -> u64 {
         time.as_nanos() / self.block.as_nanos().max(1)
+    }
+
+    /// The middle of block `index`, seconds.
+    pub fn block_middle_s(&self, index: u64) -> f64 {
+        (index as f64 + 0.5) * self.block.as_seconds()
     }
 
     /// When block `index` begins.
@@ -140,7 +152,7 @@ impl LinkFading {
 
     /// Complex gain (real, imaginary) in the middle of block `index`.
     pub fn block_gain(&self, fading: &Fading, index: u64, law: FadingLaw) -> (f64, f64) {
-        self.gain_at((index as f64 + 0.5) * fading.block.as_seconds(), law)
+        self.gain_at(fading.block_middle_s(index), law)
     }
 
     /// Power gain |h|^2 in the middle of block `index`.

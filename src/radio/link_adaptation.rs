@@ -1,5 +1,7 @@
 //! From SNR to modulation, coding rate, layers and the part of the band that is worth using.
 
+use super::error_model::scheme_beta;
+use super::selectivity::Selectivity;
 use super::tables::{ModulationTable, Scheme, measured_thresholds};
 use super::units::{db_to_linear, linear_to_db};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +28,8 @@ struct Rung {
     efficiency: f64,
     threshold_db: f64,
     threshold: f64,
+    /// Of the effective SNR, dB.
+    beta_db: f64,
 }
 
 /// What the transmitter of a link has to offer, in linear units.
@@ -72,11 +76,18 @@ impl LinkAdaptation {
             let efficiency = scheme.spectral_efficiency();
             let gap_db = interpolate(&gaps, position_in(reference, scheme));
             let threshold_db = shannon_snr_db(efficiency) + gap_db + implementation_loss_db;
-            Rung { scheme: *scheme, efficiency, threshold_db, threshold: db_to_linear(threshold_db) }
+            let beta_db = linear_to_db(scheme_beta(scheme));
+            Rung { scheme: *scheme, efficiency, threshold_db, threshold: db_to_linear(threshold_db), beta_db }
         };
         let rungs: Arc<[Rung]> = table.schemes().iter().map(rung).collect();
         *last = Some((table, implementation_loss_db, Arc::clone(&rungs)));
         Self { rungs }
+    }
+
+    /// Effective SNR of scheme `index` where one layer's mean over the band is `snr_db`.
+    pub fn effective_db(&self, index: u32, snr_db: f64, selectivity: &Selectivity) -> f64 {
+        let rung = self.rungs.iter().find(|r| r.scheme.index == index);
+        rung.map_or(snr_db, |rung| selectivity.effective_db(snr_db, rung.beta_db))
     }
 
     /// SNR that scheme `index` needs on one layer, dB; `None` if the table has no such index.
@@ -97,10 +108,22 @@ impl LinkAdaptation {
     /// rather than fall silent: scheme m fits into `min(share, full_band_snr / threshold_m)` of the band. More power
     /// or more band therefore never lowers the rate.
     pub fn best(&self, offer: &Offer) -> Option<Choice> {
+        self.best_of(offer, self.rungs.iter().map(|rung| rung.threshold))
+    }
+
+    /// [`Self::best`] over a band that is not flat: each scheme needs an SNR, in the mean over the band, at which its effective SNR is
+    /// its threshold.
+    pub fn best_over(&self, offer: &Offer, selectivity: &Selectivity) -> Option<Choice> {
+        let needed = |rung: &Rung| db_to_linear(selectivity.needed_db(rung.threshold_db, rung.beta_db));
+        let thresholds: Vec<f64> = self.rungs.iter().map(needed).collect();
+        self.best_of(offer, thresholds.iter().copied())
+    }
+
+    fn best_of(&self, offer: &Offer, thresholds: impl Iterator<Item = f64> + Clone) -> Option<Choice> {
         let mut best: Option<(f64, Choice)> = None;
         for layers in 1..=offer.max_layers {
-            for rung in self.rungs.iter() {
-                let needed = rung.threshold * f64::from(layers);
+            for (rung, threshold) in self.rungs.iter().zip(thresholds.clone()) {
+                let needed = threshold * f64::from(layers);
                 let part = if offer.full_band_snr >= needed * offer.share {
                     offer.share
                 } else {

@@ -2,9 +2,10 @@
 //!
 //! Start at [`FlowCell`]: one cell whose uplink and downlink flows share the band. Below it, each step of a link has
 //! its file: [`geometry`] and [`mobility`] (metres), [`pathloss`], [`atmosphere`] and [`shadowing`] (large-scale loss), [`fading`]
-//! and [`tapped_delay`] (small-scale gain), [`link_budget`] (SNR), [`link_adaptation`] (MCS and spectral efficiency), [`error_model`]
-//! (how often blocks fail), [`numerology`] (resource blocks and symbols). [`sidelink`] does without a cell. [`presets`] holds the generations as data;
-//! [`aircomp`] stands apart and knows channel gains only, as does its digital rival [`uplink_access`].
+//! and [`tapped_delay`] (small-scale gain), [`selectivity`] (what a band's shape costs), [`link_budget`] (SNR), [`link_adaptation`]
+//! (MCS and spectral efficiency), [`error_model`] (how often blocks fail), [`numerology`] (resource blocks and symbols). [`sidelink`]
+//! does without a cell. [`presets`] holds the generations as data; [`aircomp`] stands apart and knows channel gains only, as does its
+//! digital rival [`uplink_access`].
 //!
 //! This module knows virtual time but no process, no model and no tensor. All randomness comes from named
 //! counter streams, so a channel is a pure function of (stream, position, coherence block): two trials that differ in
@@ -31,6 +32,7 @@ pub mod pathloss;
 pub mod placement;
 pub mod presets;
 pub mod scheduling;
+pub mod selectivity;
 pub mod shadowing;
 pub mod sidelink;
 pub mod special;
@@ -53,3 +55,4 @@ pub use link_budget::LinkBudget;
 pub use mobility::Trajectory;
 pub use placement::Placement;
 pub use presets::Preset;
+pub use tapped_delay::DelayProfile;

@@ -9,6 +9,10 @@ use super::tables::read_embedded;
 use super::units::db_to_linear;
 use crate::random::CounterStream;
 use serde::Deserialize;
+use std::sync::LazyLock;
+
+/// Blocks that are turned at once: independent of each other, so that the processor's vectors share them out.
+const LANES: usize = 8;
 
 /// Which line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +26,31 @@ pub enum DelayProfile {
     /// With line of sight: a direct tap 13.3 dB above what fades with it.
     #[serde(rename = "tdl_d")]
     TdlD,
+}
+
+impl DelayProfile {
+    /// The line of a link with or without line of sight: D is for the former only and leaves the others to C.
+    #[must_use]
+    pub fn on(self, los: bool) -> Self {
+        if self.has_direct_path() && !los { Self::TdlC } else { self }
+    }
+
+    pub fn has_direct_path(self) -> bool {
+        self == Self::TdlD
+    }
+
+    /// Power of the direct tap over that of all others together; 0 without one.
+    pub fn k_factor(self) -> f64 {
+        let power = |direct: bool| -> f64 {
+            self.rows().filter(|row| row.direct == direct).map(|row| db_to_linear(row.power_db)).sum()
+        };
+        power(true) / power(false)
+    }
+
+    fn rows(self) -> impl Iterator<Item = &'static Row> {
+        static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| read_embedded(include_str!("tables/tapped_delays.csv")));
+        ROWS.iter().filter(move |row| row.profile == self)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -51,16 +80,14 @@ impl TappedDelayLine {
     /// A line of this root-mean-square delay spread, its powers summing to 1. The direct tap has the Doppler shift of a random angle of
     /// arrival, where the standard fixes 0.7 of the maximum.
     pub fn new(profile: DelayProfile, delay_spread_s: f64, stream: &CounterStream, doppler_hz: f64) -> Self {
-        let rows: Vec<Row> = read_embedded(include_str!("tables/tapped_delays.csv"));
-        let rows: Vec<Row> = rows.into_iter().filter(|row| row.profile == profile).collect();
-        let total: f64 = rows.iter().map(|row| db_to_linear(row.power_db)).sum();
+        let total: f64 = profile.rows().map(|row| db_to_linear(row.power_db)).sum();
         let tap = |(number, row): (u64, &Row)| Tap {
             delay_s: row.delay * delay_spread_s,
             amplitude: (db_to_linear(row.power_db) / total).sqrt(),
             fading: LinkFading::new(&stream.child(number), doppler_hz),
             law: FadingLaw::Rician { k: if row.direct { f64::MAX } else { 0.0 } },
         };
-        Self { taps: (0..).zip(&rows).map(tap).collect() }
+        Self { taps: (0..).zip(profile.rows()).map(tap).collect() }
     }
 
     /// Complex gain (real, imaginary) at `offset_hz` from the carrier.
@@ -74,21 +101,31 @@ impl TappedDelayLine {
     }
 
     /// Power gains in the middle of each of `resource_blocks` blocks around the carrier, lowest frequency first. A tap is
-    /// evaluated once and then turned from block to block.
+    /// evaluated once and then turned from block to block, eight blocks at a time.
     pub fn block_powers(&self, time_s: f64, resource_blocks: u32, resource_block_hz: f64) -> Vec<f64> {
         let lowest_hz = -0.5 * (f64::from(resource_blocks) - 1.0) * resource_block_hz;
-        let mut response = vec![(0.0, 0.0); resource_blocks as usize];
+        let blocks = resource_blocks as usize;
+        let mut response = vec![([0.0; LANES], [0.0; LANES]); blocks.div_ceil(LANES)];
         for tap in &self.taps {
             let (x, y) = tap.fading.gain_at(time_s, tap.law);
-            let (sin, cos) = sin_cos_turns(-lowest_hz * tap.delay_s);
-            let mut now = (tap.amplitude * (x * cos - y * sin), tap.amplitude * (x * sin + y * cos));
-            let (sin, cos) = sin_cos_turns(-resource_block_hz * tap.delay_s);
-            for (re, im) in &mut response {
-                (*re, *im) = (*re + now.0, *im + now.1);
-                now = (now.0 * cos - now.1 * sin, now.0 * sin + now.1 * cos);
+            let (mut re, mut im) = ([0.0; LANES], [0.0; LANES]);
+            for (lane, (re, im)) in re.iter_mut().zip(&mut im).enumerate() {
+                let (sin, cos) = sin_cos_turns(-(lowest_hz + lane as f64 * resource_block_hz) * tap.delay_s);
+                (*re, *im) = (tap.amplitude * (x * cos - y * sin), tap.amplitude * (x * sin + y * cos));
+            }
+            let (sin, cos) = sin_cos_turns(-(LANES as f64) * resource_block_hz * tap.delay_s);
+            for (sum_re, sum_im) in &mut response {
+                for lane in 0..LANES {
+                    sum_re[lane] += re[lane];
+                    sum_im[lane] += im[lane];
+                    (re[lane], im[lane]) = (re[lane] * cos - im[lane] * sin, re[lane] * sin + im[lane] * cos);
+                }
             }
         }
-        response.into_iter().map(|(re, im)| re * re + im * im).collect()
+        let power = |(re, im): ([f64; LANES], [f64; LANES])| {
+            std::array::from_fn::<_, LANES, _>(|i| re[i] * re[i] + im[i] * im[i])
+        };
+        response.into_iter().flat_map(power).take(blocks).collect()
     }
 }
 
@@ -134,19 +171,27 @@ mod tests {
         for profile in PROFILES {
             for apart_hz in [0.0, 500e3, 2e6] {
                 let taps = line(profile, 0).taps;
-                let expected: f64 = taps
-                    .iter()
-                    .map(|t| t.amplitude.powi(2) * (std::f64::consts::TAU * apart_hz * t.delay_s).cos())
-                    .sum();
-                let product = |seed: u64| {
-                    let line = line(profile, 100 + seed);
-                    let (a, b) = (line.gain_at(0.2, 1e6), line.gain_at(0.2, 1e6 + apart_hz));
-                    a.0 * b.0 + a.1 * b.1
+                let turned = |part: fn(f64) -> f64| -> f64 {
+                    let tap = |t: &Tap| t.amplitude.powi(2) * part(std::f64::consts::TAU * apart_hz * t.delay_s);
+                    taps.iter().map(tap).sum()
                 };
-                let (sum, squares) = (0..LINKS).map(product).fold((0.0, 0.0), |s, x| (s.0 + x, s.1 + x * x));
-                let mean = sum / LINKS as f64;
-                let error = ((squares / LINKS as f64 - mean * mean) / LINKS as f64).sqrt();
-                assert!((mean - expected).abs() < 4.0 * error, "{profile:?} {apart_hz}: {mean} for {expected}");
+                let products: Vec<[f64; 2]> = (0..LINKS)
+                    .map(|seed| {
+                        let line = line(profile, 100 + seed);
+                        let (a, b) = (line.gain_at(0.2, 1e6), line.gain_at(0.2, 1e6 + apart_hz));
+                        [a.0 * b.0 + a.1 * b.1, a.1 * b.0 - a.0 * b.1]
+                    })
+                    .collect();
+                for (part, expected) in [turned(f64::cos), turned(f64::sin)].into_iter().enumerate() {
+                    let of = |(s, q): (f64, f64), p: &[f64; 2]| (s + p[part], q + p[part].powi(2));
+                    let (sum, squares) = products.iter().fold((0.0, 0.0), of);
+                    let mean = sum / LINKS as f64;
+                    let error = ((squares / LINKS as f64 - mean * mean) / LINKS as f64).sqrt();
+                    assert!(
+                        (mean - expected).abs() <= 4.0 * error,
+                        "{profile:?} {apart_hz}: {mean} for {expected} +- {error}"
+                    );
+                }
             }
         }
     }

@@ -100,7 +100,8 @@ fn geometry_to_snr(w: &mut Walk, f: &FlowRecord) {
         w.db("gases and rain", -f.air_loss_db, "");
     }
     w.db("shadowing", -f.shadowing_db, "obstacles, around the mean");
-    w.db("fading", f.fading_db, "small scale, when the transfer began");
+    let band = if f.effective_snr_db.is_some() { ", mean over the band" } else { "" };
+    w.db("fading", f.fading_db, &format!("small scale, when the transfer began{band}"));
     let received = received_dbm(f);
     w.step("received", &format!("{received:.2} dBm"), "the sum");
     let band = format!("{} MHz", significant(f.bandwidth_hz / 1e6, 4));
@@ -110,6 +111,11 @@ fn geometry_to_snr(w: &mut Walk, f: &FlowRecord) {
     }
     let when = format!("when it began; {:.2} dB on average", f.mean_snr_db);
     w.step("SINR", &format!("{:.2} dB", f.start_snr_db), &when);
+    if let Some(effective_db) = f.effective_snr_db {
+        let cost =
+            format!("on average: what blocks are worth, the band's shape costs {:.2} dB", f.mean_snr_db - effective_db);
+        w.step("effective SINR", &format!("{effective_db:.2} dB"), &cost);
+    }
 }
 
 /// What the terms of a row add up to at the receiver's antenna port.

@@ -20,6 +20,7 @@ use crate::radio::mobility::RandomWaypoint;
 use crate::radio::pathloss;
 use crate::radio::presets::tdd_shares;
 use crate::radio::sidelink::Sidelink;
+use crate::radio::tapped_delay::DelayProfile;
 use crate::radio::tdd::{Frame, SpecialSlot, TddPattern};
 use crate::radio::{
     Area, CellConfig, CellModel, FlowCell, Indoor, LosRule, Neighbour, Position, PowerControl, Preset, SchedulerKind,
@@ -335,10 +336,15 @@ fn sidelink(scenario: &Scenario, sim: &Sim) -> Result<Option<SidelinkAir>, World
 
 fn fading(scenario: &Scenario) -> Fading {
     let spec = &scenario.radio;
+    let tapped =
+        |profile, delay_spread_ns: f64| FadingModel::TappedDelay { profile, delay_spread_s: delay_spread_ns * 1e-9 };
     let model = match spec.fading {
         scenario::Fading::None => FadingModel::None,
         scenario::Fading::Rayleigh => FadingModel::Rayleigh,
         scenario::Fading::Rician { k_factor_db } => FadingModel::Rician { k_db: k_factor_db },
+        scenario::Fading::TdlA { delay_spread_ns } => tapped(DelayProfile::TdlA, delay_spread_ns),
+        scenario::Fading::TdlC { delay_spread_ns } => tapped(DelayProfile::TdlC, delay_spread_ns),
+        scenario::Fading::TdlD { delay_spread_ns } => tapped(DelayProfile::TdlD, delay_spread_ns),
     };
     Fading::from_coherence_time(model, SimDuration::from_seconds(spec.coherence_time_ms / 1e3))
 }

@@ -107,6 +107,18 @@ pub const CASES: &[Case] = &[
             "drop the section",
         ],
     ),
+    ("spread_of_one_gain", (5, 34), &["radio.fading.delay_spread_ns: `rayleigh` has no such key"]),
+    ("spread_of_nothing", (5, 48), &["radio.fading.delay_spread_ns: found 0, allowed 1 to 10000"]),
+    ("taps_with_k_factor", (5, 31), &["radio.fading.k_factor_db: `tdl_d` has no such key"]),
+    (
+        "taps_over_the_air",
+        (5, 24),
+        &["radio.fading.kind: `tdl_c` fades each part of the band on its own", "(`technique.aggregation`)", "digital"],
+    ),
+    ("taps_in_turn", (5, 24), &["a shared uplink (`technique.aggregation.access`)", "`access: cell`"]),
+    ("taps_of_slices", (5, 24), &["sums over the air (`technique.connections`)", "`connections: {method: digital}`"]),
+    ("taps_of_amplitudes", (5, 24), &["analog symbols (`technique.cut.channel`)", "`cut: {channel: digital}`"]),
+    ("taps_of_sidelinks", (5, 24), &["the sidelink (`technique.transfer`)", "use `fading: {kind: rayleigh}`"]),
     (
         "on_longer_than_its_cycle",
         (5, 46),

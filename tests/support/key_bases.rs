@@ -19,6 +19,8 @@ pub enum Base {
     Sleeping,
     /// Among people who walk through lines of sight.
     Crowded,
+    /// Over links that have a response over the band.
+    Tapped,
     /// Between cells, with handover.
     Roaming,
     /// Three devices whose requests one server stacks.
@@ -78,8 +80,8 @@ use Base::*;
 
 pub fn bases() -> Vec<Base> {
     let plain = [
-        Emulated, Fixed, Walking, Roaming, Sleeping, Crowded, Stacked, Air, Slices, Training, Vendored, Domains,
-        Checkpoint, Folder, Images, Momentum,
+        Emulated, Fixed, Walking, Roaming, Sleeping, Crowded, Tapped, Stacked, Air, Slices, Training, Vendored,
+        Domains, Checkpoint, Folder, Images, Momentum,
     ];
     let mut bases =
         [&plain[..], &[ZerothOrder, Offsite, Distilled, Searched, Blocks, GradientDownload, Slopes]].concat();
@@ -188,6 +190,10 @@ impl Base {
                     "blockers_per_m2": 1, "speed_m_per_s": 2, "height_m": 1.7, "mean_duration_s": 1, "loss_db": 30,
                 });
                 ("keys.yaml", vec![("radio.blockage", blockage), ("radio.line_of_sight", json!("always"))])
+            }
+            Tapped => {
+                let fading = json!({"kind": "tdl_c", "delay_spread_ns": 300});
+                ("keys.yaml", vec![("radio.fading", fading)])
             }
             Roaming => {
                 let handover = json!({

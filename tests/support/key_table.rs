@@ -308,6 +308,7 @@ fn radio() -> Vec<Row> {
         row("radio.propagation", Emulated, json!("umi")),
         row("radio.fading.kind", Emulated, json!("none")),
         row("radio.fading.k_factor_db", Walking, json!(12)),
+        row("radio.fading.delay_spread_ns", Tapped, json!(30)),
         row("radio.coherence_time_ms", Emulated, json!(50)),
         row("radio.cell_tx_power_dbm", Emulated, json!(20)),
         row("radio.cell_noise_figure_db", Emulated, json!(12)),

@@ -8,6 +8,7 @@ use crate::radio::link_adaptation::{LinkAdaptation, Offer};
 use crate::radio::link_budget::LinkBudget;
 use crate::radio::noise::thermal_noise_dbm;
 use crate::radio::numerology::Numerology;
+use crate::radio::selectivity::Selectivity;
 use crate::radio::units::{db_to_linear, dbm_to_watts, linear_to_db};
 
 /// What one transfer gets while nothing changes.
@@ -19,6 +20,8 @@ pub struct Allocation {
     pub used_share: f64,
     /// On the used part; on the whole share in outage.
     pub snr_db: f64,
+    /// What a flat band's SNR would be that carries blocks of this scheme as well; `snr_db` where the band is flat.
+    pub effective_snr_db: f64,
     /// `None` is outage: no scheme works and the rate is 0.
     pub mcs: Option<u32>,
     pub layers: u32,
@@ -78,7 +81,7 @@ impl Carrier {
 
     /// The scheme and rate of a transfer that is granted `share` of the band.
     pub fn allocate(&self, channel: &Channel, ue: &UeRadio, direction: Direction, share: f64) -> Allocation {
-        self.allocate_within(&self.reach(channel, ue, direction), share)
+        self.allocate_within(&self.reach(channel, ue, direction), channel.selectivity.as_deref(), share)
     }
 
     pub fn reach(&self, channel: &Channel, ue: &UeRadio, direction: Direction) -> Reach {
@@ -97,7 +100,7 @@ impl Carrier {
     }
 
     /// [`Carrier::allocate`] for who knows the link's reach: most of what an allocation takes depends on nothing else.
-    pub fn allocate_within(&self, reach: &Reach, share: f64) -> Allocation {
+    pub fn allocate_within(&self, reach: &Reach, selectivity: Option<&Selectivity>, share: f64) -> Allocation {
         let radio = &self.config.radio;
         let &Reach { direction, max_layers, full_band_snr, snr_ceiling, .. } = reach;
         let overhead = match direction {
@@ -105,15 +108,27 @@ impl Carrier {
             Direction::Downlink => radio.downlink_overhead,
         };
         let smallest_part = 1.0 / f64::from(self.resource_blocks);
-        let choice = self.adaptation.best(&Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers });
+        let offer = Offer { full_band_snr, snr_ceiling, share, smallest_part, max_layers };
+        let choice = match selectivity {
+            None => self.adaptation.best(&offer),
+            Some(selectivity) => self.adaptation.best_over(&offer, selectivity),
+        };
         let used_share = choice.map_or(share, |c| c.used_share);
         let snr_db = linear_to_db((full_band_snr / used_share).min(snr_ceiling));
+        let effective_snr_db = match (selectivity, &choice) {
+            (Some(selectivity), Some(choice)) => {
+                let layers_db = linear_to_db(f64::from(choice.layers));
+                self.adaptation.effective_db(choice.scheme.index, snr_db - layers_db, selectivity) + layers_db
+            }
+            _ => snr_db,
+        };
         let symbols = self.numerology.rate_bps(f64::from(self.resource_blocks) * used_share, 1.0, overhead);
         let tx_dbm = self.transmit_dbm(direction, reach.max_power_dbm, reach.coupling_gain_db, used_share);
         Allocation {
             share,
             used_share,
             snr_db,
+            effective_snr_db,
             mcs: choice.map(|c| c.scheme.index),
             layers: choice.map_or(0, |c| c.layers),
             rate_bps: choice.map_or(0.0, |c| symbols * c.goodput_per_symbol * self.time_share(direction)),

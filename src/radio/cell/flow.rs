@@ -74,6 +74,7 @@ struct Terms {
 struct Totals {
     share_seconds: f64,
     snr_db_seconds: f64,
+    effective_snr_db_seconds: f64,
     mcs_seconds: f64,
     layer_seconds: f64,
     /// Part of the band in use times time.
@@ -176,20 +177,22 @@ impl FlowCell {
                 continue;
             }
             let carrier = &self.site.carrier;
-            let mut stands = true;
+            let (mut stands, mut selectivity) = (true, None);
             if flow.varies {
                 let Terms { request, channel, .. } = &mut *flow.terms;
                 let link = &mut self.site.links[request.link.0];
                 let present = link.channel_in_block(block, &fading, &self.site.surroundings);
                 stands = present == *channel;
                 if !stands {
-                    (*channel, flow.reach) = (present, carrier.reach(&present, &link.ue, request.direction));
+                    flow.reach = carrier.reach(&present, &link.ue, request.direction);
+                    *channel = present;
                 }
+                selectivity = channel.selectivity.as_deref();
                 varies = true;
             }
             // What somebody gets depends on the channel and on the share: most changes leave most flows both.
             let keeps = stands && share == flow.now.share;
-            let allocation = if keeps { flow.now } else { carrier.allocate_within(&flow.reach, share) };
+            let allocation = if keeps { flow.now } else { carrier.allocate_within(&flow.reach, selectivity, share) };
             flow.set(allocation, self.clock, carrier.config());
             next = earliest(next, flow.ends);
         }
@@ -231,7 +234,7 @@ impl Flow {
         let (link, carrier) = (&mut site.links[request.link.0], &site.carrier);
         let channel = link.channel_in_block(block, &carrier.config().fading, &site.surroundings);
         let reach = carrier.reach(&channel, &link.ue, request.direction);
-        let now = carrier.allocate_within(&reach, share);
+        let now = carrier.allocate_within(&reach, channel.selectivity.as_deref(), share);
         let budget = carrier.budget(&channel, &link.ue, request.direction, now.used_share);
         Self {
             key,
@@ -257,6 +260,7 @@ impl Flow {
         if let Some(mcs) = now.mcs {
             totals.active_seconds += seconds;
             totals.mcs_seconds += f64::from(mcs) * seconds;
+            totals.effective_snr_db_seconds += now.effective_snr_db * seconds;
             totals.layer_seconds += f64::from(now.layers) * seconds;
             totals.used_seconds += now.used_share * seconds;
             if self.reach.direction == Direction::Uplink {
@@ -305,7 +309,7 @@ impl Flow {
     }
 
     fn summed_up(self, end: SimTime, carrier: &Carrier, outcome: Outcome) -> Box<TransferReport> {
-        let Terms { request, start, budget, .. } = *self.terms;
+        let Terms { request, start, budget, channel } = *self.terms;
         let delivered = match outcome {
             Outcome::Delivered => request.bytes,
             Outcome::Outage { undelivered_bytes } | Outcome::Withdrawn { undelivered_bytes } => {
@@ -324,6 +328,7 @@ impl Flow {
         let while_sending = |integral: f64| sent.then(|| integral / t.active_seconds);
         let link_layer = LinkLayer {
             cqi: None,
+            effective_snr_db: while_sending(t.effective_snr_db_seconds).filter(|_| channel.selectivity.is_some()),
             layers: while_sending(t.layer_seconds),
             resource_blocks: while_sending(t.used_seconds * f64::from(carrier.resource_blocks)),
             // What goodput assumes of every block, and of every repetition.

@@ -2,16 +2,21 @@
 
 use super::config::UeRadio;
 use super::propagation::{LargeScale, Propagation};
+use super::response::Response;
 use crate::radio::blockage::{Blockage, Blockers};
 use crate::radio::fading::{Fading, FadingLaw, LinkFading};
 use crate::radio::geometry::Position;
 use crate::radio::mobility::Trajectory;
+use crate::radio::selectivity::Selectivity;
+use crate::radio::tapped_delay::DelayProfile;
 use crate::random::CounterStream;
+use std::rc::Rc;
 
 /// Children and draws of a link's stream that are not fading's (64 waves) or a further antenna's.
 const BLOCK_ERRORS: u64 = 1 << 40;
 const REPORT_PHASE: u64 = 1 << 41;
 const BLOCKERS: u64 = 1 << 42;
+const TAPS: u64 = 1 << 43;
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -27,29 +32,38 @@ pub(super) struct Link {
     /// Decides the fading at further antennas.
     stream: CounterStream,
     latest: Option<Snapshot>,
+    /// Where the band does not fade as one, it stands for `fading`.
+    response: Option<Box<Response>>,
     blockers: Option<Box<Blockers>>,
     /// Gains of neighbours at the latest place, where these send only at times.
     neighbour_gains: Box<[f64]>,
 }
 
 /// The channel during one coherence block, the same in both directions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Channel {
     pub large_scale: LargeScale,
     pub law: FadingLaw,
-    /// |h|^2, mean 1.
+    /// |h|^2, mean 1; the mean over the band where that is not flat.
     pub fading_power: f64,
+    /// What the shape of the response costs; `None` where it is flat.
+    pub selectivity: Option<Rc<Selectivity>>,
 }
 
 impl Channel {
     /// Without what comes and goes: unfaded, with nobody in the way.
     pub fn typical(self) -> Self {
-        Self { fading_power: 1.0, large_scale: LargeScale { blockage_db: 0.0, ..self.large_scale }, ..self }
+        Self {
+            fading_power: 1.0,
+            selectivity: None,
+            large_scale: LargeScale { blockage_db: 0.0, ..self.large_scale },
+            ..self
+        }
     }
 }
 
 /// The block last asked for: most questions repeat it, and terminals that stand still keep their large-scale loss.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Snapshot {
     block: u64,
     position: Position,
@@ -68,6 +82,7 @@ impl Link {
             fading,
             stream,
             latest: None,
+            response: None,
             blockers: None,
             neighbour_gains: Box::default(),
         }
@@ -77,6 +92,12 @@ impl Link {
     pub fn blocked_by(mut self, blockage: Blockage, base: Position) -> Self {
         let blockers = Blockers::new(blockage, base, &self.trajectory, self.stream.child(BLOCKERS));
         self.blockers = Some(Box::new(blockers));
+        self
+    }
+
+    /// The same with a response over the band of (number, width) of resource blocks.
+    pub fn selective(mut self, line: (DelayProfile, f64), band: (u32, f64)) -> Self {
+        self.response = Some(Box::new(Response::new(line, band, self.stream.child(TAPS))));
         self
     }
 
@@ -91,11 +112,11 @@ impl Link {
     }
 
     fn undisturbed(&mut self, block: u64, fading: &Fading, surroundings: &Propagation) -> Channel {
-        if let Some(latest) = self.latest.filter(|latest| latest.block == block) {
-            return latest.channel;
+        if let Some(latest) = self.latest.as_ref().filter(|latest| latest.block == block) {
+            return latest.channel.clone();
         }
         let position = self.trajectory.position_at(fading.block_start(block));
-        let mut large_scale = match self.latest.filter(|latest| latest.position == position) {
+        let mut large_scale = match self.latest.as_ref().filter(|latest| latest.position == position) {
             Some(latest) => latest.channel.large_scale,
             None => {
                 let indoor = self.ue.indoor.as_ref();
@@ -109,8 +130,15 @@ impl Link {
             large_scale.blockage_db = blockers.loss_db(fading.block_start(block));
         }
         let law = fading.model.law(large_scale.los);
-        let channel = Channel { large_scale, law, fading_power: self.fading.block_power(fading, block, law) };
-        self.latest = Some(Snapshot { block, position, channel });
+        let (fading_power, selectivity) = match &self.response {
+            None => (self.fading.block_power(fading, block, law), None),
+            Some(response) => {
+                let (mean, shape) = response.in_block(fading, block, large_scale.los);
+                (mean, Some(shape))
+            }
+        };
+        let channel = Channel { large_scale, law, fading_power, selectivity };
+        self.latest = Some(Snapshot { block, position, channel: channel.clone() });
         channel
     }
 
@@ -125,7 +153,7 @@ impl Link {
         self.stream.bits(REPORT_PHASE)
     }
 
-    /// Complex gains at `antennas` antennas far enough apart to fade on their own, in the middle of block `block`.
+    /// Complex gains at `antennas` antennas far enough apart to fade on their own, in the middle of block `block`, of a flat band.
     pub fn antenna_gains(&self, fading: &Fading, block: u64, law: FadingLaw, antennas: usize) -> Vec<(f64, f64)> {
         let first = std::iter::once(self.fading.block_gain(fading, block, law));
         let other =

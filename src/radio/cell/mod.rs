@@ -11,6 +11,7 @@ mod link;
 mod model;
 mod propagation;
 mod report;
+mod response;
 mod site;
 mod slot;
 #[cfg(test)]
@@ -61,6 +62,8 @@ pub struct TransferRequest {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkLayer {
     pub cqi: Option<f64>,
+    /// Of the schemes in use, over all layers; `None` where the band is flat, as it is the SNR then.
+    pub effective_snr_db: Option<f64>,
     pub layers: Option<f64>,
     /// In use, of those granted.
     pub resource_blocks: Option<f64>,

@@ -37,6 +37,7 @@ impl TransferReport {
             budget: self.budget,
             link_layer: LinkLayer {
                 cqi: of_scheme(&|r| r.link_layer.cqi),
+                effective_snr_db: of_scheme(&|r| r.link_layer.effective_snr_db),
                 layers: of_scheme(&|r| r.link_layer.layers),
                 resource_blocks: of_scheme(&|r| r.link_layer.resource_blocks),
                 block_error_rate: of_scheme(&|r| r.link_layer.block_error_rate),

@@ -46,7 +46,12 @@ impl Site {
         let stream = self.streams.counter(&format!("{}/{name}", self.name), "fading");
         let fading = LinkFading::new(&stream, self.carrier.config().fading.doppler_hz);
         let link = Link::new(ue, trajectory, fading, stream);
-        let CellConfig { blockage, position, .. } = self.carrier.config();
+        let CellConfig { blockage, position, fading, .. } = self.carrier.config();
+        let band = (self.carrier.resource_blocks, self.carrier.numerology.resource_block_hz());
+        let link = match fading.model {
+            FadingModel::TappedDelay { profile, delay_spread_s } => link.selective((profile, delay_spread_s), band),
+            _ => link,
+        };
         self.links.push(match blockage {
             Some(blockage) => link.blocked_by(*blockage, *position),
             None => link,

@@ -24,7 +24,7 @@ pub fn effective_snr_db(beta: f64, snrs_db: &[f64]) -> f64 {
 /// Beta of a scheme: measured where tables 1 and 2 have its modulation and rate, interpolated over the rate within the
 /// modulation elsewhere. 1024-QAM was not calibrated: it takes 256-QAM's value at its rate times the ratio of squared
 /// distances between symbols, (1024 - 1)/(256 - 1) (assumed).
-pub(super) fn beta(scheme: &Scheme) -> f64 {
+pub fn beta(scheme: &Scheme) -> f64 {
     if scheme.modulation_order == 10 {
         return beta(&Scheme { modulation_order: 8, ..*scheme }) * (1023.0 / 255.0);
     }

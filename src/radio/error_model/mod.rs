@@ -11,7 +11,7 @@ mod eesm;
 mod lte;
 mod nr;
 
-pub use eesm::{effective_snr, effective_snr_db};
+pub use eesm::{beta as scheme_beta, effective_snr, effective_snr_db};
 pub use lte::{LTE_LARGEST_CODE_BLOCK_BITS, lte_segmentation};
 
 use super::special::q_function;

@@ -107,6 +107,7 @@ pub(crate) enum PowerControlKind {
 pub(crate) struct Fading {
     pub kind: Option<FadingKind>,
     pub k_factor_db: Option<f64>,
+    pub delay_spread_ns: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -115,6 +116,9 @@ pub(crate) enum FadingKind {
     None,
     Rayleigh,
     Rician,
+    TdlA,
+    TdlC,
+    TdlD,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -225,6 +225,36 @@ pub enum Fading {
     Rician {
         k_factor_db: f64,
     },
+    /// Tapped delay lines of TR 38.901 clause 7.7.2: links have a response over the band. The delay spread is the
+    /// root mean square.
+    TdlA {
+        delay_spread_ns: f64,
+    },
+    TdlC {
+        delay_spread_ns: f64,
+    },
+    TdlD {
+        delay_spread_ns: f64,
+    },
+}
+
+impl Fading {
+    /// As scenarios write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Rayleigh => "rayleigh",
+            Self::Rician { .. } => "rician",
+            Self::TdlA { .. } => "tdl_a",
+            Self::TdlC { .. } => "tdl_c",
+            Self::TdlD { .. } => "tdl_d",
+        }
+    }
+
+    /// Whether the band does not fade as one.
+    pub fn is_selective(&self) -> bool {
+        matches!(self, Self::TdlA { .. } | Self::TdlC { .. } | Self::TdlD { .. })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -122,6 +122,7 @@ pub(super) fn scenario(raw: raw::Scenario, around: &Surroundings) -> Result<sche
         technique::technique_fits(c, technique, &peft, architecture, cells.specs.len());
     }
     if let Some(technique) = &technique {
+        radio::fading_fits(c, &radio.spec, technique);
         network::sharing_fits(c, &edge_servers, technique);
     }
     let network = topology::network(c, raw.network.unwrap_or_default(), &cells, &edge_servers);

@@ -6,7 +6,10 @@ use crate::scenario::error::Issue;
 use crate::scenario::key_path::KeyPath;
 use crate::scenario::names::{self, RadioDefaults};
 use crate::scenario::raw::{self, FadingKind, PowerControlKind};
-use crate::scenario::schema::{BlockageSpec, DrxSpec, Fading, LineOfSight, NeighboursSend, RadioSpec, UplinkPower};
+use crate::scenario::schema::{
+    AggregationSpec, BlockageSpec, ConnectionMethod, ConnectionsSpec, CutChannel, DrxSpec, Fading, LineOfSight,
+    NeighboursSend, RadioSpec, TechniqueSpec, UplinkAccess, UplinkPower,
+};
 
 const PRESET: &str = "nr_fr1";
 /// Below lie no carriers of the presets' kind; TR 38.901 ends at 100 GHz, what lies above is extrapolated.
@@ -183,19 +186,53 @@ fn tdd_pattern(c: &mut Check, at: &KeyPath, preset: &str, pattern: String) -> Op
 }
 
 fn fading(c: &mut Check, at: &KeyPath, raw: raw::Fading) -> Fading {
-    let k = [("k_factor_db", raw.k_factor_db.is_some())];
-    match raw.kind.unwrap_or(FadingKind::Rayleigh) {
-        FadingKind::None => {
-            c.unused(at, &k, "none", "kind");
-            Fading::None
-        }
-        FadingKind::Rayleigh => {
-            c.unused(at, &k, "rayleigh", "kind");
-            Fading::Rayleigh
-        }
+    let k = ("k_factor_db", raw.k_factor_db.is_some());
+    let spread = ("delay_spread_ns", raw.delay_spread_ns.is_some());
+    // TR 38.901 table 7.7.3-1 (from memory): nominal; 10 is very short, 1,000 very long.
+    let delay_spread_ns =
+        |c: &mut Check| c.number(at, "delay_spread_ns", raw.delay_spread_ns, 100.0, from_to(1.0, 10_000.0));
+    let (kind, foreign) = match raw.kind.unwrap_or(FadingKind::Rayleigh) {
+        FadingKind::None => (Fading::None, vec![k, spread]),
+        FadingKind::Rayleigh => (Fading::Rayleigh, vec![k, spread]),
         FadingKind::Rician => {
             // TR 38.901 table 7.5-6: the mean K of urban macro cells with line of sight.
-            Fading::Rician { k_factor_db: c.number(at, "k_factor_db", raw.k_factor_db, 9.0, from_to(-40.0, 40.0)) }
+            let k_factor_db = c.number(at, "k_factor_db", raw.k_factor_db, 9.0, from_to(-40.0, 40.0));
+            (Fading::Rician { k_factor_db }, vec![spread])
         }
+        FadingKind::TdlA => (Fading::TdlA { delay_spread_ns: delay_spread_ns(c) }, vec![k]),
+        FadingKind::TdlC => (Fading::TdlC { delay_spread_ns: delay_spread_ns(c) }, vec![k]),
+        FadingKind::TdlD => (Fading::TdlD { delay_spread_ns: delay_spread_ns(c) }, vec![k]),
+    };
+    c.unused(at, &foreign, kind.name(), "kind");
+    kind
+}
+
+/// What is sent otherwise than in coded blocks knows one gain for the whole band.
+pub(super) fn fading_fits(c: &mut Check, radio: &RadioSpec, technique: &TechniqueSpec) {
+    if !radio.fading.is_selective() {
+        return;
     }
+    let access = match &technique.aggregation {
+        AggregationSpec::Digital(digital) => digital.access,
+        _ => UplinkAccess::Cell,
+    };
+    let over_the_air = |spec: &ConnectionsSpec| matches!(spec.method, ConnectionMethod::AirComp { .. });
+    let (what, help) = if technique.aggregation.is_over_the_air() {
+        ("sums over the air (`technique.aggregation`)", "`aggregation: {method: digital}`")
+    } else if access != UplinkAccess::Cell {
+        ("a shared uplink (`technique.aggregation.access`)", "`access: cell`")
+    } else if technique.connections.as_ref().is_some_and(over_the_air) {
+        ("sums over the air (`technique.connections`)", "`connections: {method: digital}`")
+    } else if technique.cut.as_ref().is_some_and(|cut| cut.channel == CutChannel::Analog) {
+        ("analog symbols (`technique.cut.channel`)", "`cut: {channel: digital}`")
+    } else if technique.transfer.as_ref().is_some_and(|t| t.sidelink.is_some()) {
+        ("the sidelink (`technique.transfer`)", "another technique")
+    } else {
+        return;
+    };
+    let name = radio.fading.name();
+    let message =
+        format!("`{name}` fades each part of the band on its own, and the model of {what} has one gain for all");
+    let at = KeyPath::default().key("radio").key("fading").key("kind");
+    c.conflict(at, message, &format!("use `fading: {{kind: rayleigh}}`, or {help}"));
 }

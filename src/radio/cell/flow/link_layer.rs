@@ -70,8 +70,8 @@ impl Flow {
         let link = &mut site.links[request.link.0];
         let before = self.played.take();
         let mut channel = |block: u64| {
-            let known = before.as_ref().and_then(|p| [p.present, p.reported].into_iter().find(|(b, _)| *b == block));
-            known.unwrap_or_else(|| (block, link.channel_in_block(block, &fading, &site.surroundings)))
+            let known = before.as_ref().and_then(|p| [&p.present, &p.reported].into_iter().find(|(b, _)| *b == block));
+            known.cloned().unwrap_or_else(|| (block, link.channel_in_block(block, &fading, &site.surroundings)))
         };
         let reported = channel(blocks.1);
         let present = channel(blocks.0);
@@ -93,6 +93,7 @@ impl Flow {
             share,
             used_share: now.used_share,
             snr_db: now.snr_db,
+            effective_snr_db: now.effective_snr_db,
             mcs: now.usable.then_some(now.mcs.round() as u32),
             layers: now.layers.round() as u32,
             rate_bps: now.rate_bps,

@@ -5,6 +5,7 @@ use crate::radio::cell::Direction;
 use crate::radio::cell::site::Site;
 use crate::radio::error_model::{ErrorCurve, ErrorModel, any_of};
 use crate::radio::numerology::{SUBCARRIERS_PER_RESOURCE_BLOCK, SYMBOLS_PER_SLOT};
+use crate::radio::selectivity::Selectivity;
 use crate::radio::special::q_function;
 use crate::radio::transport_block::{Grant, Segmentation, segmentation, transport_block_size_bits};
 use crate::radio::units::db_to_linear;
@@ -13,6 +14,9 @@ use std::sync::OnceLock;
 
 /// Standard deviations beyond which an error curve is 0 or 1 to any draw.
 const CURVE_ENDS: f64 = 8.5;
+
+/// Rounds in which an uplink's scheme and what the band's shape costs it are found from each other.
+const LOSS_ITERATIONS: usize = 3;
 
 /// Points of [`tail`] a standard deviation, and how far its values may be off for rounding.
 const TAIL_STEPS: f64 = 8.0;
@@ -99,6 +103,35 @@ impl Air {
         }
         let promised = self.quality.snr_db(cqi).map_or(f64::NEG_INFINITY, |db| db + layers_db);
         Knowledge { offered: Offered { full_band_db: promised, ceiling_db: promised }, cqi, usable: cqi > 0 }
+    }
+
+    /// [`Self::measured`] where the band is not flat, of a terminal that was last granted `granted` blocks. A terminal reports the
+    /// index that its effective SNR supports; the base station keeps the effective SNR of the scheme that such a grant would get.
+    pub fn measured_over(&self, offered: Offered, selectivity: &Selectivity, granted: u32) -> Knowledge {
+        let snr_db = offered.on(0.0);
+        let layers_db = self.ladder.at_over(snr_db, selectivity).map_or(0.0, |k| self.ladder.steps[k].layers_db);
+        let cqi = self.quality.index_over(snr_db - layers_db, selectivity);
+        if self.direction == Direction::Downlink {
+            let promised = self.quality.snr_db(cqi).map_or(f64::NEG_INFINITY, |db| db + layers_db);
+            return Knowledge {
+                offered: Offered { full_band_db: promised, ceiling_db: promised },
+                cqi,
+                usable: cqi > 0,
+            };
+        }
+        let usable = self.ladder.at_over(offered.on(self.ladder.concentration_db(1)), selectivity).is_some();
+        // A better scheme has a larger beta, and its threshold lies elsewhere on the curve: both hardly move the loss.
+        let loss_db = (0..LOSS_ITERATIONS).fold(0.0, |loss_db: f64, _| {
+            let step = self.ladder.choose(&offered.raised_by(-loss_db), granted).map_or(0, |(step, _)| step);
+            self.ladder.steps[step].needed_db(selectivity) - self.ladder.steps[step].threshold_db
+        });
+        Knowledge { offered: offered.raised_by(-loss_db), cqi, usable }
+    }
+
+    /// SNR a layer that a block of `step` is judged at, where `snr_per_layer_db` is the mean over the band.
+    pub fn effective_db(&self, step: usize, snr_per_layer_db: f64, selectivity: Option<&Selectivity>) -> f64 {
+        let beta_db = self.ladder.steps[step].beta_db;
+        selectivity.map_or(snr_per_layer_db, |selectivity| selectivity.effective_db(snr_per_layer_db, beta_db))
     }
 
     /// Step and blocks for a grant over a usable link whose knowledge the outer loop corrects. However pessimistic that

@@ -17,6 +17,7 @@ use crate::radio::cell::link::Channel;
 use crate::radio::cell::site::Site;
 use crate::radio::error::RadioError;
 use crate::radio::numerology::SYMBOLS_PER_SLOT;
+use crate::radio::selectivity::Selectivity;
 use crate::radio::units::{db_to_linear, linear_to_db};
 use crate::random::CounterStream;
 use crate::sim::{SimDuration, SimTime};
@@ -51,6 +52,7 @@ pub(in crate::radio::cell) struct Expectation {
     /// Part of the band in use.
     pub used_share: f64,
     pub snr_db: f64,
+    pub effective_snr_db: f64,
     pub cqi: u32,
     pub mcs: f64,
     pub layers: f64,
@@ -77,6 +79,7 @@ struct Moment {
     delivered: f64,
     blocks: f64,
     snr_db: f64,
+    effective_snr_db: f64,
     mcs: f64,
     layers: f64,
     power_part: f64,
@@ -145,10 +148,15 @@ impl ExpectedLinkLayer {
         };
         let at = super::air_for(&mut self.airs, site, ue, direction);
         let air = &self.airs[at];
-        let (present, known) = (offered(present), air.measured(offered(reported)));
         let blocks = f64::from(site.carrier.resource_blocks);
         let granted = (share * blocks).round().clamp(1.0, blocks);
-        let link = Link { air, config: &self.config, present, known, granted: granted as u32 };
+        let known = match &reported.selectivity {
+            None => air.measured(offered(reported)),
+            Some(selectivity) => air.measured_over(offered(reported), selectivity, granted as u32),
+        };
+        let selectivity = present.selectivity.as_deref();
+        let present = offered(present);
+        let link = Link { air, config: &self.config, present, selectivity, known, granted: granted as u32 };
         let way = usize::from(direction == Direction::Uplink);
         let stride_s = f64::from(self.config.harq_round_trip_slots) * self.slot_seconds / STRIDES as f64;
         let loop_db = (outer_loop_db, unheard_db);
@@ -162,6 +170,7 @@ impl ExpectedLinkLayer {
             rate_bps: if known.usable { mean.delivered * slots_per_second * part } else { 0.0 },
             used_share: if known.usable { mean.blocks / blocks * part } else { share },
             snr_db: mean.snr_db,
+            effective_snr_db: mean.effective_snr_db,
             cqi: known.cqi,
             mcs: mean.mcs,
             layers: mean.layers,
@@ -180,6 +189,8 @@ struct Link<'a> {
     air: &'a Air,
     config: &'a SlotConfig,
     present: Offered,
+    /// What the shape of the present response costs.
+    selectivity: Option<&'a Selectivity>,
     known: Knowledge,
     granted: u32,
 }
@@ -243,7 +254,8 @@ impl Link<'_> {
         let format = self.air.format(step, blocks, SYMBOLS_PER_SLOT);
         let chosen = &self.air.ladder.steps[step];
         let snr_db = self.present.on(self.air.ladder.concentration_db(blocks));
-        let snr = db_to_linear(snr_db - chosen.layers_db);
+        let layer_db = self.air.effective_db(step, snr_db - chosen.layers_db, self.selectivity);
+        let snr = db_to_linear(layer_db);
         let (mut together, mut pending, mut transmissions, mut first) = (0.0, 1.0, 0.0, 0.0);
         for n in 0..self.config.max_transmissions {
             together = self.config.combining.after(together, snr);
@@ -263,6 +275,7 @@ impl Link<'_> {
             delivered: format.bits as f64 * (1.0 - pending) / transmissions,
             blocks: f64::from(blocks),
             snr_db,
+            effective_snr_db: layer_db + chosen.layers_db,
             mcs: f64::from(chosen.scheme.index),
             layers: f64::from(chosen.layers),
             power_part: self.air.power_part(&self.present, blocks),
@@ -278,6 +291,7 @@ impl Moment {
         self.delivered += other.delivered * weight;
         self.blocks += other.blocks * weight;
         self.snr_db += other.snr_db * weight;
+        self.effective_snr_db += other.effective_snr_db * weight;
         self.mcs += other.mcs * weight;
         self.layers += other.layers * weight;
         self.power_part += other.power_part * weight;

@@ -1,6 +1,8 @@
 //! Which scheme on how many blocks, by table: what [`LinkAdaptation::best`] answers, quickly enough for every slot.
 
+use crate::radio::error_model::scheme_beta;
 use crate::radio::link_adaptation::LinkAdaptation;
+use crate::radio::selectivity::Selectivity;
 use crate::radio::tables::{ModulationTable, Scheme};
 use crate::radio::units::{db_to_linear, linear_to_db};
 
@@ -18,6 +20,8 @@ pub(super) struct Step {
     pub efficiency: f64,
     /// 10 log10 of the layers.
     pub layers_db: f64,
+    /// Of the effective SNR, dB.
+    pub beta_db: f64,
     efficiency_db: f64,
 }
 
@@ -28,6 +32,13 @@ pub(super) struct Offered {
     pub full_band_db: f64,
     /// What concentrating power cannot exceed; `full_band_db` for a downlink.
     pub ceiling_db: f64,
+}
+
+impl Step {
+    /// Mean SNR over a band that is not flat at which this step has its threshold.
+    pub fn needed_db(&self, selectivity: &Selectivity) -> f64 {
+        selectivity.needed_db(self.threshold_db - self.layers_db, self.beta_db) + self.layers_db
+    }
 }
 
 impl Offered {
@@ -62,7 +73,8 @@ impl Ladder {
                 let threshold_db = threshold_db + layers_db;
                 let efficiency = scheme.spectral_efficiency() * f64::from(layers);
                 let efficiency_db = linear_to_db(efficiency);
-                all.push(Step { scheme: *scheme, layers, threshold_db, efficiency, layers_db, efficiency_db });
+                let beta_db = linear_to_db(scheme_beta(scheme));
+                all.push(Step { scheme: *scheme, layers, threshold_db, efficiency, layers_db, beta_db, efficiency_db });
             }
         }
         // Stable: of equal thresholds the one with fewer layers comes first.
@@ -91,6 +103,12 @@ impl Ladder {
     /// The highest step whose threshold `snr_db` meets.
     pub fn at(&self, snr_db: f64) -> Option<usize> {
         self.thresholds_db.partition_point(|threshold| *threshold <= snr_db).checked_sub(1)
+    }
+
+    /// The same over a band that is not flat, for its mean.
+    pub fn at_over(&self, snr_db: f64, selectivity: &Selectivity) -> Option<usize> {
+        // No step needs less than over a flat band.
+        (0..self.at(snr_db)? + 1).rfind(|k| self.steps[*k].needed_db(selectivity) <= snr_db)
     }
 
     /// The step and the number of blocks, at most `granted`, with the highest rate. `None` where not even one block
@@ -132,6 +150,7 @@ impl Ladder {
 #[derive(Clone, Debug)]
 pub(super) struct Quality {
     thresholds_db: Vec<f64>,
+    betas_db: Vec<f64>,
 }
 
 impl Quality {
@@ -145,15 +164,23 @@ impl Quality {
             other => other,
         };
         let adaptation = LinkAdaptation::new(reported, implementation_loss_db);
-        let mut thresholds_db: Vec<f64> =
-            reported.schemes().iter().filter_map(|s| adaptation.threshold_db(s.index)).collect();
-        thresholds_db.sort_by(f64::total_cmp);
-        Self { thresholds_db }
+        let row = |s: &Scheme| Some((adaptation.threshold_db(s.index)?, linear_to_db(scheme_beta(s))));
+        let mut rows: Vec<(f64, f64)> = reported.schemes().iter().filter_map(row).collect();
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (thresholds_db, betas_db) = rows.into_iter().unzip();
+        Self { thresholds_db, betas_db }
     }
 
     /// The highest index that an SNR a layer supports; 0 is out of range.
     pub fn index(&self, snr_per_layer_db: f64) -> u32 {
         self.thresholds_db.partition_point(|t| *t <= snr_per_layer_db) as u32
+    }
+
+    /// The same over a band that is not flat, for its mean.
+    pub fn index_over(&self, snr_per_layer_db: f64, selectivity: &Selectivity) -> u32 {
+        let rows = self.thresholds_db.iter().zip(&self.betas_db);
+        let supported = |(t, b): (&f64, &f64)| selectivity.needed_db(*t, *b) <= snr_per_layer_db;
+        rows.rev().position(supported).map_or(0, |above| (self.thresholds_db.len() - above) as u32)
     }
 
     /// What index `cqi` promises; `None` for 0.

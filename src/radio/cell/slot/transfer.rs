@@ -8,10 +8,12 @@ use crate::radio::cell::{BlockCounts, Direction, LinkLayer, Outcome, TransferRep
 use crate::radio::harq::{Processes, Waiting};
 use crate::radio::link_budget::LinkBudget;
 use crate::radio::scheduling::Use;
+use crate::radio::selectivity::Selectivity;
 use crate::radio::units::{db_to_linear, dbm_to_watts, linear_to_db};
 use crate::random::CounterStream;
 use crate::sim::{SimDuration, SimTime};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Bounds of what the outer loop may learn.
 pub(super) const OUTER_LOOP_DB: (f64, f64) = (-15.0, 15.0);
@@ -49,6 +51,10 @@ pub(super) struct SlotTransfer {
     fresh: (u64, u64),
     /// The channel of coherence block `.0`.
     channel: (u64, Offered),
+    /// What the shape of its response costs; `None` where the band is flat.
+    selectivity: Option<Rc<Selectivity>>,
+    /// Resource blocks of the last grant.
+    granted: u32,
     /// What a measurement of that tells.
     measured: Option<Knowledge>,
     varies: bool,
@@ -77,6 +83,7 @@ struct Totals {
     layers: u64,
     mcs: u64,
     snr_db: f64,
+    effective_snr_db: f64,
     on_air_seconds: f64,
     outage_seconds: f64,
     joules: f64,
@@ -119,8 +126,10 @@ impl SlotTransfer {
         let back = (known_by + timing.period - phase) % timing.period;
         let measured = known_by.saturating_sub(back);
         let block = |slot: u64| fading.block_at(timing.start(slot));
-        let known = air.measured(offered(site, &request, block(measured)));
-        let channel = (block(slot), offered(site, &request, block(slot)));
+        let granted = ((share * f64::from(site.carrier.resource_blocks)) as u32).max(1);
+        let known = measured_over(air, offered(site, &request, block(measured)), granted);
+        let (present, selectivity) = offered(site, &request, block(slot));
+        let channel = (block(slot), present);
         let bits = request.bytes * 8;
         Self {
             key,
@@ -134,6 +143,8 @@ impl SlotTransfer {
             decoded_bits: 0,
             fresh: (0, 0),
             channel,
+            selectivity,
+            granted,
             varies,
             known,
             reports: VecDeque::with_capacity((timing.delay / timing.period) as usize + 2),
@@ -179,7 +190,8 @@ impl SlotTransfer {
         while self.next_measurement <= slot.number {
             let measured_block = fading.block_at(timing.start(self.next_measurement));
             self.tune(measured_block, site);
-            let known = *self.measured.get_or_insert_with(|| air.measured(self.channel.1));
+            let now = || measured_over(air, (self.channel.1, self.selectivity.clone()), self.granted);
+            let known = *self.measured.get_or_insert_with(now);
             self.reports.push_back((self.next_measurement + timing.delay, known));
             self.next_measurement += timing.period;
         }
@@ -192,7 +204,8 @@ impl SlotTransfer {
     /// Brings the channel to a coherence block.
     fn tune(&mut self, block: u64, site: &mut Site) {
         if block != self.channel.0 {
-            self.channel = (block, offered(site, &self.request, block));
+            let (present, selectivity) = offered(site, &self.request, block);
+            (self.channel, self.selectivity) = ((block, present), selectivity);
             self.measured = None;
         }
     }
@@ -257,6 +270,7 @@ impl SlotTransfer {
 
     /// Sends a new block on at most `granted` resource blocks.
     pub fn send(&mut self, slot: &Slot, air: &Air, granted: u32, config: &SlotConfig, outer_loop_db: f64) -> Use {
+        self.granted = granted;
         let (step, mut blocks) = air.choose(&self.known, outer_loop_db, granted);
         let mut format = air.format(step, blocks, slot.symbols);
         if format.bits == 0 {
@@ -287,7 +301,8 @@ impl SlotTransfer {
         let Waiting { transmissions, effective_snr, block, .. } = waiting;
         let Sent { payload_bits, format, .. } = block;
         let snr_db = self.channel.1.on(air.ladder.concentration_db(blocks));
-        let layer_db = snr_db - air.ladder.steps[format.step].layers_db;
+        let layers_db = air.ladder.steps[format.step].layers_db;
+        let layer_db = air.effective_db(format.step, snr_db - layers_db, self.selectivity.as_deref());
         // The first transmission needs no combining and no logarithm.
         let first = transmissions == 0;
         let together =
@@ -316,6 +331,7 @@ impl SlotTransfer {
         totals.layers += u64::from(air.ladder.steps[format.step].layers);
         totals.mcs += u64::from(air.ladder.steps[format.step].scheme.index);
         totals.snr_db += snr_db;
+        totals.effective_snr_db += layer_db + layers_db;
         totals.on_air_seconds += seconds;
         if air.direction == Direction::Uplink {
             totals.joules += self.max_power_watts * air.power_part(&self.channel.1, blocks) * seconds;
@@ -387,6 +403,7 @@ impl SlotTransfer {
             budget: self.budget,
             link_layer: LinkLayer {
                 cqi: sent(mean(t.cqi as f64)),
+                effective_snr_db: sent(mean(t.effective_snr_db)).filter(|_| self.selectivity.is_some()),
                 layers: sent(mean(t.layers as f64)),
                 resource_blocks: sent(mean(t.used_blocks as f64)),
                 block_error_rate: sent(counts.bler()),
@@ -409,11 +426,15 @@ fn learn_of_failure(waiting: &Waiting<Sent>, outer_loop_db: &mut f64, config: &S
     }
 }
 
-/// What the link offers in a coherence block.
-fn offered(site: &mut Site, request: &TransferRequest, block: u64) -> Offered {
+/// What the link offers in a coherence block, and what the shape of its response costs.
+fn offered(site: &mut Site, request: &TransferRequest, block: u64) -> (Offered, Option<Rc<Selectivity>>) {
     let fading = site.carrier.config().fading;
     let link = &mut site.links[request.link.0];
     let channel = link.channel_in_block(block, &fading, &site.surroundings);
     let (full_band_db, ceiling_db) = site.carrier.reach_db(&channel, &link.ue, request.direction);
-    Offered { full_band_db, ceiling_db }
+    (Offered { full_band_db, ceiling_db }, channel.selectivity)
+}
+
+fn measured_over(air: &Air, (offered, selectivity): (Offered, Option<Rc<Selectivity>>), granted: u32) -> Knowledge {
+    selectivity.map_or_else(|| air.measured(offered), |shape| air.measured_over(offered, &shape, granted))
 }
