@@ -17,7 +17,6 @@ mod engine;
 mod error;
 mod executor;
 mod fluid;
-mod heap;
 mod queue;
 mod resource;
 mod sharing;
@@ -25,6 +24,7 @@ mod signal;
 mod sleep;
 mod tasks;
 mod time;
+mod tournament;
 mod trace;
 
 pub use combinators::{Either, JoinAll, join, join_all, select};

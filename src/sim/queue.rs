@@ -1,17 +1,15 @@
-//! The event queue: a heap of (time, insertion number) over a slab of payloads.
+//! The event queue: a tournament of (time, insertion number) over a slab of payloads, a seat for each slot.
 //!
-//! The order is total: events of one instant leave first in, first out. A cancelled event gives its payload back at
-//! once and leaves its key behind, dropped when it surfaces or when such keys become the majority.
+//! The order is total: events of one instant leave first in, first out. A cancelled event leaves at once.
 
-use super::heap::QuadHeap;
 use super::time::SimTime;
+use super::tournament::{NOBODY, Tournament};
 
 /// Low bits of a key hold the slot, which only rides along: insertion numbers above it are unique.
 const SLOT_BITS: u32 = 24;
 const MAX_PENDING: usize = 1 << SLOT_BITS;
-const SEQUENCE_LIMIT: u64 = 1 << (64 - SLOT_BITS);
-/// Fewer cancelled keys than this are not worth a sweep.
-const SWEEP_FROM: usize = 64;
+/// No key reaches [`NOBODY`]: the last number is not given.
+const SEQUENCE_LIMIT: u64 = (1 << (64 - SLOT_BITS)) - 1;
 
 /// Names one scheduled event; stays harmless after the event has fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +30,19 @@ pub struct Fired<T> {
 /// Pending events in the order in which they will fire. At most 16,777,216 at a time.
 #[derive(Debug)]
 pub struct Queue<T> {
-    heap: QuadHeap,
-    /// The heap's root has fired and waits to be overwritten: most handlers schedule one event, which then costs one
-    /// descent instead of a removal and an insertion.
-    root_is_vacant: bool,
+    order: Tournament,
+    /// Slot of the last event that fired, still on its seat: most handlers schedule one event, which then takes slot and
+    /// seat, one walk through the tournament instead of two.
+    vacant: Option<u32>,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    cancelled: usize,
     next_sequence: u64,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    /// Empty when free, and when cancelled but still named by a key.
+    /// Empty when free.
     payload: Option<T>,
 }
 
@@ -70,18 +67,17 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     pub fn new() -> Self {
         Self {
-            heap: QuadHeap::default(),
-            root_is_vacant: false,
+            order: Tournament::default(),
+            vacant: None,
             slots: Vec::new(),
             free: Vec::new(),
-            cancelled: 0,
             next_sequence: 0,
         }
     }
 
     /// Events that will still fire.
     pub fn len(&self) -> usize {
-        self.heap.len() - self.cancelled - usize::from(self.root_is_vacant)
+        self.slots.len() - self.free.len() - usize::from(self.vacant.is_some())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,21 +93,15 @@ impl<T> Queue<T> {
         if self.next_sequence == SEQUENCE_LIMIT {
             self.renumber();
         }
-        let slot = match self.free.pop() {
+        let slot = match self.vacant.take() {
             Some(slot) => slot,
-            None => self.grow(),
+            None => self.free.pop().unwrap_or_else(|| self.grow()),
         };
         let entry = &mut self.slots[slot as usize];
         entry.payload = Some(payload);
         let id = EventId { slot, generation: entry.generation };
-        let key = key(time, self.next_sequence, slot);
+        self.order.seat(slot as usize, key(time, self.next_sequence, slot));
         self.next_sequence += 1;
-        if self.root_is_vacant {
-            self.root_is_vacant = false;
-            self.heap.replace_min(key);
-        } else {
-            self.heap.push(key);
-        }
         id
     }
 
@@ -124,25 +114,19 @@ impl<T> Queue<T> {
     /// Takes the earliest event if it is due at `end` or before.
     #[inline]
     pub fn pop_until(&mut self, end: SimTime) -> Option<Fired<T>> {
-        loop {
-            self.fill_root();
-            let key = self.heap.min()?;
-            let time = time_of(key);
-            if time > end {
-                return None;
-            }
-            self.root_is_vacant = true;
-            let slot = slot_of(key);
-            self.free.push(slot as u32);
-            let entry = &mut self.slots[slot];
-            match entry.payload.take() {
-                Some(payload) => {
-                    entry.generation = entry.generation.wrapping_add(1);
-                    return Some(Fired { time, sequence: key as u64 >> SLOT_BITS, payload });
-                }
-                None => self.cancelled -= 1,
-            }
+        self.clear_vacant();
+        let key = self.order.least();
+        let time = time_of(key);
+        // The lower half tells: an insertion number of all ones is never given.
+        if key as u64 == NOBODY as u64 || time > end {
+            return None;
         }
+        let slot = slot_of(key);
+        let entry = &mut self.slots[slot];
+        let payload = entry.payload.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.vacant = Some(slot as u32);
+        Some(Fired { time, sequence: key as u64 >> SLOT_BITS, payload })
     }
 
     /// What a pending event will deliver; `None` once it has fired or was cancelled.
@@ -161,53 +145,40 @@ impl<T> Queue<T> {
         }
         let payload = entry.payload.take()?;
         entry.generation = entry.generation.wrapping_add(1);
-        self.cancelled += 1;
-        if self.cancelled >= SWEEP_FROM && 2 * self.cancelled > self.heap.len() {
-            self.sweep();
-        }
+        self.leave(id.slot);
         Some(payload)
     }
 
+    /// Gives back the slot of the event that fired last, whose handler scheduled nothing in its place.
     #[inline]
-    fn fill_root(&mut self) {
-        if self.root_is_vacant {
-            self.root_is_vacant = false;
-            self.heap.remove_min();
+    fn clear_vacant(&mut self) {
+        if let Some(slot) = self.vacant.take() {
+            self.leave(slot);
         }
+    }
+
+    fn leave(&mut self, slot: u32) {
+        self.order.seat(slot as usize, NOBODY);
+        self.free.push(slot);
     }
 
     #[cold]
     fn grow(&mut self) -> u32 {
         assert!(self.slots.len() < MAX_PENDING, "more than {MAX_PENDING} events are pending at once");
+        let slot = self.slots.len();
         self.slots.push(Slot { generation: 0, payload: None });
-        self.slots.len() as u32 - 1
-    }
-
-    /// Drops the keys of cancelled events. Linear, and at least half of the keys go: constant per cancellation.
-    #[cold]
-    fn sweep(&mut self) {
-        self.fill_root();
-        let (slots, free) = (&self.slots, &mut self.free);
-        self.heap.retain_sorted(|key| {
-            let slot = slot_of(*key);
-            let live = slots[slot].payload.is_some();
-            if !live {
-                free.push(slot as u32);
-            }
-            live
-        });
-        self.cancelled = 0;
+        self.order.make_room(slot);
+        slot as u32
     }
 
     /// Numbers the pending events from zero, in their order: once in 10^12 events.
     #[cold]
     fn renumber(&mut self) {
-        self.fill_root();
+        self.clear_vacant();
         let mut sequence = 0;
-        self.heap.retain_sorted(|k| {
-            *k = key(time_of(*k), sequence, slot_of(*k) as u32);
+        self.order.change_in_order(|k| {
             sequence += 1;
-            true
+            key(time_of(k), sequence - 1, slot_of(k) as u32)
         });
         self.next_sequence = sequence;
     }
@@ -247,7 +218,7 @@ mod tests {
             assert_eq!(queue.cancel(id), Some(i));
         }
         assert_eq!(queue.len(), 1);
-        assert!(queue.heap.len() <= 2 * SWEEP_FROM && queue.slots.len() <= 2 * SWEEP_FROM);
+        assert_eq!(queue.slots.len(), 2);
         assert_eq!(drain(&mut queue), [7]);
     }
 
