@@ -1,8 +1,8 @@
 //! PHOLD (Fujimoto 1990), the customary load of discrete-event engines: an event picks a random entity and schedules
 //! one event there after 0.1 + Exp(mean 1) time units.
 //!
-//! `cargo run --release --example phold -- --compare` runs it through a hand-written heap loop (the bound), the event
-//! interface and processes, and prints what share of the bound each keeps. All three must agree on `end` and `mix`.
+//! `cargo run --release --example phold -- --compare` runs it through a hand-written heap loop, the event interface and
+//! processes, and prints what share of the loop's rate each has. All three must agree on `end` and `mix`.
 
 use std::cell::RefCell;
 use std::hint::black_box;

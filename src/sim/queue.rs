@@ -66,13 +66,7 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     pub fn new() -> Self {
-        Self {
-            order: Tournament::default(),
-            vacant: None,
-            slots: Vec::new(),
-            free: Vec::new(),
-            next_sequence: 0,
-        }
+        Self { order: Tournament::default(), vacant: None, slots: Vec::new(), free: Vec::new(), next_sequence: 0 }
     }
 
     /// Events that will still fire.

@@ -147,7 +147,7 @@ mod tests {
         for n in 0..20_000u64 {
             let draw = random.bits(n);
             // Up to 1,200 seats: from one level of groups to six.
-            if draw % 16 == 0 && oracle.len() < 1_200 {
+            if draw.is_multiple_of(16) && oracle.len() < 1_200 {
                 tournament.make_room(oracle.len());
                 oracle.push(NOBODY);
             }
