@@ -4,8 +4,8 @@
 
 use deft::radio::fading::{Fading, FadingModel};
 use deft::radio::{
-    CellConfig, Direction, Position, Preset, SchedulerKind, Site, SlotCell, SlotConfig, Trajectory, TransferRequest,
-    UeRadio,
+    CellConfig, DelayProfile, Direction, Position, Preset, SchedulerKind, Site, SlotCell, SlotConfig, Trajectory,
+    TransferRequest, UeRadio,
 };
 use deft::random::Streams;
 use deft::sim::{FluidModel, SimDuration, SimTime};
@@ -13,23 +13,33 @@ use std::time::Instant;
 
 const PHONES: usize = 50;
 const SIMULATED_S: f64 = 20.0;
+const WAYS: [&[Direction]; 3] =
+    [&[Direction::Downlink], &[Direction::Uplink], &[Direction::Downlink, Direction::Uplink]];
 
 fn main() {
     let window_slots = 100.0;
     for scheduler in
         [SchedulerKind::RoundRobin, SchedulerKind::ProportionalFair { window_slots }, SchedulerKind::MaxRate]
     {
-        for directions in [&[Direction::Downlink][..], &[Direction::Uplink], &[Direction::Downlink, Direction::Uplink]]
-        {
-            println!("{scheduler:?} {directions:?}: {:.0} times real time", speed(scheduler, directions));
+        for directions in WAYS {
+            let speed = speed(scheduler, FadingModel::Rayleigh, directions);
+            println!("{scheduler:?} {directions:?}: {speed:.0} times real time");
+        }
+    }
+    for (profile, nanoseconds) in [(DelayProfile::TdlA, 30.0), (DelayProfile::TdlC, 300.0), (DelayProfile::TdlD, 100.0)]
+    {
+        let fading = FadingModel::TappedDelay { profile, delay_spread_s: nanoseconds * 1e-9 };
+        for directions in WAYS {
+            let speed = speed(SchedulerKind::RoundRobin, fading, directions);
+            println!("RoundRobin, {profile:?} of {nanoseconds} ns, {directions:?}: {speed:.0} times real time");
         }
     }
 }
 
 /// Simulated seconds a second.
-fn speed(scheduler: SchedulerKind, directions: &[Direction]) -> f64 {
+fn speed(scheduler: SchedulerKind, fading: FadingModel, directions: &[Direction]) -> f64 {
     let mut config = CellConfig::from_preset(Preset::by_name("nr_fr1").expect("a preset"));
-    config.fading = Fading::from_coherence_time(FadingModel::Rayleigh, SimDuration::from_seconds(0.02));
+    config.fading = Fading::from_coherence_time(fading, SimDuration::from_seconds(0.02));
     let ue = UeRadio::from_preset(&config.radio);
     let slots = SlotConfig { scheduler, ..SlotConfig::new(config.radio.duplex) };
     let site = Site::new("cell", config, &Streams::new(1, 0)).expect("a cell");

@@ -6,8 +6,8 @@
 //! well: near saturation a difference of two hundredths in rate is one of a fifth in waiting.
 
 use deft::radio::{
-    CellConfig, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site, SlotCell, SlotConfig,
-    Trajectory, TransferReport, TransferRequest, UeRadio,
+    CellConfig, DelayProfile, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site, SlotCell,
+    SlotConfig, Trajectory, TransferReport, TransferRequest, UeRadio,
 };
 use deft::random::Streams;
 use deft::sim::{FluidModel, SimDuration, SimTime};
@@ -19,56 +19,91 @@ const DIRECTIONS: [Direction; 2] = [Direction::Downlink, Direction::Uplink];
 trait Cell: FluidModel<Request = TransferRequest, Report = Box<TransferReport>> {}
 impl<T: FluidModel<Request = TransferRequest, Report = Box<TransferReport>>> Cell for T {}
 
-/// Ten phones at 35 to 250 m; Rayleigh fading of 50 ms coherence.
-fn site(preset: &str, seed: u64) -> (Site, CellConfig, Vec<LinkId>) {
-    site_within(preset, RINGS[0], seed)
+/// A cell with ten phones.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    preset: &'static str,
+    /// They stand evenly from the nearer to the farther distance.
+    ring: (f64, f64),
+    /// Of 50 ms coherence.
+    fading: FadingModel,
+    seed: u64,
 }
 
-/// Ten phones evenly from the nearer to the farther distance of `ring`.
-fn site_within(preset: &str, (near, far): (f64, f64), seed: u64) -> (Site, CellConfig, Vec<LinkId>) {
-    let mut config = CellConfig::from_preset(Preset::by_name(preset).expect("a preset"));
-    config.fading = Fading::from_coherence_time(FadingModel::Rayleigh, SimDuration::from_seconds(0.05));
-    let ue = UeRadio::from_preset(&config.radio);
-    let mut site = Site::new("cell", config.clone(), &Streams::new(seed, 0)).expect("a cell");
-    let at =
-        |i: usize| Trajectory::Static(Position::new(near + (far - near) * i as f64 / (PHONES - 1) as f64, 0.0, 1.5));
-    let links = (0..PHONES).map(|i| site.attach(&format!("phone/{i}"), ue, at(i))).collect();
-    (site, config, links)
+impl Setting {
+    /// At 35 to 250 m, under Rayleigh fading.
+    fn near(preset: &'static str, seed: u64) -> Self {
+        Self { preset, ring: RINGS[0], fading: FadingModel::Rayleigh, seed }
+    }
+
+    fn site(self) -> (Site, CellConfig, Vec<LinkId>) {
+        let Self { preset, ring: (near, far), fading, seed } = self;
+        let mut config = CellConfig::from_preset(Preset::by_name(preset).expect("a preset"));
+        config.fading = Fading::from_coherence_time(fading, SimDuration::from_seconds(0.05));
+        let ue = UeRadio::from_preset(&config.radio);
+        let mut site = Site::new("cell", config.clone(), &Streams::new(seed, 0)).expect("a cell");
+        let step_m = (far - near) / (PHONES - 1) as f64;
+        let at = |i: usize| Trajectory::Static(Position::new(near + step_m * i as f64, 0.0, 1.5));
+        let links = (0..PHONES).map(|i| site.attach(&format!("phone/{i}"), ue, at(i))).collect();
+        (site, config, links)
+    }
 }
+
+/// Presets with a delay profile and its spread, seconds.
+const TAPPED: [(&str, DelayProfile, f64); 2] =
+    [("nr_fr1", DelayProfile::TdlC, 300e-9), ("lte", DelayProfile::TdlA, 30e-9)];
 
 /// Where the ten phones stand: near the base station, in the middle and at the edge of a cell.
 const RINGS: [(f64, f64); 3] = [(35.0, 250.0), (250.0, 500.0), (500.0, 1000.0)];
 
 /// What `measure` says of the flow model with the link layer in expectation, and of slots.
-fn expected_and_played(
-    preset: &str,
-    ring: (f64, f64),
-    seed: u64,
-    measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f64,
-) -> (f64, f64) {
-    expected_and_played_with(preset, ring, seed, |_| {}, measure)
+fn expected_and_played(setting: Setting, measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f64) -> (f64, f64) {
+    expected_and_played_with(setting, |_| {}, measure)
 }
 
 /// The same with another link layer.
 fn expected_and_played_with(
-    preset: &str,
-    ring: (f64, f64),
-    seed: u64,
+    setting: Setting,
     config: impl Fn(&mut SlotConfig),
     measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f64,
 ) -> (f64, f64) {
-    let (flow, cell, links) = site_within(preset, ring, seed);
+    let (flow, cell, links) = setting.site();
     let mut slots = SlotConfig::new(cell.radio.duplex);
     config(&mut slots);
     let mut flow = FlowCell::with_link_layer(flow, slots.clone()).expect("a link layer");
     let expected = measure(&mut flow, &links);
-    let (played, _, links) = site_within(preset, ring, seed);
+    let (played, _, links) = setting.site();
     (expected, measure(&mut SlotCell::new(played, slots).expect("slots"), &links))
+}
+
+/// By how much bytes a second, and the seconds of rounds at loads of 0.1, 0.5 and 0.9, are larger in slots than expected, the latter in
+/// the mean over `seeds`. A load is that of whichever of the two takes longer for a round alone.
+fn larger_in_slots(setting: Setting, direction: Direction, seeds: std::ops::Range<u64>) -> (f64, [f64; 3]) {
+    let (expected, played) = expected_and_played(setting, |c, l| saturated_bps(c, l, direction));
+    let rate = played / expected - 1.0;
+    let mut sums = [(0.0, 0.0); 3];
+    for seed in seeds {
+        let other = Setting { seed, ..setting };
+        let apart = |seconds: f64| expected_and_played(other, |c, l| round_seconds(c, l, direction, seconds));
+        let (expected, played) = apart(60.0);
+        let alone = expected.max(played);
+        for (load, sum) in [0.1, 0.5, 0.9].into_iter().zip(&mut sums) {
+            let (expected, played) = apart(alone / load);
+            *sum = (sum.0 + expected, sum.1 + played);
+        }
+    }
+    let rounds = sums.map(|(expected, played)| played / expected - 1.0);
+    let [low, middle, high] = rounds.map(|more| more * 100.0);
+    let Setting { preset, ring, fading, .. } = setting;
+    println!(
+        "{preset} {ring:?} {fading:?} {direction:?}: {:+.1}% bit/s, {low:+.1}, {middle:+.1}, {high:+.1}% s a round",
+        rate * 100.0
+    );
+    (rate, rounds)
 }
 
 /// Rates within 5% everywhere and rounds within 10% near the base station and in the middle of a cell, 11% at its edge, at every
 /// load: what `link_layer: expected` promises.
-/// A load is that of whichever of the two takes longer for a round alone.
 #[test]
 fn expected_link_layers_agree_with_slots_from_the_base_station_to_the_edge() {
     // Of rates, of rounds, of rounds at the edge.
@@ -76,21 +111,8 @@ fn expected_link_layers_agree_with_slots_from_the_base_station_to_the_edge() {
     for preset in PRESETS {
         for ring in RINGS {
             for direction in DIRECTIONS {
-                let (expected, played) = expected_and_played(preset, ring, 1, |c, l| saturated_bps(c, l, direction));
-                let rate = played / expected - 1.0;
-                let apart =
-                    |seconds: f64| expected_and_played(preset, ring, 2, |c, l| round_seconds(c, l, direction, seconds));
-                let (expected, played) = apart(60.0);
-                let alone = expected.max(played);
-                let rounds = [0.1, 0.5, 0.9].map(|load| {
-                    let (expected, played) = apart(alone / load);
-                    played / expected - 1.0
-                });
-                let [low, middle, high] = rounds.map(|more| more * 100.0);
-                println!(
-                    "{preset} {ring:?} {direction:?}: {:+.1}% bit/s, {low:+.1}, {middle:+.1}, {high:+.1}% s a round",
-                    rate * 100.0
-                );
+                let setting = Setting { ring, ..Setting::near(preset, 1) };
+                let (rate, rounds) = larger_in_slots(setting, direction, 2..3);
                 worst[0] = worst[0].max(rate.abs());
                 let of_ring = 1 + usize::from(ring == RINGS[2]);
                 worst[of_ring] = rounds.iter().fold(worst[of_ring], |worst, more| worst.max(more.abs()));
@@ -99,6 +121,26 @@ fn expected_link_layers_agree_with_slots_from_the_base_station_to_the_edge() {
     }
     println!("worst {:.1?}%", worst.map(|w| w * 100.0));
     assert!(worst[0] < 0.05 && worst[1] < 0.1 && worst[2] < 0.11, "{worst:?}");
+}
+
+/// The same over links that have a response over the band. Of downlinks, whose rounds are short, in the mean over four seeds: at a load
+/// of 0.9, rounds of a single one differ by up to a fourth, as they do over flat links.
+#[test]
+fn expected_link_layers_agree_with_slots_where_the_band_is_not_flat() {
+    let mut worst: [f64; 2] = [0.0; 2];
+    for (preset, profile, delay_spread_s) in TAPPED {
+        for ring in RINGS {
+            for direction in DIRECTIONS {
+                let fading = FadingModel::TappedDelay { profile, delay_spread_s };
+                let seeds = 2..if direction == Direction::Downlink { 6 } else { 3 };
+                let (rate, rounds) = larger_in_slots(Setting { preset, ring, fading, seed: 1 }, direction, seeds);
+                worst[0] = worst[0].max(rate.abs());
+                worst[1] = rounds.iter().fold(worst[1], |worst, more| worst.max(more.abs()));
+            }
+        }
+    }
+    println!("worst {:.1?}%", worst.map(|w| w * 100.0));
+    assert!(worst[0] < 0.05 && worst[1] < 0.1, "{worst:?}");
 }
 
 /// What the outer loop learns from late reports is most of what rounds at the edge take longer in slots than where a tenth of
@@ -111,7 +153,8 @@ fn without_outer_loop_and_lateness_slots_are_what_schemes_give() {
     for preset in PRESETS {
         for direction in DIRECTIONS {
             let rounds = |c: &mut dyn Cell, l: &[LinkId]| round_seconds(c, l, direction, 60.0);
-            let (expected, played) = expected_and_played_with(preset, RINGS[1], 2, at_once, rounds);
+            let setting = Setting { ring: RINGS[1], ..Setting::near(preset, 2) };
+            let (expected, played) = expected_and_played_with(setting, at_once, rounds);
             let more = played / expected - 1.0;
             println!("{preset} {direction:?}: {expected:.4} s expected, {:+.1}% in slots", more * 100.0);
             assert!(more.abs() < 0.03, "{preset} {direction:?}: {expected} s, {played} s in slots");
@@ -120,10 +163,10 @@ fn without_outer_loop_and_lateness_slots_are_what_schemes_give() {
 }
 
 /// What `measure` says of the flow model and of the slots.
-fn both(preset: &str, seed: u64, measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f64) -> (f64, f64) {
-    let (flow, _, links) = site(preset, seed);
+fn both(setting: Setting, measure: impl Fn(&mut dyn Cell, &[LinkId]) -> f64) -> (f64, f64) {
+    let (flow, _, links) = setting.site();
     let of_flow = measure(&mut FlowCell::new(flow), &links);
-    let (slots, config, links) = site(preset, seed);
+    let (slots, config, links) = setting.site();
     let slots = SlotCell::new(slots, SlotConfig::new(config.radio.duplex)).expect("slots");
     let mut slots = slots;
     (of_flow, measure(&mut slots, &links))
@@ -174,7 +217,7 @@ fn round_seconds(cell: &mut dyn Cell, links: &[LinkId], direction: Direction, in
 fn near_the_base_station_slots_carry_what_flow_says_or_the_tenth_more_that_it_gives_up() {
     for preset in PRESETS {
         for direction in DIRECTIONS {
-            let (flow, slots) = both(preset, 1, |cell, links| saturated_bps(cell, links, direction));
+            let (flow, slots) = both(Setting::near(preset, 1), |cell, links| saturated_bps(cell, links, direction));
             let ratio = slots / flow;
             println!(
                 "{preset} {direction:?}: {:.1} Mbit/s in flow, {:+.1}% in slots",
@@ -193,7 +236,8 @@ fn near_the_base_station_slots_carry_what_flow_says_or_the_tenth_more_that_it_gi
 fn rounds_near_the_base_station_take_as_long_in_slots_as_in_flow_at_every_load() {
     for preset in PRESETS {
         for direction in DIRECTIONS {
-            let apart = |seconds: f64| both(preset, 2, |cell, links| round_seconds(cell, links, direction, seconds));
+            let near = Setting::near(preset, 2);
+            let apart = |seconds: f64| both(near, |cell, links| round_seconds(cell, links, direction, seconds));
             let (alone, _) = apart(60.0);
             for load in [0.1, 0.3, 0.5, 0.7, 0.9] {
                 let (flow, slots) = apart(alone / load);

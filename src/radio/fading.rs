@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::f64::consts::TAU;
 
 /// Scattered waves in the sum; the variance of the Rayleigh power gain is 1 - 1/SCATTERERS instead of 1.
-const SCATTERERS: u64 = 64;
+const SCATTERERS: usize = 64;
 /// Coherence time times maximum Doppler shift (Rappaport 2002, equation 5.40.c).
 const COHERENCE_DOPPLER_PRODUCT: f64 = 0.423;
 
@@ -106,14 +106,59 @@ pub struct LinkFading {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Waves {
-    scattered: Box<[Wave]>,
+    scattered: Scattered<SCATTERERS>,
     direct: Wave,
 }
 
+/// `N` plane waves of equal strength, one from each sector of arrival angles at a random angle within it, with random phases.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scattered<const N: usize>(Box<[Wave]>);
+
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Wave {
+pub(super) struct Wave {
     shift_hz: f64,
     phase_turns: f64,
+}
+
+impl Wave {
+    /// From any direction, by draws `2 number` and the next of the stream.
+    pub fn new(stream: &CounterStream, number: usize, doppler_hz: f64) -> Self {
+        let angle = TAU * stream.uniform(2 * number as u64);
+        Self::from_angle(angle, stream, number, doppler_hz)
+    }
+
+    fn from_angle(angle: f64, stream: &CounterStream, number: usize, doppler_hz: f64) -> Self {
+        Self { shift_hz: doppler_hz * angle.cos(), phase_turns: stream.uniform(2 * number as u64 + 1) }
+    }
+
+    /// Complex gain (real, imaginary) of power 1.
+    pub fn gain_at(&self, time_s: f64) -> (f64, f64) {
+        let (sin, cos) = sin_cos_turns(self.shift_hz * time_s + self.phase_turns);
+        (cos, sin)
+    }
+}
+
+impl<const N: usize> Scattered<N> {
+    pub fn new(stream: &CounterStream, doppler_hz: f64) -> Self {
+        let sector = TAU / N as f64;
+        let wave = |i: usize| {
+            let angle = sector * (i as f64 + stream.uniform(2 * i as u64));
+            Wave::from_angle(angle, stream, i, doppler_hz)
+        };
+        Self((0..N).map(wave).collect())
+    }
+
+    /// Complex gain (real, imaginary) of mean power `N`.
+    pub fn sum_at(&self, time_s: f64) -> (f64, f64) {
+        // First all waves, which the processor's vectors share out, then the sums, one after another.
+        let mut parts = [[0.0; N]; 2];
+        let [sines, cosines] = &mut parts;
+        for ((wave, sine), cosine) in self.0.iter().zip(sines).zip(cosines) {
+            (*cosine, *sine) = wave.gain_at(time_s);
+        }
+        let [sin, cos] = parts.map(|values| values.iter().fold(0.0, |sum, v| sum + v));
+        (cos, sin)
+    }
 }
 
 impl LinkFading {
@@ -122,13 +167,9 @@ impl LinkFading {
     }
 
     fn waves(&self) -> &Waves {
-        let &Self { stream, doppler_hz, .. } = self;
-        let wave =
-            |i: u64, angle: f64| Wave { shift_hz: doppler_hz * angle.cos(), phase_turns: stream.uniform(2 * i + 1) };
-        let sector = TAU / SCATTERERS as f64;
         self.waves.get_or_init(|| Waves {
-            scattered: (0..SCATTERERS).map(|i| wave(i, sector * (i as f64 + stream.uniform(2 * i)))).collect(),
-            direct: wave(SCATTERERS, TAU * stream.uniform(2 * SCATTERERS)),
+            scattered: Scattered::new(&self.stream, self.doppler_hz),
+            direct: Wave::new(&self.stream, SCATTERERS, self.doppler_hz),
         })
     }
 
@@ -136,18 +177,11 @@ impl LinkFading {
     pub fn gain_at(&self, time_s: f64, law: FadingLaw) -> (f64, f64) {
         let FadingLaw::Rician { k } = law else { return (1.0, 0.0) };
         let waves = self.waves();
-        let at = |w: &Wave| sin_cos_turns(w.shift_hz * time_s + w.phase_turns);
-        // First all waves, which the processor's vectors share out, then the sums, one after another.
-        let mut parts = [[0.0; SCATTERERS as usize]; 2];
-        let [sines, cosines] = &mut parts;
-        for ((wave, sine), cosine) in waves.scattered.iter().zip(sines).zip(cosines) {
-            (*sine, *cosine) = at(wave);
-        }
-        let [sin, cos] = parts.map(|values| values.iter().fold(0.0, |sum, v| sum + v));
+        let (re, im) = waves.scattered.sum_at(time_s);
         let scattered = (1.0 / (SCATTERERS as f64 * (1.0 + k))).sqrt();
-        let (direct_sin, direct_cos) = at(&waves.direct);
+        let (direct_re, direct_im) = waves.direct.gain_at(time_s);
         let direct = (k / (1.0 + k)).sqrt();
-        (scattered * cos + direct * direct_cos, scattered * sin + direct * direct_sin)
+        (scattered * re + direct * direct_re, scattered * im + direct * direct_im)
     }
 
     /// Complex gain (real, imaginary) in the middle of block `index`.

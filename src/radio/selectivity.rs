@@ -39,9 +39,10 @@ impl Selectivity {
         // Relative to the smallest gain, so that nothing underflows where it matters. An octave up is a square.
         for (offset, first) in [(0, lowest), (1, lowest * SQRT_2)] {
             let mut x = first;
-            let term = |power: &f64| (x * (least - power / mean)).exp();
             let mut terms = vec![[0.0; LANES]; powers.len().div_ceil(LANES)];
-            terms.as_flattened_mut().iter_mut().zip(powers).for_each(|(t, power)| *t = term(power));
+            for (term, power) in terms.as_flattened_mut().iter_mut().zip(powers) {
+                *term = exp_near_0(x * (least - power / mean));
+            }
             for loss_db in loss_db.iter_mut().skip(offset).step_by(2) {
                 let mut sums = [0.0; LANES];
                 for terms in &mut terms {
@@ -88,6 +89,29 @@ impl Selectivity {
     }
 }
 
+/// e^z for z from -4 to 0, to about 1e-13: Taylor's series of the sixteenth part, squared four times. Neither branch nor call, so that a
+/// response compiles to vector instructions.
+fn exp_near_0(z: f64) -> f64 {
+    const SERIES: [f64; 10] = [
+        1.0,
+        1.0,
+        1.0 / 2.0,
+        1.0 / 6.0,
+        1.0 / 24.0,
+        1.0 / 120.0,
+        1.0 / 720.0,
+        1.0 / 5040.0,
+        1.0 / 40_320.0,
+        1.0 / 362_880.0,
+    ];
+    let part = z / 16.0;
+    let e = SERIES.iter().rev().fold(0.0, |sum, c| sum * part + c);
+    let e = e * e;
+    let e = e * e;
+    let e = e * e;
+    e * e
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +144,14 @@ mod tests {
             }
         }
         assert!(worst < 0.03, "{worst} dB");
+    }
+
+    #[test]
+    fn small_exponents_have_their_exponential() {
+        for hundredths in -400..=0 {
+            let z = f64::from(hundredths) / 100.0;
+            assert!((exp_near_0(z) / z.exp() - 1.0).abs() < 1e-11, "{z}");
+        }
     }
 
     #[test]

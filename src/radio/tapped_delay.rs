@@ -1,9 +1,9 @@
 //! Frequency selectivity: the tapped delay lines of TR 38.901 clause 7.7.2, one gain a resource block.
 //!
 //! Every tap fades on its own with Jakes' autocorrelation; the band sees their sum, each turned by its delay. The mean power
-//! is 1 at every frequency, so that a line takes the place of [`LinkFading`]'s single gain without moving the mean SNR.
+//! is 1 at every frequency, so that a line takes the place of [`LinkFading`](super::fading::LinkFading)'s single gain without moving the mean SNR.
 
-use super::fading::{FadingLaw, LinkFading};
+use super::fading::{Scattered, Wave};
 use super::special::sin_cos_turns;
 use super::tables::read_embedded;
 use super::units::db_to_linear;
@@ -71,9 +71,40 @@ pub struct TappedDelayLine {
 #[derive(Clone, Debug, PartialEq)]
 struct Tap {
     delay_s: f64,
+    /// Square root of the mean power.
     amplitude: f64,
-    fading: LinkFading,
-    law: FadingLaw,
+    gain: TapGain,
+}
+
+/// Waves of a tap: fewer than of a link that has but one gain, as the band sees the sum of two dozen taps.
+const TAP_SCATTERERS: usize = 16;
+
+/// Of mean power 1.
+#[derive(Clone, Debug, PartialEq)]
+enum TapGain {
+    Scattered(Scattered<TAP_SCATTERERS>),
+    Direct(Wave),
+}
+
+impl Tap {
+    /// Complex gain (real, imaginary) at the carrier.
+    fn gain_at(&self, time_s: f64) -> (f64, f64) {
+        let (scale, (re, im)) = match &self.gain {
+            TapGain::Scattered(waves) => (1.0 / (TAP_SCATTERERS as f64).sqrt(), waves.sum_at(time_s)),
+            TapGain::Direct(wave) => (1.0, wave.gain_at(time_s)),
+        };
+        (self.amplitude * scale * re, self.amplitude * scale * im)
+    }
+}
+
+fn product((a, b): (f64, f64), (c, d): (f64, f64)) -> (f64, f64) {
+    (a * c - b * d, a * d + b * c)
+}
+
+/// By how much a delay turns what is this far from the carrier.
+fn turned(offset_hz: f64, delay_s: f64) -> (f64, f64) {
+    let (sin, cos) = sin_cos_turns(-offset_hz * delay_s);
+    (cos, sin)
 }
 
 impl TappedDelayLine {
@@ -84,8 +115,10 @@ impl TappedDelayLine {
         let tap = |(number, row): (u64, &Row)| Tap {
             delay_s: row.delay * delay_spread_s,
             amplitude: (db_to_linear(row.power_db) / total).sqrt(),
-            fading: LinkFading::new(&stream.child(number), doppler_hz),
-            law: FadingLaw::Rician { k: if row.direct { f64::MAX } else { 0.0 } },
+            gain: match row.direct {
+                true => TapGain::Direct(Wave::new(&stream.child(number), 0, doppler_hz)),
+                false => TapGain::Scattered(Scattered::new(&stream.child(number), doppler_hz)),
+            },
         };
         Self { taps: (0..).zip(profile.rows()).map(tap).collect() }
     }
@@ -93,9 +126,8 @@ impl TappedDelayLine {
     /// Complex gain (real, imaginary) at `offset_hz` from the carrier.
     pub fn gain_at(&self, time_s: f64, offset_hz: f64) -> (f64, f64) {
         let add = |(re, im): (f64, f64), tap: &Tap| {
-            let (x, y) = tap.fading.gain_at(time_s, tap.law);
-            let (sin, cos) = sin_cos_turns(-offset_hz * tap.delay_s);
-            (re + tap.amplitude * (x * cos - y * sin), im + tap.amplitude * (x * sin + y * cos))
+            let (x, y) = product(tap.gain_at(time_s), turned(offset_hz, tap.delay_s));
+            (re + x, im + y)
         };
         self.taps.iter().fold((0.0, 0.0), add)
     }
@@ -107,13 +139,14 @@ impl TappedDelayLine {
         let blocks = resource_blocks as usize;
         let mut response = vec![([0.0; LANES], [0.0; LANES]); blocks.div_ceil(LANES)];
         for tap in &self.taps {
-            let (x, y) = tap.fading.gain_at(time_s, tap.law);
+            let mut now = product(tap.gain_at(time_s), turned(lowest_hz, tap.delay_s));
+            let step = turned(resource_block_hz, tap.delay_s);
             let (mut re, mut im) = ([0.0; LANES], [0.0; LANES]);
-            for (lane, (re, im)) in re.iter_mut().zip(&mut im).enumerate() {
-                let (sin, cos) = sin_cos_turns(-(lowest_hz + lane as f64 * resource_block_hz) * tap.delay_s);
-                (*re, *im) = (tap.amplitude * (x * cos - y * sin), tap.amplitude * (x * sin + y * cos));
+            for (re, im) in re.iter_mut().zip(&mut im) {
+                (*re, *im) = now;
+                now = product(now, step);
             }
-            let (sin, cos) = sin_cos_turns(-(LANES as f64) * resource_block_hz * tap.delay_s);
+            let (cos, sin) = turned(LANES as f64 * resource_block_hz, tap.delay_s);
             for (sum_re, sum_im) in &mut response {
                 for lane in 0..LANES {
                     sum_re[lane] += re[lane];

@@ -28,7 +28,7 @@ pub(super) struct Response {
     samples: u32,
     sample_hz: f64,
     stream: CounterStream,
-    /// Made when the link is first in that state: the waves of a line's taps take 24 kB.
+    /// Made when the link is first in that state: the waves of a line's taps take 6 kB.
     lines: [OnceCell<TappedDelayLine>; 2],
 }
 
