@@ -228,4 +228,31 @@ mod tests {
             }
         }
     }
+
+    /// E[H(t) H*(t + d)] = J0(2 pi f_D d) at every frequency, over links, within four standard errors. TDL-D's direct tap is part of it: the
+    /// angle it comes from is drawn.
+    #[test]
+    fn responses_turn_as_fast_as_flat_fading() {
+        const LINKS: u64 = 4000;
+        let j0 = |x: f64| {
+            let angle = |i: u32| (f64::from(i) + 0.5) * std::f64::consts::PI / 1000.0;
+            (0..1000).map(|i| (x * angle(i).sin()).cos()).sum::<f64>() / 1000.0
+        };
+        for profile in PROFILES {
+            for later_s in [0.01, 0.0383, 0.08] {
+                let product = |seed: u64| {
+                    let line = line(profile, 9000 + seed);
+                    let (a, b) = (line.gain_at(0.2, -2e6), line.gain_at(0.2 + later_s, -2e6));
+                    a.0 * b.0 + a.1 * b.1
+                };
+                let (sum, squares) = (0..LINKS).map(product).fold((0.0, 0.0), |s, x| (s.0 + x, s.1 + x * x));
+                let (mean, expected) = (sum / LINKS as f64, j0(std::f64::consts::TAU * 10.0 * later_s));
+                let error = ((squares / LINKS as f64 - mean * mean) / LINKS as f64).sqrt();
+                assert!(
+                    (mean - expected).abs() < 4.0 * error,
+                    "{profile:?} {later_s}: {mean} for {expected} +- {error}"
+                );
+            }
+        }
+    }
 }

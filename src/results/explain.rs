@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_band_that_is_not_flat_costs_is_a_line_of_its_own() {
+        let wanted = Wanted { replication: 0, device: "phone-0", round: None };
+        let selective = FlowRecord { mean_snr_db: 45.0, effective_snr_db: Some(41.5), ..flow("phone-0", 3) };
+        let text = explain(&record(vec![selective]), &wanted).expect("a transfer");
+        for part in ["effective SINR", "41.50 dB", "costs 3.50 dB", "mean over the band"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let flat = explain(&record(vec![flow("phone-0", 3)]), &wanted).expect("a transfer");
+        assert!(!flat.contains("effective") && !flat.contains("over the band"), "{flat}");
+    }
+
+    #[test]
     fn a_name_or_a_round_that_is_not_there_is_met_with_those_that_are() {
         let record = record(vec![flow("phone-0", 1), flow("phone-1", 2)]);
         let refused = |device, round| {

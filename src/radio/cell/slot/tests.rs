@@ -1,12 +1,14 @@
 //! The slot cell against what it promises.
 
 use super::*;
+use crate::radio::cell::FlowCell;
 use crate::radio::cell::{CellConfig, LinkId, LosRule, Outcome, UeRadio};
 use crate::radio::fading::FadingModel;
 use crate::radio::geometry::Position;
 use crate::radio::harq::Combining;
 use crate::radio::mobility::Trajectory;
 use crate::radio::presets::Preset;
+use crate::radio::tapped_delay::DelayProfile;
 use crate::random::Streams;
 
 fn config(preset: &str) -> CellConfig {
@@ -181,4 +183,42 @@ fn too_few_processes_slow_a_transfer_down() {
     // A round trip of 8 slots keeps 8 processes busy.
     assert!((seconds(2) / seconds(8) - 4.0).abs() < 0.1, "{} {}", seconds(2), seconds(8));
     assert_eq!(seconds(8), seconds(16));
+}
+
+/// In slots, in flow and in expectation: next to nothing where the delay spread is tiny, a few dB where it is long, and no word of it
+/// over links that fade as one.
+#[test]
+fn every_fidelity_reports_what_the_shape_of_the_band_costs() {
+    let cost_db = |model: FadingModel, direction: Direction, fidelity: usize| {
+        let mut config = config("nr_fr1");
+        (config.los, config.shadowing, config.fading.model) = (LosRule::Never, false, model);
+        let slots = SlotConfig::new(config.radio.duplex);
+        let ue = UeRadio::from_preset(&config.radio);
+        let mut site = Site::new("cell", config, &Streams::new(3, 0)).unwrap();
+        let link = site.attach("ue", ue, Trajectory::Static(Position::new(200.0, 0.0, 1.5)));
+        let mut cell: Box<dyn FluidModel<Request = TransferRequest, Report = Box<TransferReport>>> = match fidelity {
+            0 => Box::new(SlotCell::new(site, slots).unwrap()),
+            1 => Box::new(FlowCell::new(site)),
+            _ => Box::new(FlowCell::with_link_layer(site, slots).unwrap()),
+        };
+        cell.start(SimTime::ZERO, request(link, direction, 4_000_000));
+        let mut reports = vec![];
+        while let Some(next) = cell.next_event() {
+            reports.extend(cell.advance(next));
+        }
+        let report = &reports[0].1;
+        assert_eq!(report.outcome, Outcome::Delivered);
+        report.link_layer.effective_snr_db.map(|db| report.mean_snr_db - db)
+    };
+    for direction in [Direction::Downlink, Direction::Uplink] {
+        for fidelity in 0..3 {
+            let tapped = |delay_spread_s: f64| {
+                let model = FadingModel::TappedDelay { profile: DelayProfile::TdlC, delay_spread_s };
+                cost_db(model, direction, fidelity).unwrap()
+            };
+            assert!(tapped(1e-12).abs() < 1e-3, "{direction:?} {fidelity}: {}", tapped(1e-12));
+            assert!((1.0..5.0).contains(&tapped(300e-9)), "{direction:?} {fidelity}: {}", tapped(300e-9));
+            assert_eq!(cost_db(FadingModel::Rayleigh, direction, fidelity), None);
+        }
+    }
 }
