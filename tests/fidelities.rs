@@ -6,7 +6,7 @@
 //! well: near saturation a difference of two hundredths in rate is one of a fifth in waiting.
 
 use deft::radio::{
-    CellConfig, DelayProfile, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site, SlotCell,
+    CellConfig, CellModel, DelayProfile, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site, SlotCell,
     SlotConfig, Trajectory, TransferReport, TransferRequest, UeRadio,
 };
 use deft::random::Streams;
@@ -102,25 +102,65 @@ fn larger_in_slots(setting: Setting, direction: Direction, seeds: std::ops::Rang
     (rate, rounds)
 }
 
-/// Rates within 5% everywhere and rounds within 10% near the base station and in the middle of a cell, 11% at its edge, at every
-/// load: what `link_layer: expected` promises.
+/// Rates and rounds within 5% from the base station to the edge, at every load: what `link_layer: expected` promises.
+/// Rounds are means over seeds: at a load of 0.9 one deep fade
+/// holds up the rounds behind it, and thirty rounds of one seed are too few to tell.
 #[test]
 fn expected_link_layers_agree_with_slots_from_the_base_station_to_the_edge() {
-    // Of rates, of rounds, of rounds at the edge.
-    let mut worst: [f64; 3] = [0.0; 3];
+    // Of rates, of rounds.
+    let mut worst: [f64; 2] = [0.0; 2];
     for preset in PRESETS {
         for ring in RINGS {
             for direction in DIRECTIONS {
                 let setting = Setting { ring, ..Setting::near(preset, 1) };
-                let (rate, rounds) = larger_in_slots(setting, direction, 2..3);
+                let (rate, rounds) = larger_in_slots(setting, direction, 2..5);
                 worst[0] = worst[0].max(rate.abs());
-                let of_ring = 1 + usize::from(ring == RINGS[2]);
-                worst[of_ring] = rounds.iter().fold(worst[of_ring], |worst, more| worst.max(more.abs()));
+                worst[1] = rounds.iter().fold(worst[1], |worst, more| worst.max(more.abs()));
             }
         }
     }
     println!("worst {:.1?}%", worst.map(|w| w * 100.0));
-    assert!(worst[0] < 0.05 && worst[1] < 0.1 && worst[2] < 0.11, "{worst:?}");
+    assert!(worst[0] < 0.05 && worst[1] < 0.05, "{worst:?}");
+}
+
+/// Plans that are made before anything is sent hold the link layer of the run: over a channel that stands, slots carry what was
+/// planned, for one phone alone and for four.
+#[test]
+fn plans_foresee_what_slots_carry_over_a_channel_that_stands() {
+    let mut worst: [f64; 2] = [0.0; 2];
+    for preset in PRESETS {
+        for (phones, distance) in [(1, 100.0), (1, 300.0), (4, 600.0), (1, 800.0), (4, 1000.0)] {
+            for direction in DIRECTIONS {
+                let standing = || {
+                    let mut config = CellConfig::from_preset(Preset::by_name(preset).expect("a preset"));
+                    config.fading.model = FadingModel::None;
+                    let ue = UeRadio::from_preset(&config.radio);
+                    let mut site = Site::new("cell", config.clone(), &Streams::new(3, 0)).expect("a cell");
+                    let at = || Trajectory::Static(Position::new(distance, 0.0, 1.5));
+                    let links: Vec<LinkId> = (0..phones).map(|i| site.attach(&format!("{i}"), ue, at())).collect();
+                    (site, SlotConfig::new(config.radio.duplex), links)
+                };
+                let share = 1.0 / phones as f64;
+                let plan =
+                    |mut cell: CellModel, link| cell.typical_allocation(SimTime::ZERO, link, direction, share).rate_bps;
+                let (site, slots, links) = standing();
+                let expected =
+                    CellModel::Flow(Box::new(FlowCell::with_link_layer(site, slots.clone()).expect("a cell")));
+                let planned = plan(expected, links[0]);
+                let (site, ..) = standing();
+                let assumed = plan(CellModel::Flow(Box::new(FlowCell::new(site))), links[0]);
+                let cell = || CellModel::Slot(Box::new(SlotCell::new(standing().0, slots.clone()).expect("slots")));
+                assert_eq!(plan(cell(), links[0]), planned);
+                let played = saturated_bps(&mut cell(), &links, direction) * share;
+                let off = [planned, assumed].map(|rate| rate / played - 1.0);
+                println!("{preset} {direction:?}, {phones} at {distance} m: {played:.3e} bit/s, {off:+.3?}");
+                worst = [0, 1].map(|k| worst[k].max(off[k].abs()));
+            }
+        }
+    }
+    println!("worst {worst:.3?}");
+    // The assumed tenth is what the link layer corrects.
+    assert!(worst[0] < 0.03 && worst[1] > 0.1, "{worst:?}");
 }
 
 /// The same over links that have a response over the band. Of downlinks, whose rounds are short, in the mean over four seeds: at a load
@@ -183,9 +223,11 @@ fn play(cell: &mut dyn Cell, until: SimTime) -> Vec<(u64, Box<TransferReport>)> 
 
 /// Bits a second that all phones together get if none ever falls silent.
 fn saturated_bps(cell: &mut dyn Cell, links: &[LinkId], direction: Direction) -> f64 {
-    let all = |&link: &LinkId| cell.start(SimTime::ZERO, TransferRequest { link, direction, bytes: 1 << 40 });
+    // After the first reports.
+    let begin = SimTime::from_seconds(1.0);
+    let all = |&link: &LinkId| cell.start(begin, TransferRequest { link, direction, bytes: 1 << 40 });
     let keys: Vec<u64> = links.iter().map(all).collect();
-    let end = SimTime::from_seconds(20.0);
+    let end = SimTime::from_seconds(21.0);
     play(cell, end);
     let withdraw = |key: u64| cell.cancel(end, key).expect("under way").mean_rate_bps;
     keys.into_iter().map(withdraw).sum()

@@ -93,13 +93,12 @@ impl Frame {
         }
     }
 
-    /// Share of slots in which `direction` has symbols.
-    pub fn occasions(&self, direction: Direction) -> f64 {
-        let period = match self {
+    /// Slots after which it repeats.
+    pub fn period(&self) -> u64 {
+        match self {
             Self::Fdd => 1,
             Self::Tdd(pattern) => pattern.slots.len() as u64,
-        };
-        (0..period).filter(|slot| self.symbols(*slot, direction) > 0).count() as f64 / period as f64
+        }
     }
 
     /// The first slot from `slot` on in which `direction` has symbols.

@@ -18,7 +18,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl CounterStream {
-    pub fn new(key: u64, tweak: u64) -> Self {
+    pub const fn new(key: u64, tweak: u64) -> Self {
         Self { key, tweak }
     }
 

@@ -44,8 +44,7 @@ impl World {
         let device = self.device(id);
         let (cell, steps) = (device.cell(), local_steps as f64);
         let (link, share) = (self.link(device, cell), self.analog_share(cell));
-        let rate =
-            |direction| self.cells[cell].air.with(|a| a.site().mean_allocation(self.now(), link, direction, share));
+        let rate = |direction| self.cells[cell].air.with(|a| a.typical_allocation(self.now(), link, direction, share));
         let (up, down) = (rate(Direction::Uplink), rate(Direction::Downlink));
         let uplink_share = self.cells[cell].air.with(|a| a.site().air_interface().time_share);
         let downlink_share = self.cells[cell].air.with(|a| a.site().config().radio.downlink_share);

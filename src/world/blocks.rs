@@ -72,7 +72,7 @@ impl World {
         let device = self.device(device);
         let cell = self.serving_cell(device);
         let link = self.link(device, cell);
-        self.cells[cell].air.with(|air| air.site().typical_rate(self.now(), link, Direction::Uplink, share))
+        self.cells[cell].air.with(|air| air.typical_allocation(self.now(), link, Direction::Uplink, share).rate_bps)
     }
 
     /// Gives the device a subband of its own, or takes it away.

@@ -113,6 +113,14 @@ impl FlowCell {
         &mut self.site
     }
 
+    /// What a transfer would get if its fading stood at its mean.
+    pub fn typical_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+        match &mut self.link_layer {
+            None => self.site.typical_allocation(now, link, direction, share),
+            Some(layer) => layer.typical_allocation(&mut self.site, now, link, direction, share),
+        }
+    }
+
     /// Transfers under way in `direction`.
     pub fn active(&self, direction: Direction) -> usize {
         let arriving = self.arriving.iter().map(|(_, _, request)| request.direction);
@@ -163,17 +171,13 @@ impl FlowCell {
             self.flows.push(Flow::admitted((key, start, request), share, (block, fades), &mut self.site));
         }
         let (mut next, mut varies) = (None, false);
-        let change = match &self.link_layer {
-            None => fading.block_start(block + 1),
-            Some(layer) => link_layer::next_change(layer, &self.site, self.clock),
-        };
         for flow in &mut self.flows {
             let share = share(flow.reach.direction, &|| flow.terms.request.link);
             if let Some(layer) = &mut self.link_layer {
-                let allocation = flow.play(layer, &mut self.site, (self.clock, change), share);
+                let allocation = flow.play(layer, &mut self.site, self.clock, share);
                 flow.set(allocation, self.clock, self.site.carrier.config());
-                next = earliest(next, flow.ends);
-                varies |= flow.varies;
+                let changes = flow.played.as_ref().map_or(SimTime::MAX, |p| p.until);
+                next = earliest(next, flow.ends.min(changes));
                 continue;
             }
             let carrier = &self.site.carrier;
@@ -197,20 +201,13 @@ impl FlowCell {
             next = earliest(next, flow.ends);
         }
         if varies {
-            next = earliest(next, change);
+            next = earliest(next, fading.block_start(block + 1));
         }
         let beginning = self.waiting.iter().map(|(begins, ..)| *begins);
         let sends = self.flows.iter().any(|flow| flow.reach.direction == Direction::Downlink);
         self.site.carrier.config().sending.set(sends);
         let later = self.settling.iter().map(|(ends, ..)| *ends).chain(beginning).min();
         self.next = later.map_or(next, |later| earliest(next, later));
-    }
-
-    /// Links learn from what their blocks came to.
-    fn learn(&mut self) {
-        if self.link_layer.is_some() {
-            self.flows.iter().for_each(|flow| flow.learn(&mut self.site, self.clock));
-        }
     }
 
     /// Rates are due for a change that came from outside.
@@ -389,7 +386,6 @@ impl FluidModel for FlowCell {
 
     fn cancel(&mut self, now: SimTime, key: u64) -> Option<Box<TransferReport>> {
         self.integrate(now);
-        self.learn();
         self.waiting.retain(|(_, waiting, ..)| *waiting != key);
         if let Some(at) = self.settling.iter().position(|(_, settling, _)| *settling == key) {
             let (.., report) = self.settling.remove(at);
@@ -402,7 +398,10 @@ impl FluidModel for FlowCell {
             self.reallocate_soon();
         }
         let at = self.flows.binary_search_by_key(&key, |flow| flow.key).ok()?;
-        let flow = self.flows.remove(at);
+        let mut flow = self.flows.remove(at);
+        if let Some(layer) = &mut self.link_layer {
+            flow.leave(layer, &mut self.site, now);
+        }
         self.reallocate_soon();
         Some(flow.withdraw(now, &self.site.carrier))
     }
@@ -415,11 +414,16 @@ impl FluidModel for FlowCell {
         let mut finished = Vec::new();
         while let Some(change) = self.next.filter(|change| *change <= now) {
             self.integrate(change);
-            self.learn();
             let before = finished.len();
-            for flow in self.flows.extract_if(.., |flow| flow.ends <= change) {
-                let settled = self.link_layer.as_ref().filter(|_| flow.now.mcs.is_some());
-                let end = settled.map_or(change, |layer| flow.settled(layer, change));
+            for mut flow in self.flows.extract_if(.., |flow| flow.ends <= change) {
+                let end = match &mut self.link_layer {
+                    Some(layer) if flow.now.mcs.is_some() => flow.settle(layer, &mut self.site, change),
+                    Some(layer) => {
+                        flow.leave(layer, &mut self.site, change);
+                        change
+                    }
+                    None => change,
+                };
                 let (key, report) = (flow.key, flow.report(end, &self.site.carrier));
                 match end > change {
                     true => self.settling.push((end, key, report)),

@@ -3,7 +3,7 @@
 use super::flow::FlowCell;
 use super::site::Site;
 use super::slot::SlotCell;
-use super::{TransferReport, TransferRequest};
+use super::{Allocation, Direction, LinkId, TransferReport, TransferRequest};
 use crate::sim::{FluidModel, SimTime};
 
 /// How a cell carries bytes: as fluid, or slot by slot.
@@ -19,6 +19,17 @@ impl CellModel {
         match self {
             Self::Flow(cell) => cell.site(),
             Self::Slot(cell) => cell.site(),
+        }
+    }
+}
+
+impl CellModel {
+    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, under the cell's link layer: what
+    /// plans are made with.
+    pub fn typical_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+        match self {
+            Self::Flow(cell) => cell.typical_allocation(now, link, direction, share),
+            Self::Slot(cell) => cell.typical_allocation(now, link, direction, share),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::carrier::{Allocation, Carrier};
 use super::config::{CellConfig, Indoor, UeRadio};
-use super::link::Link;
+use super::link::{Channel, Link};
 use super::propagation::Propagation;
 use super::{AnalogLink, Direction, LinkId};
 use crate::radio::aircomp::{AirInterface, ChannelState};
@@ -93,14 +93,6 @@ impl Site {
         (allocation, self.carrier.budget(&channel, &link.ue, direction, allocation.used_share))
     }
 
-    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, bits per second.
-    pub fn typical_rate(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> f64 {
-        let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        self.carrier.allocate(&channel.typical(), &link.ue, direction, share).rate_bps
-    }
-
     /// Gives `link` a subband of its own for its uplink transfers, a `share` of the band, or takes it away. Subbands hold while
     /// everybody on the air has one; otherwise all share equally. Takes effect when rates change next.
     pub fn reserve_uplink(&mut self, link: LinkId, share: Option<f64>) {
@@ -172,11 +164,22 @@ impl Site {
         }
     }
 
-    /// What a transfer over `link` gets on `share` of the band when nothing fades, from where the terminal is now.
-    pub fn mean_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+    /// What a transfer over `link` would get on `share` of the band if its fading stood at its mean, from where the terminal is now and
+    /// with the share of blocks that the flow model assumes to fail.
+    pub(super) fn typical_allocation(
+        &mut self,
+        now: SimTime,
+        link: LinkId,
+        direction: Direction,
+        share: f64,
+    ) -> Allocation {
+        let channel = self.typical_channel(now, link);
+        self.carrier.allocate(&channel, &self.links[link.0].ue, direction, share)
+    }
+
+    /// The channel of `link` at its mean.
+    pub(super) fn typical_channel(&mut self, now: SimTime, link: LinkId) -> Channel {
         let fading = self.carrier.config().fading;
-        let link = &mut self.links[link.0];
-        let channel = link.channel_in_block(fading.block_at(now), &fading, &self.surroundings);
-        self.carrier.allocate(&channel.typical(), &link.ue, direction, share)
+        self.links[link.0].channel_in_block(fading.block_at(now), &fading, &self.surroundings).typical()
     }
 }

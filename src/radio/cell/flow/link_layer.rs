@@ -4,14 +4,13 @@
 use super::{Allocation, Flow};
 use crate::radio::cell::link::Channel;
 use crate::radio::cell::site::Site;
-use crate::radio::cell::slot::{Expectation, ExpectedLinkLayer};
+use crate::radio::cell::slot::{Expectation, ExpectedLinkLayer, LinkState};
 use crate::radio::cell::{Direction, LinkLayer};
-use crate::radio::units::dbm_to_watts;
 use crate::random::CounterStream;
 use crate::sim::{SimDuration, SimTime};
 
 /// For how long a flow is looked at whose channel never changes: ample for its outer loop to settle.
-const SETTLED_S: f64 = 2.0;
+const SETTLED: SimDuration = SimDuration::from_nanos(2_000_000_000);
 
 /// What a flow's link layer does until something changes.
 #[derive(Debug)]
@@ -20,10 +19,14 @@ pub(super) struct Played {
     present: (u64, Channel),
     reported: (u64, Channel),
     began: SimTime,
-    seconds: f64,
-    outer_loop_db: f64,
+    /// When the channel or what is known of it changes.
+    pub until: SimTime,
     now: Expectation,
-    /// Decides which first transmissions fail, for the outer loop.
+    /// When it began, and at `looked_until`.
+    before: LinkState,
+    state: LinkState,
+    looked_until: SimTime,
+    /// Decides which first transmissions fail.
     draws: CounterStream,
     totals: Totals,
 }
@@ -35,85 +38,86 @@ struct Totals {
     cqi: f64,
     mcs: f64,
     layers: f64,
-    error_rate: f64,
-    transmissions: f64,
+    /// In blocks per occasion to send one.
+    blocks: f64,
+    failed: f64,
 }
 
 fn way(direction: Direction) -> usize {
     usize::from(direction == Direction::Uplink)
 }
 
-/// When the channel or what is known of it changes next after `clock`.
-pub(super) fn next_change(layer: &ExpectedLinkLayer, site: &Site, clock: SimTime) -> SimTime {
-    let fading = site.carrier.config().fading;
-    let reported = reported_block(layer, site, clock);
-    fading.block_start(fading.block_at(clock) + 1).min(fading.block_start(reported + 1) + layer.late)
-}
-
-fn reported_block(layer: &ExpectedLinkLayer, site: &Site, clock: SimTime) -> u64 {
-    let measured = SimTime::from_nanos(clock.as_nanos().saturating_sub(layer.late.as_nanos()));
-    site.carrier.config().fading.block_at(measured)
-}
-
 impl Flow {
-    /// What the flow gets on `share` of the band from `clock` until `next`.
+    /// What the flow gets on `share` of the band from `clock` on. Stands until the share changes, or the channel or what is known of it.
     pub(super) fn play(
         &mut self,
         layer: &mut ExpectedLinkLayer,
         site: &mut Site,
-        (clock, next): (SimTime, SimTime),
+        clock: SimTime,
         share: f64,
     ) -> Allocation {
+        if self.played.as_ref().is_some_and(|p| clock < p.until && share == self.now.share) {
+            return self.now;
+        }
+        self.catch_up(layer, site, clock);
         let fading = site.carrier.config().fading;
         let (request, direction) = (self.terms.request, self.reach.direction);
-        let blocks = (fading.block_at(clock), reported_block(layer, site, clock));
         let link = &mut site.links[request.link.0];
+        let (reported_block, known_next) = layer.reported(&fading, link.phase(), clock);
+        let present_block = fading.block_at(clock);
         let before = self.played.take();
         let mut channel = |block: u64| {
             let known = before.as_ref().and_then(|p| [&p.present, &p.reported].into_iter().find(|(b, _)| *b == block));
             known.cloned().unwrap_or_else(|| (block, link.channel_in_block(block, &fading, &site.surroundings)))
         };
-        let reported = channel(blocks.1);
-        let present = channel(blocks.0);
-        let draws = before.as_ref().map_or_else(|| link.next_draws(), |p| p.draws);
-        let (ue, outer_loop_db) = (link.ue, link.outer_loop_db[way(direction)]);
-        let seconds = if self.varies { (next - clock).as_seconds() } else { SETTLED_S };
-        let unheard_db = before.as_ref().map_or_else(Default::default, |p| p.now.unheard_db);
-        let walked = (outer_loop_db, unheard_db, seconds);
-        let drawn = draws.child(clock.as_nanos());
-        let now = layer.over(site, (&ue, direction), (&present.1, &reported.1), share, walked, &drawn);
-        let totals = before.map(|p| p.totals).unwrap_or_default();
-        self.played =
-            Some(Box::new(Played { present, reported, began: clock, seconds, outer_loop_db, now, draws, totals }));
-        let full_watts = match direction {
-            Direction::Uplink => dbm_to_watts(ue.power_dbm) * now.power_part,
-            Direction::Downlink => dbm_to_watts(site.carrier.config().radio.gnb_power_dbm) * now.used_share,
+        let reported = channel(reported_block);
+        let present = channel(present_block);
+        let until = if self.varies { fading.block_start(present_block + 1).min(known_next) } else { clock + SETTLED };
+        let (draws, state, totals) = match before {
+            Some(p) => (p.draws, p.state, p.totals),
+            None => (link.next_draws(), LinkState::of(link.outer_loop_db[way(direction)]), Totals::default()),
         };
-        Allocation {
-            share,
-            used_share: now.used_share,
-            snr_db: now.snr_db,
-            effective_snr_db: now.effective_snr_db,
-            mcs: now.usable.then_some(now.mcs.round() as u32),
-            layers: now.layers.round() as u32,
-            rate_bps: now.rate_bps,
-            tx_power_watts: full_watts,
-        }
+        let (ue, mut after) = (link.ue, state.clone());
+        let channels = (&present.1, &reported.1);
+        let drawn = draws.child(clock.as_nanos());
+        let now = layer.over(site, (&ue, direction), channels, (share, clock, until), &mut after, &drawn);
+        let (began, before, state) = (clock, state, after);
+        let looked_until = until;
+        let played = Played { present, reported, began, until, looked_until, now, before, state, draws, totals };
+        self.played = Some(Box::new(played));
+        now.allocation(site, (&ue, direction), share)
     }
 
-    /// When what was complete at `clock` has got through, repetitions included.
-    pub(super) fn settled(&self, layer: &ExpectedLinkLayer, clock: SimTime) -> SimTime {
-        let tail_s = self.played.as_ref().map_or(0.0, |p| p.now.tail_s);
-        layer.end_of_slot(clock, self.reach.direction) + SimDuration::from_seconds(tail_s)
+    /// Brings what the outer loop has learnt and what is on its way from the end of the interval back to `clock`.
+    fn catch_up(&mut self, layer: &mut ExpectedLinkLayer, site: &Site, clock: SimTime) {
+        let Some(p) = &mut self.played else { return };
+        if clock < p.looked_until {
+            p.state.clone_from(&p.before);
+            let to = (&site.links[self.terms.request.link.0].ue, self.reach.direction);
+            let (channels, drawn) = ((&p.present.1, &p.reported.1), p.draws.child(p.began.as_nanos()));
+            layer.over(site, to, channels, (self.now.share, p.began, clock), &mut p.state, &drawn);
+            p.looked_until = clock;
+        }
     }
 
     /// Hands on to the link what its outer loop has learnt by `clock`.
-    pub(super) fn learn(&self, site: &mut Site, clock: SimTime) {
+    pub(super) fn leave(&mut self, layer: &mut ExpectedLinkLayer, site: &mut Site, clock: SimTime) {
+        self.catch_up(layer, site, clock);
         if let Some(p) = &self.played {
-            let part = ((clock - p.began).as_seconds() / p.seconds).clamp(0.0, 1.0);
-            let learnt_db = p.outer_loop_db + (p.now.outer_loop_db - p.outer_loop_db) * part;
-            site.links[self.terms.request.link.0].outer_loop_db[way(self.reach.direction)] = learnt_db;
+            site.links[self.terms.request.link.0].outer_loop_db[way(self.reach.direction)] = p.state.outer_loop_db;
         }
+    }
+
+    /// The end of a flow all of whose bits are on the air at `clock`: when they have got through, repetitions included.
+    pub(super) fn settle(&mut self, layer: &mut ExpectedLinkLayer, site: &mut Site, clock: SimTime) -> SimTime {
+        self.catch_up(layer, site, clock);
+        let (link, direction) = (self.terms.request.link.0, self.reach.direction);
+        let tail = self.played.as_mut().map_or(SimDuration::ZERO, |p| {
+            let (to, channels) = ((&site.links[link].ue, direction), (&p.present.1, &p.reported.1));
+            layer.settle(site, to, channels, self.now.share, &mut p.state)
+        });
+        self.leave(layer, site, clock);
+        layer.end_of_slot(clock, direction) + tail
     }
 }
 
@@ -125,8 +129,8 @@ impl Played {
             t.cqi += f64::from(now.cqi) * seconds;
             t.mcs += now.mcs * seconds;
             t.layers += now.layers * seconds;
-            t.error_rate += now.error_rate * seconds;
-            t.transmissions += now.transmissions * seconds;
+            t.blocks += now.new_blocks * seconds;
+            t.failed += now.error_rate * now.new_blocks * seconds;
         }
     }
 
@@ -137,8 +141,8 @@ impl Played {
         let layer = LinkLayer {
             cqi: mean(t.cqi),
             layers: mean(t.layers),
-            block_error_rate: mean(t.error_rate),
-            transmissions: mean(t.transmissions),
+            block_error_rate: (t.blocks > 0.0).then(|| t.failed / t.blocks),
+            transmissions: (t.blocks > 0.0).then(|| t.seconds / t.blocks),
             ..rest
         };
         (layer, mean(t.mcs))

@@ -13,10 +13,10 @@ mod tests;
 mod transfer;
 
 pub use config::{SchedulerKind, SlotConfig};
-pub(super) use expected::{Expectation, ExpectedLinkLayer};
+pub(super) use expected::{Expectation, ExpectedLinkLayer, LinkState};
 
 use super::site::Site;
-use super::{Direction, TransferReport, TransferRequest, UeRadio};
+use super::{Allocation, Direction, LinkId, TransferReport, TransferRequest, UeRadio};
 use crate::radio::error::RadioError;
 use crate::radio::scheduling::{Candidate, Scheduler};
 use crate::sim::{FluidModel, SimDuration, SimTime};
@@ -38,6 +38,8 @@ pub struct SlotCell {
     next_key: u64,
     /// The beginning of the next slot in which something can happen.
     next: Option<SimTime>,
+    /// What plans expect of it.
+    expected: Box<ExpectedLinkLayer>,
 }
 
 /// The transfers of one direction, in the order in which they were admitted.
@@ -61,16 +63,21 @@ impl SlotCell {
     /// # Errors
     /// [`SlotConfig::validate`]'s.
     pub fn new(site: Site, config: SlotConfig) -> Result<Self, RadioError> {
-        config.validate()?;
         let slot = SimDuration::from_seconds(site.carrier.numerology.slot_seconds());
         let timing =
             Timing { slot, period: u64::from(config.cqi_period_slots), delay: u64::from(config.cqi_delay_slots) };
         let lanes = DIRECTIONS.map(|direction| Lane::new(direction, config.scheduler.build()));
-        Ok(Self { site, config, timing, airs: vec![], lanes, arriving: vec![], next_key: 0, next: None })
+        let expected = Box::new(ExpectedLinkLayer::new(&site, config.clone())?);
+        Ok(Self { site, config, timing, airs: vec![], lanes, arriving: vec![], next_key: 0, next: None, expected })
     }
 
     pub fn site(&mut self) -> &mut Site {
         &mut self.site
+    }
+
+    /// What a transfer would get if its fading stood at its mean.
+    pub fn typical_allocation(&mut self, now: SimTime, link: LinkId, direction: Direction, share: f64) -> Allocation {
+        self.expected.typical_allocation(&mut self.site, now, link, direction, share)
     }
 
     /// Plays the slot that begins at `start`, and sets when to come back.
