@@ -6,8 +6,8 @@
 //! well: near saturation a difference of two hundredths in rate is one of a fifth in waiting.
 
 use deft::radio::{
-    CellConfig, CellModel, DelayProfile, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site, SlotCell,
-    SlotConfig, Trajectory, TransferReport, TransferRequest, UeRadio,
+    CellConfig, CellModel, DelayProfile, Direction, Fading, FadingModel, FlowCell, LinkId, Position, Preset, Site,
+    SlotCell, SlotConfig, Trajectory, TransferReport, TransferRequest, UeRadio,
 };
 use deft::random::Streams;
 use deft::sim::{FluidModel, SimDuration, SimTime};
@@ -103,8 +103,8 @@ fn larger_in_slots(setting: Setting, direction: Direction, seeds: std::ops::Rang
 }
 
 /// Rates and rounds within 5% from the base station to the edge, at every load: what `link_layer: expected` promises.
-/// Rounds are means over seeds: at a load of 0.9 one deep fade
-/// holds up the rounds behind it, and thirty rounds of one seed are too few to tell.
+/// Rounds are means over seeds: at a load of 0.9 one deep fade holds up the rounds behind it, and thirty rounds of one seed are too few
+/// to tell.
 #[test]
 fn expected_link_layers_agree_with_slots_from_the_base_station_to_the_edge() {
     // Of rates, of rounds.
