@@ -10,6 +10,7 @@ mod expected;
 mod ladder;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod transfer;
 
 pub use config::{SchedulerKind, SlotConfig};
@@ -21,7 +22,8 @@ use crate::radio::error::RadioError;
 use crate::radio::scheduling::{Candidate, Scheduler};
 use crate::sim::{FluidModel, SimDuration, SimTime};
 use air::Air;
-use transfer::{Slot, SlotTransfer, Timing};
+use timing::Timing;
+use transfer::{Slot, SlotTransfer};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Downlink, Direction::Uplink];
 

@@ -3,6 +3,7 @@
 use super::air::{Air, Format, Knowledge};
 use super::config::SlotConfig;
 use super::ladder::Offered;
+use super::timing::Timing;
 use crate::radio::cell::site::Site;
 use crate::radio::cell::{BlockCounts, Direction, LinkLayer, Outcome, TransferReport, TransferRequest};
 use crate::radio::harq::{Processes, Waiting};
@@ -89,20 +90,6 @@ struct Totals {
     joules: f64,
 }
 
-/// Where a transfer's slots come from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
-    pub slot: SimDuration,
-    pub period: u64,
-    pub delay: u64,
-}
-
-impl Timing {
-    pub fn start(&self, slot: u64) -> SimTime {
-        SimTime::from_nanos(slot * self.slot.as_nanos())
-    }
-}
-
 impl SlotTransfer {
     /// A transfer that is there when `slot` begins.
     pub fn new(
@@ -118,13 +105,11 @@ impl SlotTransfer {
         let fades = site.channels_vary();
         let link = &mut site.links[request.link.0];
         let varies = fades || link.trajectory.is_mobile();
-        let phase = link.phase() % timing.period;
+        let phase = link.phase();
         let draws = link.next_draws();
         let max_power_watts = dbm_to_watts(link.ue.power_dbm);
         // The last report that is known by now; before the first one, the channel at the start.
-        let known_by = slot.saturating_sub(timing.delay);
-        let back = (known_by + timing.period - phase) % timing.period;
-        let measured = known_by.saturating_sub(back);
+        let (measured, next_measurement) = timing.measurements(slot.saturating_sub(timing.delay), phase);
         let block = |slot: u64| fading.block_at(timing.start(slot));
         let granted = ((share * f64::from(site.carrier.resource_blocks)) as u32).max(1);
         let known = measured_over(air, offered(site, &request, block(measured)), granted);
@@ -148,7 +133,7 @@ impl SlotTransfer {
             varies,
             known,
             reports: VecDeque::with_capacity((timing.delay / timing.period) as usize + 2),
-            next_measurement: measured + timing.period,
+            next_measurement,
             processes: Processes::new(config.harq_processes as usize, u64::from(config.harq_round_trip_slots)),
             measured: None,
             served_slot: None,
