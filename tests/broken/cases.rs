@@ -75,6 +75,16 @@ pub const CASES: &[Case] = &[
         (5, 49),
         &["radio.slot.scheduler: `link_layer: expected` shares the band equally", "`fidelity: slot` for other"],
     ),
+    (
+        "processes_in_expectation",
+        (5, 54),
+        &["radio.slot.harq_processes: `link_layer: expected` never waits for a process, and 4 are too few", "8 slots"],
+    ),
+    (
+        "round_trips_in_expectation",
+        (5, 61),
+        &["radio.slot.harq_round_trip_slots: `link_layer: expected` never waits", "no fewer `harq_processes`"],
+    ),
     ("slots_of_a_flow", (5, 15), &["radio.slot: `fidelity: flow` plays no slots", "set `fidelity: slot`"]),
     ("window_of_a_round_robin", (5, 44), &["radio.slot.scheduler.window_slots: `round_robin` has no such key"]),
     ("outage_that_never_ends", (8, 30), &["network.links[0].outages_s[1]", "a start from 20 on and a later end"]),

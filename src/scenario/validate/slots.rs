@@ -47,6 +47,15 @@ pub(super) fn slot(
     let harq_processes = count("harq_processes", raw.harq_processes, if tdd { 16 } else { 8 }, 1..=32);
     let harq_round_trip_slots = count("harq_round_trip_slots", raw.harq_round_trip_slots, 8, 1..=64);
     let max_transmissions = count("max_transmissions", raw.max_transmissions, 4, 1..=16);
+    if expected && harq_processes < harq_round_trip_slots {
+        let written = if raw.harq_processes.is_some() { "harq_processes" } else { "harq_round_trip_slots" };
+        let message = format!(
+            "`link_layer: expected` never waits for a process, and {harq_processes} are too few for a round trip of \
+             {harq_round_trip_slots} slots"
+        );
+        let help = "set no fewer `harq_processes` than `harq_round_trip_slots`, or `fidelity: slot`";
+        c.conflict(at.key(written), message, help);
+    }
     Some(SlotSpec {
         scheduler: scheduler(c, &at.key("scheduler"), raw.scheduler.unwrap_or_default()),
         cqi_period_slots,
