@@ -111,6 +111,12 @@ impl Crossings {
         (rising > 0).then(|| level(at.free, rising, at.stopped_last))
     }
 
+    /// Changes with every flow of the link that others stop: as long as it does not, the link's level does not.
+    #[inline]
+    pub fn border(&self, link: u32) -> u32 {
+        self.links[link as usize].border
+    }
+
     /// Tells `meet` of all links of the flows of `link` that others have not stopped, and returns their number.
     #[inline]
     pub fn beside_rising(&self, link: u32, mut meet: impl FnMut(u32)) -> usize {

@@ -130,11 +130,16 @@ impl Filling {
         let floor = self.floor() * (1.0 - FLOOR_MARGIN);
         self.set_back(floor);
         self.queue.start(&self.filling);
-        while let Some(Level { rate, link }) = self.queue.pop() {
-            let Some(level) = self.crossings.level(link) else { continue };
-            if level > rate {
-                self.queue.add(Level { rate: level, link });
-                continue;
+        while let Some(Level { rate, link, note }) = self.queue.pop() {
+            let mut level = rate;
+            let border = self.crossings.border(link);
+            if border != note {
+                let Some(now) = self.crossings.level(link) else { continue };
+                if now > rate {
+                    self.queue.add(Level { rate: now, link, note: border });
+                    continue;
+                }
+                level = now;
             }
             self.filled[link as usize] = level;
             self.crossings.stop_rising(link, level, |slot| {
@@ -180,7 +185,7 @@ impl Filling {
             filled[link as usize] = if crossings.is_used(link) { RISING } else { UNUSED };
             crossings.set_back(link, floor);
             let Some(rate) = crossings.level(link) else { continue };
-            filling.push(Level { rate, link });
+            filling.push(Level { rate, link, note: crossings.border(link) });
             if !is_wide {
                 looks += crossings.beside_rising(link, |other| reach.meet(other));
             }

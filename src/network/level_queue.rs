@@ -14,6 +14,8 @@ pub(super) struct Level {
     /// Above zero.
     pub rate: f64,
     pub link: u32,
+    /// Whatever who adds it wants to know of the link when it leaves; not a part of the order.
+    pub note: u32,
 }
 
 impl Level {
@@ -45,6 +47,7 @@ pub(super) struct LevelQueue {
 struct Node {
     rate: f64,
     before: u32,
+    note: u32,
 }
 
 impl LevelQueue {
@@ -54,7 +57,7 @@ impl LevelQueue {
             lowest: 0,
             shift: 0,
             heads: vec![NONE; BUCKETS],
-            nodes: vec![Node { rate: 0.0, before: NONE }; links],
+            nodes: vec![Node { rate: 0.0, before: NONE, note: 0 }; links],
             occupied: [0; BUCKETS / WORD],
             word: 0,
             front: vec![],
@@ -95,10 +98,10 @@ impl LevelQueue {
     }
 
     #[inline]
-    fn put(&mut self, bucket: usize, Level { rate, link }: Level) {
+    fn put(&mut self, bucket: usize, Level { rate, link, note }: Level) {
         self.occupied[bucket / WORD] |= 1 << (bucket % WORD);
         let before = std::mem::replace(&mut self.heads[bucket], link);
-        self.nodes[link as usize] = Node { rate, before };
+        self.nodes[link as usize] = Node { rate, before, note };
     }
 
     /// Takes out the first.
@@ -113,9 +116,9 @@ impl LevelQueue {
         let bucket = self.word * WORD + self.occupied[self.word].trailing_zeros() as usize;
         self.occupied[self.word] &= self.occupied[self.word] - 1;
         let link = std::mem::replace(&mut self.heads[bucket], NONE);
-        let Node { rate, before } = self.nodes[link as usize];
+        let Node { rate, before, note } = self.nodes[link as usize];
         if before == NONE {
-            return Some(Level { rate, link });
+            return Some(Level { rate, link, note });
         }
         self.bring_to_front(bucket, link);
         self.front.pop()
@@ -124,8 +127,8 @@ impl LevelQueue {
     fn bring_to_front(&mut self, bucket: usize, mut link: u32) {
         self.front_bucket = bucket;
         while link != NONE {
-            let Node { rate, before } = self.nodes[link as usize];
-            self.front.push(Level { rate, link });
+            let Node { rate, before, note } = self.nodes[link as usize];
+            self.front.push(Level { rate, link, note });
             link = before;
         }
         self.front.sort_unstable_by_key(|level| Reverse(level.key()));
@@ -146,7 +149,11 @@ mod tests {
             let levels = [3, 1000, 1 << 40][case as usize % 3];
             let level = |link: u32, n: u64| {
                 let bits = draws.child(n).bits(u64::from(link));
-                Level { rate: 1.0 + (bits % levels) as f64 / [1.0, 1e12][(bits >> 60) as usize % 2], link }
+                Level {
+                    rate: 1.0 + (bits % levels) as f64 / [1.0, 1e12][(bits >> 60) as usize % 2],
+                    link,
+                    note: link + 1,
+                }
             };
             let mut queue = LevelQueue::new(links as usize);
             for round in 1..4 {
