@@ -11,6 +11,7 @@ pub(in crate::radio::cell) use walk::LinkState;
 use super::SlotConfig;
 use super::air::Air;
 use super::ladder::Offered;
+use super::timing::Timing;
 use crate::radio::cell::config::UeRadio;
 use crate::radio::cell::link::Channel;
 use crate::radio::cell::site::Site;
@@ -35,7 +36,7 @@ const PLANNING: CounterStream = CounterStream::new(0, 0);
 pub(in crate::radio::cell) struct ExpectedLinkLayer {
     config: SlotConfig,
     airs: Vec<Air>,
-    slot_seconds: f64,
+    timing: Timing,
     /// Of downlink and uplink.
     kinds: [[SlotKind; 2]; 2],
 }
@@ -85,45 +86,39 @@ impl ExpectedLinkLayer {
     /// [`SlotConfig::validate`]'s.
     pub fn new(site: &Site, config: SlotConfig) -> Result<Self, RadioError> {
         config.validate()?;
-        let slot_seconds = site.carrier.numerology.slot_seconds();
+        let timing = Timing::new(site, &config);
         let kinds = super::DIRECTIONS.map(|direction| kinds(&config, direction));
-        Ok(Self { config, airs: vec![], slot_seconds, kinds })
+        Ok(Self { config, airs: vec![], timing, kinds })
     }
 
     /// When the first slot of `direction` begins that a request at `now` can use.
     pub fn first_slot(&self, now: SimTime, direction: Direction) -> SimTime {
-        self.start_of(self.config.frame.next_slot(self.slot_at(now) + 1, direction))
+        self.timing.start(self.config.frame.next_slot(self.slot_at(now) + 1, direction))
     }
 
     /// When the slot of `direction` ends whose bits are complete at `now`.
     pub fn end_of_slot(&self, now: SimTime, direction: Direction) -> SimTime {
         let within = SimTime::from_nanos(now.as_nanos().saturating_sub(1));
-        self.start_of(self.config.frame.next_slot(self.slot_at(within), direction) + 1)
+        self.timing.start(self.config.frame.next_slot(self.slot_at(within), direction) + 1)
     }
 
     /// The coherence block of the last report known at `now` of a link whose reports have this `phase`, and when one of the next
     /// block will be.
     pub fn reported(&self, fading: &Fading, phase: u64, now: SimTime) -> (u64, SimTime) {
-        let (period, delay) = (u64::from(self.config.cqi_period_slots), u64::from(self.config.cqi_delay_slots));
-        let phase = phase % period;
-        let known_by = self.slot_at(now).saturating_sub(delay);
-        let measured = known_by.saturating_sub((known_by + period - phase) % period);
-        let block = fading.block_at(self.start_of(measured));
+        let Timing { period, delay, .. } = self.timing;
+        let (measured, _) = self.timing.measurements(self.slot_at(now).saturating_sub(delay), phase);
+        let block = fading.block_at(self.timing.start(measured));
         let begins = fading.block_start(block + 1).as_nanos().div_ceil(self.slot_nanos());
-        let next = begins + (phase + period - begins % period) % period;
-        (block, self.start_of(next.saturating_add(delay)))
+        let next = begins + (phase % period + period - begins % period) % period;
+        (block, self.timing.start(next.saturating_add(delay)))
     }
 
     fn slot_nanos(&self) -> u64 {
-        SimDuration::from_seconds(self.slot_seconds).as_nanos()
+        self.timing.slot.as_nanos()
     }
 
     fn slot_at(&self, now: SimTime) -> u64 {
         now.as_nanos() / self.slot_nanos()
-    }
-
-    fn start_of(&self, slot: u64) -> SimTime {
-        SimTime::from_nanos(slot.saturating_mul(self.slot_nanos()))
     }
 
     /// What `ue` gets on `share` of the band from `began` to `until`, over a channel of which an earlier one was `reported`. At the end
@@ -154,7 +149,7 @@ impl ExpectedLinkLayer {
         let channel = site.typical_channel(now, link);
         let ue = site.links[link.0].ue;
         let (to, channels) = ((&ue, direction), (&channel, &channel));
-        let seconds = (PLANNED_SLOTS.end - PLANNED_SLOTS.start) as f64 * self.slot_seconds;
+        let seconds = (PLANNED_SLOTS.end - PLANNED_SLOTS.start) as f64 * self.timing.slot.as_seconds();
         let mean = self.look(site, to, channels, (share, seconds), |link| {
             let (mut sums, mut state) = (Sums::default(), LinkState::of(0.0));
             for from in (0..PLANNED_SLOTS.end).step_by(PLANNED_STEP) {
@@ -179,7 +174,7 @@ impl ExpectedLinkLayer {
         state: &mut LinkState,
     ) -> SimDuration {
         let slots = self.on(site, to, channels, share, |link| link.settle(state));
-        SimDuration::from_seconds(slots * self.slot_seconds)
+        SimDuration::from_seconds(slots * self.timing.slot.as_seconds())
     }
 
     /// What the `sums` of a link over `seconds` come to.

@@ -20,7 +20,7 @@ use super::site::Site;
 use super::{Allocation, Direction, LinkId, TransferReport, TransferRequest, UeRadio};
 use crate::radio::error::RadioError;
 use crate::radio::scheduling::{Candidate, Scheduler};
-use crate::sim::{FluidModel, SimDuration, SimTime};
+use crate::sim::{FluidModel, SimTime};
 use air::Air;
 use timing::Timing;
 use transfer::{Slot, SlotTransfer};
@@ -65,9 +65,7 @@ impl SlotCell {
     /// # Errors
     /// [`SlotConfig::validate`]'s.
     pub fn new(site: Site, config: SlotConfig) -> Result<Self, RadioError> {
-        let slot = SimDuration::from_seconds(site.carrier.numerology.slot_seconds());
-        let timing =
-            Timing { slot, period: u64::from(config.cqi_period_slots), delay: u64::from(config.cqi_delay_slots) };
+        let timing = Timing::new(&site, &config);
         let lanes = DIRECTIONS.map(|direction| Lane::new(direction, config.scheduler.build()));
         let expected = Box::new(ExpectedLinkLayer::new(&site, config.clone())?);
         Ok(Self { site, config, timing, airs: vec![], lanes, arriving: vec![], next_key: 0, next: None, expected })

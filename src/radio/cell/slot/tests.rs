@@ -10,6 +10,7 @@ use crate::radio::mobility::Trajectory;
 use crate::radio::presets::Preset;
 use crate::radio::tapped_delay::DelayProfile;
 use crate::random::Streams;
+use crate::sim::SimDuration;
 
 fn config(preset: &str) -> CellConfig {
     CellConfig::from_preset(Preset::by_name(preset).unwrap())

@@ -1,5 +1,7 @@
 //! When slots begin, and in which of them a link measures its channel.
 
+use super::config::SlotConfig;
+use crate::radio::cell::site::Site;
 use crate::sim::{SimDuration, SimTime};
 
 /// Slots, and those between two reports of a channel and until one is known.
@@ -11,8 +13,14 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    pub fn new(site: &Site, config: &SlotConfig) -> Self {
+        let slot = SimDuration::from_seconds(site.carrier.numerology.slot_seconds());
+        Self { slot, period: u64::from(config.cqi_period_slots), delay: u64::from(config.cqi_delay_slots) }
+    }
+
+    /// The end of time for slots beyond it.
     pub fn start(&self, slot: u64) -> SimTime {
-        SimTime::from_nanos(slot * self.slot.as_nanos())
+        SimTime::from_nanos(slot.saturating_mul(self.slot.as_nanos()))
     }
 
     /// Slots in which a link of this `phase` measures its channel: the last one up to `slot`, 0 before the first, and the next.
