@@ -1,8 +1,8 @@
 //! Which flows cross which links, and in what order they stopped: what makes a filling go back to any level.
 //!
-//! Each link has a row of its flows: first those that others stopped, in the order in which they did, each with what was free
-//! before it; then the rest in any order, which are those that the link stopped itself, or those that still rise. Setting a
-//! link back is moving the border between the two.
+//! Each link has a row of its flows: first those that others stopped, in the order in which they did, each with what it left
+//! free; then the rest in any order, which are those that the link stopped itself, or those that still rise. Setting a link
+//! back is moving the border between the two.
 
 use super::fair_share::level;
 
@@ -12,41 +12,45 @@ pub(super) struct Crossings {
     /// A flow of slot s has places for as many hops as any has, a power of two, from `s << width` on.
     hops: Vec<Hop>,
     width: u32,
-    /// All rows. One that outgrows its room moves to the end.
-    rows: Vec<Crossing>,
+    /// All rows, by place, as hops and as stops. A row that outgrows its room moves to the end.
+    rows: Vec<u32>,
+    stops: Vec<Stop>,
 }
 
-/// A link and its row: `first..border` have been stopped by others, `border..end` have not.
+/// A link and the places of its row: the first has no flow, only what is free when none has stopped; then up to `stopped`
+/// there are the flows that others stopped, and up to `last` the others.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    /// What others have left of the capacity, and the rate of the last that they stopped.
-    free: f64,
-    stopped_last: f64,
     first: u32,
-    border: u32,
-    end: u32,
+    stopped: u32,
+    last: u32,
     room: u32,
 }
 
-/// That a flow crosses a link, and where it is in the rows.
+/// That a flow crosses a link, and where it is in the link's row.
 #[derive(Clone, Copy, Debug)]
 struct Hop {
     link: u32,
     place: u32,
 }
 
-/// A flow's hop in the row of a link; before the border also its rate, and what was free before it.
+/// The rate at which another link stopped a flow, and what it left of the capacity with all those before it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Crossing {
-    free: f64,
+struct Stop {
     rate: f64,
-    hop: u32,
+    free: f64,
 }
 
 impl Crossings {
     pub fn new(capacities: &[f64]) -> Self {
-        let link = |&free: &f64| Link { free, stopped_last: 0.0, first: 0, border: 0, end: 0, room: 0 };
-        Self { links: capacities.iter().map(link).collect(), hops: vec![], width: 0, rows: vec![] }
+        let link = |place: u32| Link { first: place, stopped: place, last: place, room: 1 };
+        Self {
+            links: (0..).take(capacities.len()).map(link).collect(),
+            hops: vec![],
+            width: 0,
+            rows: vec![0; capacities.len()],
+            stops: capacities.iter().map(|&free| Stop { rate: 0.0, free }).collect(),
+        }
     }
 
     /// The number of no link, which hops that a flow does not have lead to.
@@ -66,13 +70,13 @@ impl Crossings {
         }
         self.hops[hops.clone()].fill(unused);
         for (hop, &link) in hops.zip(links) {
-            if self.links[link].end - self.links[link].first == self.links[link].room {
+            if self.links[link].last + 1 == self.links[link].first + self.links[link].room {
                 self.make_room(link);
             }
             let at = &mut self.links[link];
-            self.rows[at.end as usize].hop = hop as u32;
-            self.hops[hop] = Hop { link: link as u32, place: at.end };
-            at.end += 1;
+            at.last += 1;
+            self.rows[at.last as usize] = hop as u32;
+            self.hops[hop] = Hop { link: link as u32, place: at.last };
         }
     }
 
@@ -84,12 +88,10 @@ impl Crossings {
                 continue;
             }
             let at = &mut self.links[link as usize];
-            if place < at.border {
-                at.move_border(&self.rows, place);
-            }
-            at.end -= 1;
-            let moved = self.rows[at.end as usize].hop;
-            self.rows[place as usize].hop = moved;
+            at.stopped = at.stopped.min(place - 1);
+            let moved = self.rows[at.last as usize];
+            at.last -= 1;
+            self.rows[place as usize] = moved;
             self.hops[moved as usize].place = place;
         }
     }
@@ -100,31 +102,31 @@ impl Crossings {
 
     #[inline]
     pub fn is_used(&self, link: u32) -> bool {
-        self.links[link as usize].end > self.links[link as usize].first
+        self.links[link as usize].last > self.links[link as usize].first
     }
 
     /// The level at which a link fills if no more of its flows are stopped by others; `None` if they have stopped all.
     #[inline]
     pub fn level(&self, link: u32) -> Option<f64> {
         let at = &self.links[link as usize];
-        let rising = at.end - at.border;
-        (rising > 0).then(|| level(at.free, rising, at.stopped_last))
+        let rising = at.last - at.stopped;
+        let stopped = self.stops[at.stopped as usize];
+        (rising > 0).then(|| level(stopped.free, rising, stopped.rate))
     }
 
     /// Changes with every flow of the link that others stop: as long as it does not, the link's level does not.
     #[inline]
     pub fn border(&self, link: u32) -> u32 {
-        self.links[link as usize].border
+        self.links[link as usize].stopped
     }
 
     /// Tells `meet` of all links of the flows of `link` that others have not stopped, and returns their number.
     #[inline]
     pub fn beside_rising(&self, link: u32, mut meet: impl FnMut(u32)) -> usize {
-        let at = &self.links[link as usize];
         let hops = 1 << self.width;
-        let rising = &self.rows[at.border as usize..at.end as usize];
-        for crossing in rising {
-            let first = crossing.hop as usize & !(hops - 1);
+        let rising = &self.rows[self.links[link as usize].rising()];
+        for &hop in rising {
+            let first = hop as usize & !(hops - 1);
             self.hops[first..first + hops].iter().for_each(|hop| meet(hop.link));
         }
         rising.len()
@@ -133,26 +135,24 @@ impl Crossings {
     /// Stops the flows of a link that others have not stopped at `rate`, and tells of each.
     #[inline]
     pub fn stop_rising(&mut self, link: u32, rate: f64, mut tell: impl FnMut(u32)) {
-        let (links, hops, rows) = (&mut self.links[..], &mut self.hops[..], &mut self.rows[..]);
-        let (first, end) = (links[link as usize].border as usize, links[link as usize].end as usize);
-        for i in first..end {
-            let stopped = rows[i].hop;
-            let mut turn = 1;
-            while turn < 1 << self.width {
+        let hops_a_flow = 1_u32 << self.width;
+        let (links, hops) = (&mut self.links[..], &mut self.hops[..]);
+        let (rows, stops) = (&mut self.rows[..], &mut self.stops[..]);
+        for i in links[link as usize].rising() {
+            let stopped = rows[i];
+            for turn in 1..hops_a_flow {
                 let hop = (stopped ^ turn) as usize;
-                turn += 1;
                 let Hop { link, place } = hops[hop];
                 // A hop that the flow does not have leads beyond the end.
                 let Some(at) = links.get_mut(link as usize) else { continue };
-                let border = at.border as usize;
-                let moved = rows[border].hop;
-                rows[place as usize].hop = moved;
-                rows[border] = Crossing { free: at.free, rate, hop: hop as u32 };
+                let free = stops[at.stopped as usize].free - rate;
+                at.stopped += 1;
+                let border = at.stopped as usize;
+                let moved = std::mem::replace(&mut rows[border], hop as u32);
+                rows[place as usize] = moved;
+                stops[border] = Stop { rate, free };
                 hops[moved as usize].place = place;
-                hops[hop].place = at.border;
-                at.border += 1;
-                at.free -= rate;
-                at.stopped_last = rate;
+                hops[hop].place = at.stopped;
             }
             tell(stopped >> self.width);
         }
@@ -162,26 +162,25 @@ impl Crossings {
     #[inline]
     pub fn set_back(&mut self, link: u32, floor: f64) {
         let at = &mut self.links[link as usize];
-        let stopped = &self.rows[at.first as usize..at.border as usize];
-        let border = at.first + stopped.partition_point(|crossing| crossing.rate < floor) as u32;
-        if border < at.border {
-            at.move_border(&self.rows, border);
-        }
+        let stops = &self.stops[at.first as usize + 1..=at.stopped as usize];
+        at.stopped = at.first + stops.partition_point(|stop| stop.rate < floor) as u32;
     }
 
     /// The level at which a link fills if its flows that others stopped rise to where they stopped and no further.
     pub fn level_with_new(&self, link: u32) -> f64 {
         let at = &self.links[link as usize];
-        let mut rising = f64::from(at.end - at.first);
+        let mut rising = f64::from(at.last - at.first);
+        let mut free = self.stops[at.first as usize].free;
         // Those who stop lower leave more to the others, so the level rises until nobody more stops below it.
-        for crossing in &self.rows[at.first as usize..at.border as usize] {
-            let level = crossing.free / rising;
-            if crossing.rate >= level {
+        for stop in &self.stops[at.first as usize + 1..=at.stopped as usize] {
+            let level = free / rising;
+            if stop.rate >= level {
                 return level;
             }
             rising -= 1.0;
+            free = stop.free;
         }
-        at.free / rising
+        free / rising
     }
 
     fn hops_of(&self, slot: u32) -> std::ops::Range<usize> {
@@ -198,7 +197,7 @@ impl Crossings {
         for (hop, known) in (0..).zip(&self.hops) {
             hops[wider(hop) as usize] = *known;
         }
-        self.rows.iter_mut().for_each(|crossing| crossing.hop = wider(crossing.hop));
+        self.rows.iter_mut().for_each(|hop| *hop = wider(*hop));
         (self.hops, self.width) = (hops, width);
     }
 
@@ -206,23 +205,25 @@ impl Crossings {
     #[cold]
     fn make_room(&mut self, link: usize) {
         let at = &mut self.links[link];
-        let to = self.rows.len() as u32;
-        self.rows.extend_from_within(at.first as usize..at.end as usize);
-        (at.border, at.end) = (at.border - at.first + to, at.end - at.first + to);
-        (at.first, at.room) = (to, (2 * at.room).max(4));
-        for place in at.first..at.end {
-            self.hops[self.rows[place as usize].hop as usize].place = place;
+        let row = at.first as usize..at.last as usize + 1;
+        let by = self.rows.len() as u32 - at.first;
+        self.rows.extend_from_within(row.clone());
+        self.stops.extend_from_within(row);
+        (at.first, at.stopped, at.last) = (at.first + by, at.stopped + by, at.last + by);
+        at.room = (2 * at.room).max(4);
+        for place in at.first + 1..=at.last {
+            self.hops[self.rows[place as usize] as usize].place = place;
         }
-        self.rows.resize((at.first + at.room) as usize, Crossing::default());
+        let end = (at.first + at.room) as usize;
+        self.rows.resize(end, 0);
+        self.stops.resize(end, Stop::default());
     }
 }
 
 impl Link {
-    /// Takes back what has happened since all before `border` were stopped.
+    /// The places of the flows that others have not stopped.
     #[inline]
-    fn move_border(&mut self, rows: &[Crossing], border: u32) {
-        self.free = rows[border as usize].free;
-        self.stopped_last = if border > self.first { rows[border as usize - 1].rate } else { 0.0 };
-        self.border = border;
+    fn rising(&self) -> std::ops::Range<usize> {
+        self.stopped as usize + 1..self.last as usize + 1
     }
 }
