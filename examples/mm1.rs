@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use clap::Parser;
 use deft::sim::{Context, Discipline, Model, Resource, Signal, Sim, SimDuration, SimTime, Simulation};
-use des_load::{Watch, Xoshiro};
+use des_load::{Ahead, Watch};
 
 mod des_load;
 
@@ -45,26 +45,26 @@ fn main() {
 
 /// The random part: a generator for each purpose, so that both ways see the same customers, those of scripts/peers_des.
 struct Draws {
-    arrivals: Xoshiro,
-    services: Xoshiro,
+    arrivals: Ahead,
+    services: Ahead,
 }
 
 impl Draws {
     fn new(seed: u64) -> Self {
-        Self { arrivals: Xoshiro::new(10 + seed), services: Xoshiro::new(11 + seed) }
+        Self { arrivals: Ahead::new(10 + seed, 1.25), services: Ahead::new(11 + seed, 1.0) }
     }
 
     fn until_next_arrival(&mut self) -> SimDuration {
-        exponential(&mut self.arrivals, 1.25)
+        duration(self.arrivals.take())
     }
 
     fn service(&mut self) -> SimDuration {
-        exponential(&mut self.services, 1.0)
+        duration(self.services.take())
     }
 }
 
-fn exponential(random: &mut Xoshiro, mean_seconds: f64) -> SimDuration {
-    SimDuration::from_nanos((mean_seconds * random.exponential() * 1e9) as u64)
+fn duration(seconds: f64) -> SimDuration {
+    SimDuration::from_nanos((seconds * 1e9) as u64)
 }
 
 enum Event {

@@ -46,6 +46,27 @@ impl Xoshiro {
     }
 }
 
+/// Exponential, each drawn when the one before it is taken: the logarithm is at hand when it is needed, and the queue is
+/// measured.
+pub struct Ahead {
+    random: Xoshiro,
+    mean: f64,
+    next: f64,
+}
+
+impl Ahead {
+    pub fn new(seed: u64, mean: f64) -> Self {
+        let mut random = Xoshiro::new(seed);
+        Self { mean, next: mean * random.exponential(), random }
+    }
+
+    #[inline]
+    pub fn take(&mut self) -> f64 {
+        let next = self.mean * self.random.exponential();
+        std::mem::replace(&mut self.next, next)
+    }
+}
+
 /// Time that this thread has had a processor, where the system tells (Linux), so that a busy neighbour costs little;
 /// else the time of day.
 pub struct Watch {

@@ -18,7 +18,7 @@ static void Job(uint32_t me) {
   uint32_t dst = rng.below(N);
   Simulator::Schedule(Delay(), &Job, dst);
 }
-static Rng ra(11), rb(12);
+static Ahead ra(11, 1.25), rb(12, 1.0);
 static std::deque<int64_t> line;
 static uint64_t arrived, left_, customers;
 static double sum;
@@ -26,13 +26,13 @@ static void Leave() {
   left_++;
   sum += double(Simulator::Now().GetNanoSeconds() - line.front()) * 1e-9;
   line.pop_front();
-  if (!line.empty()) Simulator::Schedule(NanoSeconds(int64_t(rb.exp(1.0) * 1e9)), &Leave);
+  if (!line.empty()) Simulator::Schedule(NanoSeconds(int64_t(rb.take() * 1e9)), &Leave);
 }
 static void Arrive() {
   arrived++;
   line.push_back(Simulator::Now().GetNanoSeconds());
-  if (line.size() == 1) Simulator::Schedule(NanoSeconds(int64_t(rb.exp(1.0) * 1e9)), &Leave);
-  if (arrived < customers) Simulator::Schedule(NanoSeconds(int64_t(ra.exp(1.25) * 1e9)), &Arrive);
+  if (line.size() == 1) Simulator::Schedule(NanoSeconds(int64_t(rb.take() * 1e9)), &Leave);
+  if (arrived < customers) Simulator::Schedule(NanoSeconds(int64_t(ra.take() * 1e9)), &Arrive);
 }
 static void Use(const std::string& s) {
   ObjectFactory f;
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   if (m == 1) {
     Use(sched);
     Watch w;
-    Simulator::Schedule(NanoSeconds(int64_t(ra.exp(1.25) * 1e9)), &Arrive);
+    Simulator::Schedule(NanoSeconds(int64_t(ra.take() * 1e9)), &Arrive);
     Simulator::Run();
     w.report("mm1", "ns3-" + sched, left_, "sojourn=" + std::to_string(sum / double(left_)));
     Simulator::Destroy();

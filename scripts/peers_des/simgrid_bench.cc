@@ -82,13 +82,13 @@ int main(int argc, char** argv) {
     star(1, 1e8, 1e-4);
     auto* h = sg::Host::by_name("h0");
     auto sem = sg::Semaphore::create(0);
-    Rng a(11), b(12);
+    Ahead a(11, 1.25), b(12, 1.0);
     std::vector<double> at;
     at.reserve(customers);
     double sum = 0;
     sg::Actor::create("source", h, [&] {
       for (uint64_t i = 0; i < customers; i++) {
-        sg::this_actor::sleep_for(a.exp(1.25));
+        sg::this_actor::sleep_for(a.take());
         at.push_back(sg::Engine::get_clock());
         sem->release();
       }
@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
     sg::Actor::create("server", h, [&] {
       for (; left < customers; left++) {
         sem->acquire();
-        sg::this_actor::sleep_for(b.exp(1.0));
+        sg::this_actor::sleep_for(b.take());
         sum += sg::Engine::get_clock() - at[left];
       }
     });

@@ -50,13 +50,13 @@ struct Source {
     limit: u64,
     out: Output<u64>,
     #[serde(skip, default = "none")]
-    rng: Option<Rng>,
+    rng: Option<Ahead>,
 }
 #[derive(Serialize, Deserialize)]
 struct Server {
     line: VecDeque<u64>,
     #[serde(skip, default = "none")]
-    rng: Option<Rng>,
+    rng: Option<Ahead>,
     done: Output<u64>,
 }
 #[derive(Serialize, Deserialize)]
@@ -64,7 +64,7 @@ struct Tally {
     #[serde(skip)]
     sum: Arc<Mutex<(u64, f64)>>,
 }
-fn none() -> Option<Rng> {
+fn none() -> Option<Ahead> {
     None
 }
 fn nanos(cx: MonotonicTime) -> u64 {
@@ -74,11 +74,11 @@ fn nanos(cx: MonotonicTime) -> u64 {
 impl Source {
     #[nexosim(init)]
     async fn begin(&mut self, cx: &Context<Self>) {
-        self.rng = Some(Rng::new(self.seed));
+        self.rng = Some(Ahead::new(self.seed, 1.0 / 0.8));
         self.next(cx);
     }
     fn next(&mut self, cx: &Context<Self>) {
-        let d = (self.rng.as_mut().unwrap().exp(1.0 / 0.8) * TICKS) as u64;
+        let d = (self.rng.as_mut().unwrap().take() * TICKS) as u64;
         cx.schedule_event(Duration::from_nanos(d.max(1)), schedulable!(Self::fire), ()).unwrap();
     }
     #[nexosim(schedulable)]
@@ -93,7 +93,7 @@ impl Source {
 #[Model]
 impl Server {
     fn begin(&mut self, cx: &Context<Self>) {
-        let d = (self.rng.as_mut().unwrap().exp(1.0) * TICKS) as u64;
+        let d = (self.rng.as_mut().unwrap().take() * TICKS) as u64;
         cx.schedule_event(Duration::from_nanos(d.max(1)), schedulable!(Self::leave), ()).unwrap();
     }
     pub fn arrive(&mut self, at: u64, cx: &Context<Self>) {
@@ -161,7 +161,7 @@ fn main() {
         let sum = Arc::new(Mutex::new((0, 0.0)));
         let (ms, mq, mt) = (Mailbox::new(), Mailbox::new(), Mailbox::new());
         let mut src = Source { seed: 11, sent: 0, limit: customers, out: Output::default(), rng: None };
-        let mut srv = Server { line: VecDeque::new(), rng: Some(Rng::new(12)), done: Output::default() };
+        let mut srv = Server { line: VecDeque::new(), rng: Some(Ahead::new(12, 1.0)), done: Output::default() };
         src.out.connect(Server::arrive, &mq);
         srv.done.connect(Tally::add, &mt);
         let mut sim = SimInit::with_num_threads(1)

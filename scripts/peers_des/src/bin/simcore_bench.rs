@@ -36,8 +36,8 @@ struct Arrive {}
 struct Leave {}
 struct Server {
     ctx: SimulationContext,
-    a: Rng,
-    b: Rng,
+    a: Ahead,
+    b: Ahead,
     line: VecDeque<f64>,
     arrived: u64,
     left: u64,
@@ -52,11 +52,11 @@ impl EventHandler for Server {
                 self.arrived += 1;
                 self.line.push_back(now);
                 if self.line.len() == 1 {
-                    let d = self.b.exp(1.0);
+                    let d = self.b.take();
                     self.ctx.emit_self(Leave {}, d);
                 }
                 if self.arrived < self.limit {
-                    let d = self.a.exp(1.0 / 0.8);
+                    let d = self.a.take();
                     self.ctx.emit_self(Arrive {}, d);
                 }
             }
@@ -64,7 +64,7 @@ impl EventHandler for Server {
                 self.left += 1;
                 self.sum += now - self.line.pop_front().unwrap();
                 if !self.line.is_empty() {
-                    let d = self.b.exp(1.0);
+                    let d = self.b.take();
                     self.ctx.emit_self(Leave {}, d);
                 }
             }
@@ -102,8 +102,8 @@ fn main() {
         let ctx = sim.create_context("server");
         let s = Rc::new(RefCell::new(Server {
             ctx,
-            a: Rng::new(11),
-            b: Rng::new(12),
+            a: Ahead::new(11, 1.0 / 0.8),
+            b: Ahead::new(12, 1.0),
             line: VecDeque::new(),
             arrived: 0,
             left: 0,
@@ -112,7 +112,7 @@ fn main() {
         }));
         sim.add_handler("server", s.clone());
         let w = Watch::start();
-        let d = s.borrow_mut().a.exp(1.0 / 0.8);
+        let d = s.borrow_mut().a.take();
         s.borrow().ctx.emit_self(Arrive {}, d);
         sim.step_until_no_events();
         let s = s.borrow();
