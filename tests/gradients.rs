@@ -346,6 +346,30 @@ fn neither_stack_mates_nor_threads_change_a_bit() {
     assert_ne!(on(2, &dry), reference, "dropout drops nothing");
 }
 
+/// On one thread, three or four of these batches share a pass.
+#[test]
+fn small_batches_that_share_a_pass_keep_their_bits() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread pool");
+    for family in FAMILIES {
+        let model = model(Cpu::<f32>::new(), family);
+        for (what, methods) in methods(family) {
+            let layout = layout(family, &methods);
+            let batches: Vec<PackedBatch> = (0..14).map(|i| batch(family, &[2 + i % 5, 7, 3 + i], i as u64)).collect();
+            let points: Vec<Vec<f32>> = (0..14).map(|i| parameters(&layout, i)).collect();
+            let items = batches.iter().zip(&points).enumerate();
+            let stack: Vec<StackItem> = items
+                .map(|(i, (batch, point))| StackItem {
+                    dropout: Some(CounterStream::new(i as u64, 78)),
+                    ..StackItem::new(point, batch)
+                })
+                .collect();
+            let on_one = |stack: &[StackItem]| pool.install(|| model.loss_and_gradients(&layout, stack));
+            let alone: Vec<_> = stack.chunks(1).flat_map(on_one).collect();
+            assert_eq!(on_one(&stack), alone, "{family:?}, {what}");
+        }
+    }
+}
+
 #[test]
 fn evaluation_agrees_with_training_and_an_empty_batch_is_neutral() {
     let family = Family::Bert;

@@ -1,9 +1,9 @@
 //! The batches of many clients side by side, sharing the frozen weights.
 //!
-//! A batch is cut into chunks of whole sequences, which is a function of the batch and the backend alone. Each chunk is
-//! one single-threaded pass; chunks run in parallel; a batch's gradient is the sum over its chunks in order. So neither
-//! the other batches of the stack nor the number of threads can change a bit of the outcome. On a backend that one pass
-//! fills, the chunks of several batches share a pass.
+//! A batch is cut into chunks of whole sequences, which is a function of the batch and the backend alone. A chunk is one
+//! single-threaded pass, or shares one with small batches of others; passes run in parallel, on a backend that one fills
+//! one after another; a batch's gradient is the sum over its chunks in order. So neither the other batches of the stack nor
+//! the number of threads can change a bit of the outcome.
 
 use super::cut::{AtCut, Crossing};
 use super::frozen_prefix::Cached;
@@ -38,6 +38,11 @@ impl<'a> StackItem<'a> {
         Self { parameters, batch, dropout: None, loss_scale: 1.0, prefix: None, cut: None, channel: None }
     }
 
+    /// What crosses a cut or goes through a channel shares no pass.
+    fn runs_alone(&self) -> bool {
+        self.cut.is_some() || self.channel.is_some()
+    }
+
     fn share(&self, sequences: Range<usize>) -> Share<'a> {
         let Self { parameters, batch, dropout, loss_scale, channel, .. } = *self;
         Share { parameters, batch, sequences, dropout, loss_scale, channel }
@@ -52,6 +57,9 @@ pub struct StepOutcome {
     /// Of the mean loss times the item's loss scale, laid out like the parameters.
     pub gradient: Vec<f32>,
 }
+
+/// Passes for each thread at least, before small batches share them: some take longer than others.
+const PASSES_A_THREAD: usize = 4;
 
 /// A chunk: which item, and which sequences of its batch.
 pub(super) type Job = (usize, Range<usize>);
@@ -98,21 +106,18 @@ impl<B: Backend> Model<B> {
     /// If parameters do not have the layout's length, or a batch holds what `check_batch` would refuse.
     pub fn loss_and_gradients(&self, layout: &ParameterLayout, stack: &[StackItem<'_>]) -> Vec<StepOutcome> {
         let jobs = self.jobs(stack);
+        let stride = layout.len();
+        let of_pass = |jobs: &[Job]| {
+            let (losses, pass) = self.pass_over(layout, stack, jobs);
+            let gradients = pass.gradient();
+            let share = |(i, loss)| (loss, gradients[i * stride..][..stride].to_vec());
+            losses.into_iter().enumerate().map(share).collect::<Vec<_>>()
+        };
+        let passes = self.passes(stack, &jobs);
         let parts: Vec<(f64, Vec<f32>)> = if self.backend.takes_one_pass() {
-            let stride = layout.len();
-            let of_pass = |jobs: &[Job]| {
-                let (losses, pass) = self.pass_over(layout, stack, jobs);
-                let gradients = pass.gradient();
-                let share = |(i, loss)| (loss, gradients[i * stride..][..stride].to_vec());
-                losses.into_iter().enumerate().map(share).collect::<Vec<_>>()
-            };
-            self.passes(stack, &jobs).into_iter().flat_map(of_pass).collect()
+            passes.into_iter().flat_map(of_pass).collect()
         } else {
-            let alone = |(item, sequences): &Job| {
-                let (loss, pass) = self.pass_over_chunk(layout, &stack[*item], sequences.clone());
-                (loss, pass.gradient())
-            };
-            jobs.par_iter().map(alone).collect()
+            passes.into_par_iter().map(of_pass).collect::<Vec<_>>().into_iter().flatten().collect()
         };
 
         let mut outcomes: Vec<Option<StepOutcome>> = vec![None; stack.len()];
@@ -138,9 +143,24 @@ impl<B: Backend> Model<B> {
         stack.iter().enumerate().flat_map(of_item).collect()
     }
 
-    /// `jobs` cut into runs for one pass each, on a backend that one pass fills.
+    /// `jobs` cut into runs for one pass each. Which share one does not show in their outcomes.
     pub(super) fn passes<'a>(&self, stack: &[StackItem<'_>], jobs: &'a [Job]) -> Vec<&'a [Job]> {
-        together(stack, jobs, self.backend.chunk_tokens())
+        let target = self.backend.chunk_tokens();
+        if self.backend.takes_one_pass() {
+            return together(stack, jobs, target);
+        }
+        // Frozen matrices come from far away once a pass: half a chunk more is worth it where many small batches wait.
+        let mut offsets = vec![0];
+        offsets.extend(jobs.iter().scan(0, |sum, job| {
+            *sum += tokens_of(stack, job);
+            Some(*sum)
+        }));
+        let for_all_threads = offsets[jobs.len()] / (PASSES_A_THREAD * rayon::current_num_threads());
+        let shared = (target + target / 2).min(for_all_threads);
+        if shared == 0 || stack.iter().any(|item| item.runs_alone() || item.prefix.is_some()) {
+            return jobs.chunks(1).collect();
+        }
+        chunks(&offsets, shared).into_iter().map(|run| &jobs[run]).collect()
     }
 
     /// Mean loss of every item's batch, without a backward pass.
@@ -255,22 +275,23 @@ impl<B: Backend> Model<B> {
     }
 }
 
+fn tokens_of(stack: &[StackItem<'_>], (item, sequences): &Job) -> usize {
+    let offsets = &stack[*item].batch.offsets;
+    offsets[sequences.end] - offsets[sequences.start]
+}
+
 /// Cuts `jobs` into runs for one pass each, of at most about `target` tokens. What crosses a cut or goes through a channel runs
 /// alone.
 fn together<'a>(stack: &[StackItem<'_>], jobs: &'a [Job], target: usize) -> Vec<&'a [Job]> {
-    let alone = |item: usize| stack[item].cut.is_some() || stack[item].channel.is_some();
-    let tokens = |(item, s): &Job| {
-        let offsets = &stack[*item].batch.offsets;
-        offsets[s.end] - offsets[s.start]
-    };
+    let alone = |item: usize| stack[item].runs_alone();
     let (mut runs, mut start, mut sum) = (vec![], 0, 0);
     for (i, job) in jobs.iter().enumerate() {
-        let crowded = sum + tokens(job) > target || alone(job.0) || alone(jobs[start].0);
+        let crowded = sum + tokens_of(stack, job) > target || alone(job.0) || alone(jobs[start].0);
         if i > start && crowded {
             runs.push(&jobs[start..i]);
             (start, sum) = (i, 0);
         }
-        sum += tokens(job);
+        sum += tokens_of(stack, job);
     }
     if start < jobs.len() {
         runs.push(&jobs[start..]);
