@@ -1,7 +1,7 @@
 //! Federated servers: control variates, and optimisers that take a round's update for a gradient.
 
-use super::graph::{Learning, StateHandle};
 use super::operation::Operation;
+use super::plane::{Learning, StateHandle};
 use super::value::State;
 use crate::backend::Numbers;
 use crate::nn::{Group, ParameterLayout};

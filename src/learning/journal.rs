@@ -10,8 +10,8 @@
 
 use super::LearningError;
 use super::disk::DiskCache;
-use super::graph::{Learning, StateHandle};
 use super::identity::Identity;
+use super::plane::{Learning, StateHandle};
 use super::value::{Metric, State, Value};
 use std::collections::HashMap;
 use std::fs;
