@@ -1,7 +1,8 @@
 //! A flow whose rate follows from the link layer in expectation: reports that are late for a fade, blocks that fail and are
 //! sent again, and an outer loop that learns from both.
 
-use super::{Allocation, Flow};
+use super::transfer::Flow;
+use crate::radio::cell::carrier::Allocation;
 use crate::radio::cell::link::Channel;
 use crate::radio::cell::site::Site;
 use crate::radio::cell::slot::{Expectation, ExpectedLinkLayer, LinkState};
