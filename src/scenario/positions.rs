@@ -13,6 +13,9 @@ const DEPTH_LIMIT: usize = 64;
 /// Values that aliases (`*name`) may add up to, so that a few lines cannot stand for millions.
 const ALIASED_VALUES_LIMIT: usize = 10_000;
 
+/// More values than this are no scenario's: they take a hundred times the memory of their text.
+const VALUES_LIMIT: usize = 8_000_000;
+
 /// A position in the text, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -58,8 +61,12 @@ impl Spot {
 /// # Errors
 /// The first syntax error, or every duplicate key, or the first excess of depth, aliases or documents.
 pub(crate) fn index(text: &str) -> Result<Option<Spot>, Vec<Issue>> {
-    let mut indexer =
-        Indexer { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), aliased: 0, duplicates: Vec::new() };
+    index_at_most(VALUES_LIMIT, text)
+}
+
+fn index_at_most(values: usize, text: &str) -> Result<Option<Spot>, Vec<Issue>> {
+    let parser = Parser::new_from_str(text);
+    let mut indexer = Indexer { parser, anchors: BTreeMap::new(), aliased: 0, values, duplicates: Vec::new() };
     let spot = indexer.document().map_err(|issue| vec![issue])?;
     if indexer.duplicates.is_empty() { Ok(spot) } else { Err(indexer.duplicates) }
 }
@@ -68,6 +75,8 @@ struct Indexer<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: BTreeMap<usize, Spot>,
     aliased: usize,
+    /// So many more may come.
+    values: usize,
     duplicates: Vec<Issue>,
 }
 
@@ -101,6 +110,8 @@ impl<'a> Indexer<'a> {
         if depth > DEPTH_LIMIT {
             return Err(syntax(value, &format!("more than {DEPTH_LIMIT} levels of nesting")));
         }
+        let Some(left) = self.values.checked_sub(1) else { return Err(syntax(value, "too many values")) };
+        self.values = left;
         let (inside, anchor) = match event {
             Event::Alias(id) => return self.alias(id, value),
             Event::SequenceStart(anchor, _) => (self.list(path, depth)?, anchor),
@@ -115,7 +126,13 @@ impl<'a> Indexer<'a> {
         };
         let spot = Spot { key: None, value, inside, size };
         if anchor != 0 {
-            self.anchors.insert(anchor, spot.clone());
+            // Who refers to more than an alias may stand for is told so by the size alone.
+            let known = if size > ALIASED_VALUES_LIMIT {
+                Spot { key: None, value, inside: Inside::Nothing, size }
+            } else {
+                spot.clone()
+            };
+            self.anchors.insert(anchor, known);
         }
         Ok(spot)
     }
@@ -220,6 +237,8 @@ mod tests {
 
     #[test]
     fn excess_is_refused_early() {
+        assert!(index_at_most(5, "a: [1, 2, 3]").is_ok());
+        assert!(index_at_most(5, "a: [1, 2, 3, 4]").is_err());
         let deep = "[".repeat(100_000);
         assert!(index(&deep).is_err());
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -228,6 +247,9 @@ mod tests {
             bomb += &format!("a{i}: &a{i} [{alias}]\n");
         }
         let issues = index(&bomb).expect_err("a bomb");
+        assert!(issues[0].complaint.to_string().contains("aliases"), "{issues:?}");
+        let long = format!("a: &a [{}]\nb: *a\n", "x, ".repeat(ALIASED_VALUES_LIMIT));
+        let issues = index(&long).expect_err("an alias of a long list");
         assert!(issues[0].complaint.to_string().contains("aliases"), "{issues:?}");
     }
 }

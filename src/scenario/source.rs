@@ -9,8 +9,8 @@ use super::{overrides, raw, validate};
 use serde_yaml::Value;
 use std::path::{Path, PathBuf};
 
-/// A larger file is not a scenario.
-const MOST_BYTES: u64 = 1 << 20;
+/// A larger file is not a scenario. One of 100,000 cells with a server each is 33 MB when its defaults are written out.
+const MOST_BYTES: u64 = 1 << 26;
 
 /// The text of a scenario and where it came from.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl ScenarioSource {
     /// Reads the file at `path`; a scenario's own relative paths will start at its folder.
     ///
     /// # Errors
-    /// It must be a file of at most 1 MiB in UTF-8.
+    /// It must be a file of at most 64 MiB in UTF-8.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ScenarioError> {
         let path = path.as_ref();
         let fail = |message: String, help: &str| {
