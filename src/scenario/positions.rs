@@ -13,8 +13,8 @@ const DEPTH_LIMIT: usize = 64;
 /// Values that aliases (`*name`) may add up to, so that a few lines cannot stand for millions.
 const ALIASED_VALUES_LIMIT: usize = 10_000;
 
-/// More values than this are no scenario's: they take a hundred times the memory of their text.
-const VALUES_LIMIT: usize = 8_000_000;
+/// A scenario of the most cells, servers and links has fewer; each takes some hundred bytes while it is read.
+const VALUES_LIMIT: usize = 3_000_000;
 
 /// A position in the text, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
