@@ -270,6 +270,9 @@ fn every_command_in_the_readme_works() {
         if arguments.starts_with("search ") {
             line += " --replications 1";
         }
+        if arguments.starts_with("calibrate") {
+            line += &format!(" --out {results}/this_machine.yaml");
+        }
         if arguments.starts_with("compare ") && !arguments.contains("--out") {
             line += &format!(" --out {results}/comparison");
         }
