@@ -61,6 +61,9 @@ pub struct StepOutcome {
 /// Passes for each thread at least, before small batches share them: some take longer than others.
 const PASSES_A_THREAD: usize = 4;
 
+/// Clients with more parameters of their own share no pass: it would hold them all at once, and little would be frozen.
+const MOST_SHARED_PARAMETERS: usize = 1 << 20;
+
 /// A chunk: which item, and which sequences of its batch.
 pub(super) type Job = (usize, Range<usize>);
 
@@ -110,10 +113,13 @@ impl<B: Backend> Model<B> {
         let of_pass = |jobs: &[Job]| {
             let (losses, pass) = self.pass_over(layout, stack, jobs);
             let gradients = pass.gradient();
+            if let [loss] = losses[..] {
+                return vec![(loss, gradients)];
+            }
             let share = |(i, loss)| (loss, gradients[i * stride..][..stride].to_vec());
             losses.into_iter().enumerate().map(share).collect::<Vec<_>>()
         };
-        let passes = self.passes(stack, &jobs);
+        let passes = self.passes(layout, stack, &jobs);
         let parts: Vec<(f64, Vec<f32>)> = if self.backend.takes_one_pass() {
             passes.into_iter().flat_map(of_pass).collect()
         } else {
@@ -144,7 +150,12 @@ impl<B: Backend> Model<B> {
     }
 
     /// `jobs` cut into runs for one pass each. Which share one does not show in their outcomes.
-    pub(super) fn passes<'a>(&self, stack: &[StackItem<'_>], jobs: &'a [Job]) -> Vec<&'a [Job]> {
+    pub(super) fn passes<'a>(
+        &self,
+        layout: &ParameterLayout,
+        stack: &[StackItem<'_>],
+        jobs: &'a [Job],
+    ) -> Vec<&'a [Job]> {
         let target = self.backend.chunk_tokens();
         if self.backend.takes_one_pass() {
             return together(stack, jobs, target);
@@ -157,7 +168,9 @@ impl<B: Backend> Model<B> {
         }));
         let for_all_threads = offsets[jobs.len()] / (PASSES_A_THREAD * rayon::current_num_threads());
         let shared = (target + target / 2).min(for_all_threads);
-        if shared == 0 || stack.iter().any(|item| item.runs_alone() || item.prefix.is_some()) {
+        let apart = layout.len() > MOST_SHARED_PARAMETERS
+            || stack.iter().any(|item| item.runs_alone() || item.prefix.is_some());
+        if shared == 0 || apart {
             return jobs.chunks(1).collect();
         }
         chunks(&offsets, shared).into_iter().map(|run| &jobs[run]).collect()

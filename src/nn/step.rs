@@ -46,7 +46,7 @@ impl<B: Backend> Model<B> {
             begun.len()
         };
         let mut current = 0;
-        for jobs in self.passes(stack, &jobs) {
+        for jobs in self.passes(layout, stack, &jobs) {
             let (losses, pass) = self.pass_over(layout, stack, jobs);
             for (share, ((item, _), loss)) in jobs.iter().zip(losses).enumerate() {
                 while current < *item {

@@ -13,7 +13,8 @@ const DEPTH_LIMIT: usize = 64;
 /// Values that aliases (`*name`) may add up to, so that a few lines cannot stand for millions.
 const ALIASED_VALUES_LIMIT: usize = 10_000;
 
-/// A scenario of the most cells, servers and links has fewer; each takes some hundred bytes while it is read.
+/// One of 100,000 cells and as many servers has two million when its links are written out; each takes some hundred bytes
+/// while it is read.
 const VALUES_LIMIT: usize = 3_000_000;
 
 /// A position in the text, both counted from 1.
@@ -59,7 +60,7 @@ impl Spot {
 /// Positions of the one document in `text`; `None` if the text holds nothing but blanks and comments.
 ///
 /// # Errors
-/// The first syntax error, or every duplicate key, or the first excess of depth, aliases or documents.
+/// The first syntax error, or every duplicate key, or the first excess of depth, values, aliases or documents.
 pub(crate) fn index(text: &str) -> Result<Option<Spot>, Vec<Issue>> {
     index_at_most(VALUES_LIMIT, text)
 }
@@ -110,7 +111,10 @@ impl<'a> Indexer<'a> {
         if depth > DEPTH_LIMIT {
             return Err(syntax(value, &format!("more than {DEPTH_LIMIT} levels of nesting")));
         }
-        let Some(left) = self.values.checked_sub(1) else { return Err(syntax(value, "too many values")) };
+        let Some(left) = self.values.checked_sub(1) else {
+            let issue = syntax(value, &format!("more than {VALUES_LIMIT} values"));
+            return Err(issue.help("give entries of one kind a `count` instead of listing them".to_owned()));
+        };
         self.values = left;
         let (inside, anchor) = match event {
             Event::Alias(id) => return self.alias(id, value),
