@@ -160,14 +160,14 @@ impl<B: Backend> Model<B> {
         if self.backend.takes_one_pass() {
             return together(stack, jobs, target);
         }
-        // Frozen matrices come from far away once a pass: half a chunk more is worth it where many small batches wait.
+        // Frozen matrices come from far away once a pass.
         let mut offsets = vec![0];
         offsets.extend(jobs.iter().scan(0, |sum, job| {
             *sum += tokens_of(stack, job);
             Some(*sum)
         }));
         let for_all_threads = offsets[jobs.len()] / (PASSES_A_THREAD * rayon::current_num_threads());
-        let shared = (target + target / 2).min(for_all_threads);
+        let shared = target.min(for_all_threads);
         let apart = layout.len() > MOST_SHARED_PARAMETERS
             || stack.iter().any(|item| item.runs_alone() || item.prefix.is_some());
         if shared == 0 || apart {

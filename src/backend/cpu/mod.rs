@@ -12,6 +12,8 @@ mod attention;
 mod attention_gradient;
 mod attention_plan;
 mod classify;
+#[cfg(target_arch = "x86_64")]
+mod column;
 mod dispatch;
 mod dropout;
 mod elementwise;

@@ -2,7 +2,10 @@
 
 use super::tile::{PORTABLE_ROWS, WIDEST, portable_tile};
 #[cfg(target_arch = "x86_64")]
-use super::tile_x86::{self, Width};
+use super::{
+    column,
+    tile_x86::{self, Width},
+};
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
 /// A floating-point type with the few functions that the kernels need, written so that loops over them vectorise.
@@ -52,6 +55,20 @@ pub trait Scalar:
         out: (&mut [Self], usize),
     ) {
         portable_tile(shape, a, b, how, out);
+    }
+
+    /// `out = [out +] scale * a b` for the first rows of `a` `[rows, k]` and a panel `b` `[k, WIDEST]`, which it returns the
+    /// number of: none where there is no such kernel. Rows of `out` are `out.1` apart. What is `next` is brought near
+    /// meanwhile. Elements are those of [`Scalar::tile`], bit for bit.
+    fn column(
+        _shape: (usize, usize),
+        _a: &[Self],
+        _b: &[Self],
+        _how: (Self, bool),
+        _out: (&mut [Self], usize),
+        _next: &[Self],
+    ) -> usize {
+        0
     }
 
     /// `1 / (1 + e^-self)`.
@@ -112,6 +129,22 @@ impl Scalar for f32 {
         out: (&mut [f32], usize),
     ) {
         tile_x86::tile(Width::detect(), shape, a, b, how, out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn column(
+        shape: (usize, usize),
+        a: &[f32],
+        b: &[f32],
+        how: (f32, bool),
+        out: (&mut [f32], usize),
+        next: &[f32],
+    ) -> usize {
+        match Width::detect() {
+            // SAFETY: the CPU has the kernel's features.
+            Width::Avx512 => unsafe { column::column(shape, a, b, how, out, next) },
+            _ => 0,
+        }
     }
 
     /// Range reduction to `2^n e^r`, `|r| <= ln(2) / 2` (Cody and Waite 1980), and Taylor's polynomial of degree 7.
