@@ -1,8 +1,8 @@
 //! Attention inside each sequence of a packed batch, one head of keys at a time.
 
 use super::attention_plan::{Group, Rows, Scratch, Sources, plan, softmax_input};
-use super::dispatch::vectorised;
-use super::elementwise::lane_sum;
+use super::dispatch::{LANES, vectorised};
+use super::elementwise::{lane_maximum, lane_sum};
 use super::scalar::Scalar;
 use super::small_product::{Strided, small_product};
 use super::{Cpu, Storage};
@@ -44,23 +44,24 @@ vectorised! {
                 let shape = (rows, group.whole_registers(visible), dim);
                 small_product::<T, false>(shape, a, (transposed, padded), (probabilities, padded));
                 for (i, row) in tile.clone().zip(probabilities.chunks_exact_mut(padded)) {
-                    // Columns beyond the sequence stay zero: nothing reads them as probabilities.
-                    let (row, hidden) = row[..visible].split_at_mut(group.visible(i + 1));
-                    let scale = softmax_input(&group, sources, h, i, row);
-                    let mut largest = row[0];
-                    for &s in row.iter() {
-                        largest = largest.maximum(s);
+                    let seen = group.visible(i + 1);
+                    let scale = softmax_input(&group, sources, h, i, &mut row[..seen]);
+                    // Columns that are not seen are a copy of one that is, then zeros: nothing reads them as probabilities.
+                    let registers = group.whole_registers(seen);
+                    let one = row[0];
+                    row[seen..registers].fill(one);
+                    let (lanes, _) = row[..registers].as_chunks_mut::<LANES>();
+                    let largest = lane_maximum(lanes);
+                    for lanes in lanes {
+                        for s in lanes {
+                            *s = ((*s - largest) * scale).exp();
+                        }
                     }
-                    for s in row.iter_mut() {
-                        *s = ((*s - largest) * scale).exp();
-                    }
-                    let sum = lane_sum(row, row, |p, _| p);
+                    row[seen..registers.max(visible)].fill(T::ZERO);
+                    let sum = lane_sum(&row[..seen], &row[..seen], |p, _| p);
                     let inverse = T::ONE / sum;
-                    for p in row.iter_mut() {
+                    for p in &mut row[..registers] {
                         *p *= inverse;
-                    }
-                    if group.causal {
-                        hidden.fill(T::ZERO);
                     }
                     log_sum[group.log_sum + h + i * group.all_heads] = largest * scale + sum.ln();
                 }

@@ -19,7 +19,9 @@ pub(super) fn gradient<T: Scalar, S: Storage<T>>(
 ) {
     let sources = Sources::new(packing, shape, input);
     let mut scratch = Scratch::new(packing, shape, input, true);
-    let saved = Saved { context: saved.context, log_sum: saved.log_sum, d_context };
+    let values = packing.rows() * shape.width();
+    head_sums(&saved.context[..values], &d_context[..values], shape.head_dim, &mut scratch.d_sums);
+    let saved = Saved { log_sum: saved.log_sum, d_context };
     let query = grow(gradient.query, packing.rows() * input.query.row);
     let key_value = gradient.key_value.map(|buffer| grow(buffer, input.keys.rows() * input.key.row));
     let parameters = GradientSets::new(gradient.parameters, input.trainable.stride);
@@ -35,7 +37,6 @@ pub(super) fn gradient<T: Scalar, S: Storage<T>>(
 
 #[derive(Clone, Copy)]
 struct Saved<'a, T> {
-    context: &'a [T],
     log_sum: &'a [T],
     d_context: &'a [T],
 }
@@ -54,6 +55,16 @@ impl<T> Gradients<'_, T> {
 }
 
 vectorised! {
+    /// `sums[i] = sum of a o b` over values `i dim..(i + 1) dim`. Here, in one run over the rows, and not head by head: they come
+    /// from far away.
+    fn head_sums<T>(a: &[T], b: &[T], dim: usize, sums: &mut [T]) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.chunks_exact(dim).zip(b.chunks_exact(dim))) {
+            *sum = lane_sum(a, b, |a, b| a * b);
+        }
+    }
+}
+
+vectorised! {
     /// With P the probabilities and O the context (Dao et al. 2022, appendix B.4):
     /// `dV = P^T dO`, `dS = P (dO V^T - rowsum(dO O)) scale`, `dQ = dS K`, `dK = dS^T Q`; the query heads of a group add
     /// to dK and dV in order. A bias's gradient is the sum of `dS / scale` over the pairs that read it, a sequence at a time.
@@ -66,7 +77,7 @@ vectorised! {
     ) {
         let (padded, dim, width, query_row) = (group.padded(), group.dim, group.width, group.query_row);
         let outer_scale = T::from_f64(group.scale);
-        let Scratch { keys, values, d_keys, d_values, transposed, probabilities, d_scores, bias_sums } =
+        let Scratch { keys, values, d_keys, d_values, transposed, probabilities, d_scores, d_sums, bias_sums } =
             scratch;
         let bias = sources.bias.as_ref().filter(|_| !bias_sums.is_empty());
         let keys = group.keys(sources, keys);
@@ -97,8 +108,7 @@ vectorised! {
                     let seen = group.visible(i + 1);
                     let scale = softmax_input(&group, sources, h, i, &mut p[..seen]);
                     let log_sum = saved.log_sum[group.log_sum + h + i * group.all_heads];
-                    let row = context_at + i * width;
-                    let d_sum = lane_sum(&saved.context[row..][..dim], &saved.d_context[row..][..dim], |o, d| o * d);
+                    let d_sum = d_sums[group.log_sum + h + i * group.all_heads];
                     let registers = group.whole_registers(seen);
                     let (p_lanes, _) = p[..registers].as_chunks_mut::<LANES>();
                     let (d_lanes, _) = d[..registers].as_chunks_mut::<LANES>();

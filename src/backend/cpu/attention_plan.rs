@@ -4,6 +4,7 @@ use super::dispatch::LANES;
 use super::parameters::Sets;
 use super::relative_bias::BiasByDistance;
 use super::scalar::Scalar;
+use super::transpose::transpose;
 use super::{Cpu, Storage};
 use crate::backend::{AttentionInput, AttentionShape, Packing};
 use std::ops::Range;
@@ -129,6 +130,8 @@ pub(super) struct Scratch<T> {
     /// `[tokens, padded]`.
     pub probabilities: Vec<T>,
     pub d_scores: Vec<T>,
+    /// `rowsum(dO O)` of every query and head, `[rows, heads]`.
+    pub d_sums: Vec<T>,
     /// Gradients of one head's scores by distance, where a table of biases trains.
     pub bias_sums: Vec<T>,
 }
@@ -153,6 +156,7 @@ impl<T: Scalar> Scratch<T> {
             transposed: zeros(true, shape.head_dim * padded),
             probabilities: zeros(true, tokens * padded),
             d_scores: zeros(with_gradient, tokens * padded),
+            d_sums: zeros(with_gradient, packing.rows() * shape.heads),
             bias_sums: zeros(with_gradient && input.bias_table.is_some(), tokens + longest(input.keys)),
         }
     }
@@ -229,14 +233,7 @@ impl Group {
     /// `[total, dim]` rows become `[dim, padded]`, padded with zeros.
     #[inline(always)]
     pub(super) fn transpose<T: Scalar>(&self, rows: Rows<'_, T>, out: &mut [T]) {
-        let (padded, total) = (self.padded(), self.total());
-        for (d, out) in out[..self.dim * padded].chunks_exact_mut(padded).enumerate() {
-            let (out, rest) = out.split_at_mut(total);
-            for (o, &x) in out.iter_mut().zip(rows.data[d..].iter().step_by(rows.row)) {
-                *o = x;
-            }
-            rest.fill(T::ZERO);
-        }
+        transpose((rows.data, rows.row), (self.total(), self.dim), (out, self.padded()));
     }
 }
 

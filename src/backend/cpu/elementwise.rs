@@ -165,3 +165,22 @@ pub(super) fn lane_sum<T: Scalar>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T 
     }
     sums[0]
 }
+
+/// The largest of all values; there are some.
+#[inline(always)]
+pub(super) fn lane_maximum<T: Scalar>(lanes: &[[T; LANES]]) -> T {
+    let mut largest = lanes[0];
+    for lanes in &lanes[1..] {
+        for (l, &x) in largest.iter_mut().zip(lanes) {
+            *l = l.maximum(x);
+        }
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            largest[i] = largest[i].maximum(largest[i + width]);
+        }
+        width /= 2;
+    }
+    largest[0]
+}

@@ -36,6 +36,7 @@ mod storage;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod tile_x86;
+mod transpose;
 
 pub use product::CpuMatrix;
 pub use scalar::Scalar;

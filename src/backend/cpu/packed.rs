@@ -86,7 +86,7 @@ impl<T: Scalar> Panels<T> {
 }
 
 /// A tile of which only the first `columns` belong to the result.
-fn edge_tile<T: Scalar>(
+pub(super) fn edge_tile<T: Scalar>(
     shape: (usize, usize, usize),
     columns: usize,
     a: (&[T], usize, usize),

@@ -1,8 +1,10 @@
-//! Matrix products: by the `gemm` crate, and by panels where a matrix is frozen.
+//! Matrix products: by panels where a matrix is frozen, by tiles where one is thin, by the `gemm` crate otherwise.
 
 use super::Storage;
-use super::packed::Panels;
+use super::dispatch::LANES;
+use super::packed::{Panels, edge_tile};
 use super::scalar::Scalar;
+use std::borrow::Cow;
 
 /// A frozen matrix, laid out once for each of its two products.
 pub struct CpuMatrix<T> {
@@ -62,6 +64,10 @@ impl<'a, T> View<'a, T> {
     }
 }
 
+/// Columns or inner indices of a product that is too thin for the `gemm` crate to gain anything by ordering its factors: all
+/// the low-rank ones.
+const THIN: usize = 64;
+
 /// `out = [out +] scale * a b` for `a` `[m, k]`, `b` `[k, n]`; rows of `out` are `out_row` apart.
 pub(super) fn product<T: Scalar>(
     (m, n, k): Shape,
@@ -73,6 +79,9 @@ pub(super) fn product<T: Scalar>(
     out_row: usize,
 ) {
     assert!(a.holds(m, k) && b.holds(k, n) && View::rows(out, out_row).holds(m, n), "a product out of bounds");
+    if n.min(k) <= THIN && k > 0 {
+        return thin((m, n, k), a, b, (scale, accumulate), (out, out_row));
+    }
     // SAFETY: every element that the strides reach lies inside its slice, as just checked.
     unsafe {
         gemm::gemm(
@@ -99,6 +108,43 @@ pub(super) fn product<T: Scalar>(
     }
 }
 
+/// As [`product`], each element summed in the order of the inner index.
+fn thin<T: Scalar>(
+    (m, n, k): Shape,
+    a: View<'_, T>,
+    b: View<'_, T>,
+    how: (T, bool),
+    (out, out_row): (&mut [T], usize),
+) {
+    let padded = n.next_multiple_of(LANES);
+    let (b, b_row) = match b.column {
+        1 if padded == n => (Cow::from(b.data), b.row),
+        _ => {
+            let mut rows = vec![T::ZERO; k * padded];
+            for (p, row) in rows.chunks_exact_mut(padded).enumerate() {
+                for (v, &x) in row[..n].iter_mut().zip(b.data[p * b.row..].iter().step_by(b.column)) {
+                    *v = x;
+                }
+            }
+            (Cow::from(rows), padded)
+        }
+    };
+    let mut first = 0;
+    while first < n {
+        let (tile_rows, wide) = T::tile_shape(padded - first);
+        for row in (0..m).step_by(tile_rows) {
+            let shape = (tile_rows.min(m - row), wide, k);
+            let (a, b) = ((&a.data[row * a.row..], a.row, a.column), (&b[first..], b_row));
+            let out = (&mut out[row * out_row + first..], out_row);
+            match n - first {
+                left if left < wide => edge_tile(shape, left, a, b, how, out),
+                _ => T::tile(shape, a, b, how, out),
+            }
+        }
+        first += wide;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Exact;
@@ -107,6 +153,32 @@ mod tests {
     fn made_up(len: usize, salt: u64) -> Vec<f32> {
         let stream = crate::random::CounterStream::new(3, salt);
         (0..len as u64).map(|i| stream.uniform(i) as f32 - 0.5).collect()
+    }
+
+    #[test]
+    fn thin_products_equal_the_definition() {
+        for (m, n, k) in [(30, 8, 50), (50, 8, 30), (8, 50, 30), (13, 96, 8), (1, 1, 1), (20, 70, 3), (9, 48, 100)] {
+            let (a, b): (Vec<f32>, Vec<f32>) = (made_up(m * k, 1), made_up(k * n, 2));
+            for (a_transposed, b_transposed, scale, accumulate) in [
+                (false, false, 1.0, false),
+                (true, false, 0.5, true),
+                (false, true, 2.0, true),
+                (true, true, 1.0, false),
+            ] {
+                let a = if a_transposed { View::rows(&a, m).transposed() } else { View::rows(&a, k) };
+                let b = if b_transposed { View::rows(&b, k).transposed() } else { View::rows(&b, n) };
+                let mut out = vec![1.0; m * (n + 3)];
+                product((m, n, k), a, b, scale, accumulate, &mut out, n + 3);
+                for (i, row) in out.chunks_exact(n + 3).enumerate() {
+                    for (j, &found) in row[..n].iter().enumerate() {
+                        let term = |p| f64::from(a.data[i * a.row + p * a.column] * b.data[p * b.row + j * b.column]);
+                        let sum = (0..k).map(term).sum::<f64>() * f64::from(scale) + f64::from(u8::from(accumulate));
+                        assert!((f64::from(found) - sum).abs() < 1e-5, "({i}, {j}) of {m} x {n} x {k}");
+                    }
+                    assert_eq!(row[n..], [1.0; 3], "wrote past a row");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The number type of the CPU backend: `f32` for work, `f64` where a test wants exact derivatives.
 
 use super::tile::{PORTABLE_ROWS, WIDEST, portable_tile};
+use super::transpose;
 #[cfg(target_arch = "x86_64")]
 use super::{
     column,
@@ -69,6 +70,12 @@ pub trait Scalar:
         _next: &[Self],
     ) -> usize {
         0
+    }
+
+    /// `LANES` columns of `count` rows, of which there are one to `LANES`, become `LANES` rows of `LANES` values, zeros behind
+    /// the first `count`; rows are so far apart as is said beside them.
+    fn transpose(rows: (&[Self], usize, usize), out: (&mut [Self], usize)) {
+        transpose::portable(rows, out);
     }
 
     /// `1 / (1 + e^-self)`.
@@ -144,6 +151,15 @@ impl Scalar for f32 {
             // SAFETY: the CPU has the kernel's features.
             Width::Avx512 => unsafe { column::column(shape, a, b, how, out, next) },
             _ => 0,
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn transpose(rows: (&[f32], usize, usize), out: (&mut [f32], usize)) {
+        match Width::detect() {
+            // SAFETY: the CPU has the kernel's features.
+            Width::Avx512 => unsafe { transpose::x86::transpose(rows, out) },
+            _ => transpose::portable(rows, out),
         }
     }
 
