@@ -64,7 +64,7 @@ impl<'a, T> View<'a, T> {
     }
 }
 
-/// Columns or inner indices of a product that is too thin for the `gemm` crate to gain anything by ordering its factors: all
+/// Columns or inner indices of a product that is too thin for the `gemm` crate to gain anything by ordering its factors: most of
 /// the low-rank ones.
 const THIN: usize = 64;
 
@@ -79,7 +79,8 @@ pub(super) fn product<T: Scalar>(
     out_row: usize,
 ) {
     assert!(a.holds(m, k) && b.holds(k, n) && View::rows(out, out_row).holds(m, n), "a product out of bounds");
-    if n.min(k) <= THIN && k > 0 {
+    let in_place = b.column == 1 && n % LANES == 0;
+    if k > 0 && (n.min(k) <= THIN || (m <= LANES && in_place)) {
         return thin((m, n, k), a, b, (scale, accumulate), (out, out_row));
     }
     // SAFETY: every element that the strides reach lies inside its slice, as just checked.
