@@ -46,7 +46,7 @@ vectorised! {
                 for (i, row) in tile.clone().zip(probabilities.chunks_exact_mut(padded)) {
                     let seen = group.visible(i + 1);
                     let scale = softmax_input(&group, sources, h, i, &mut row[..seen]);
-                    // Columns that are not seen are a copy of one that is, then zeros: nothing reads them as probabilities.
+                    // Columns that are not seen are a copy of one that is, then zeros.
                     let registers = group.whole_registers(seen);
                     let one = row[0];
                     row[seen..registers].fill(one);

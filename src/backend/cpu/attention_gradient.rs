@@ -55,8 +55,8 @@ impl<T> Gradients<'_, T> {
 }
 
 vectorised! {
-    /// `sums[i] = sum of a o b` over values `i dim..(i + 1) dim`. Here, in one run over the rows, and not head by head: they come
-    /// from far away.
+    /// `sums[i] = sum of a o b` over values `i dim..(i + 1) dim`. In one run over the rows, and not head by head, since they
+    /// come from far away.
     fn head_sums<T>(a: &[T], b: &[T], dim: usize, sums: &mut [T]) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.chunks_exact(dim).zip(b.chunks_exact(dim))) {
             *sum = lane_sum(a, b, |a, b| a * b);

@@ -1,10 +1,10 @@
 //! The loop that most of the work is done in: a column of tiles of 9 rows by 48 columns, 27 sums in 32 registers.
 //!
-//! It is in assembly for two reasons, both measured (docs/performance.md). Frozen panels and results are larger than the
-//! second-level cache, so they must be asked for beforehand, and with that in the loop compilers give up keeping the sums in
-//! registers. And results that are not in a cache wait long before they are written: until then every load whose address
-//! differs from one of theirs, or from that of any value put on the stack since, by a multiple of 4096 waits as well. So
-//! nothing goes on the stack from a panel's first tile to its last.
+//! It is in assembly because frozen panels and results are larger than the second-level cache, so that they are better asked
+//! for beforehand, and with that in the loop compilers give up keeping the sums in registers. And it goes on from tile to
+//! tile without a word on the stack: the same loop, called for each tile with registers saved around it, took up to 18%
+//! longer where results were in no cache, and no longer where they were (docs/performance.md). Most likely what is saved
+//! waits behind results on their way to memory, and loads from addresses a multiple of 4096 away wait for both.
 
 use std::arch::asm;
 use std::mem::offset_of;
@@ -147,8 +147,8 @@ macro_rules! rows {
 }
 
 /// `out = [out +] scale * a b` for as many rows as make whole tiles, whose number is returned; as
-/// [`Scalar::column`](super::scalar::Scalar::column) says. Each element is the chain of fused multiplications and additions that
-/// a tile of the other kernels makes it.
+/// [`Scalar::column`](super::scalar::Scalar::column) says. Each element is the chain of fused multiplications and additions
+/// that the other kernels make it.
 #[target_feature(enable = "avx512f")]
 pub(super) fn column(
     (rows, k): (usize, usize),
@@ -197,6 +197,8 @@ pub(super) fn column(
             "prefetchw byte ptr [{own}]",
             "prefetchw byte ptr [{own} + 64]",
             "prefetchw byte ptr [{own} + 128]",
+            // Rows may start anywhere in a line.
+            "prefetchw byte ptr [{own} + 191]",
             "add {own}, {out_row}",
             "5:",
             ".irp p, 0, 1, 2, 3",

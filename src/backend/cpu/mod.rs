@@ -1,5 +1,5 @@
-//! The CPU backend: one pass on one thread, products of frozen matrices from panels, others by the
-//! `gemm` crate, everything else vectorised here.
+//! The CPU backend: one pass on one thread, products of frozen matrices from panels, thin ones by the same tiles, others by
+//! the `gemm` crate, everything else vectorised here.
 //!
 //! Generic over the number type: `f32` for work, `f64` so that finite differences can check the gradients; and over how
 //! values are stored between operations (`storage.rs`). Threads belong to the caller, who runs many small passes side by
