@@ -6,11 +6,13 @@
 //! longer where results were in no cache, and no longer where they were (docs/performance.md). Most likely what is saved
 //! waits behind results on their way to memory, and loads from addresses a multiple of 4096 away wait for both.
 
+use super::tile::WIDEST as COLUMNS;
 use std::arch::asm;
 use std::mem::offset_of;
 
-pub(super) const ROWS: usize = 9;
-pub(super) const COLUMNS: usize = 48;
+const ROWS: usize = 9;
+// What the loop below is written for.
+const _: () = assert!(COLUMNS == 48);
 
 /// Summands between two checks for the end.
 const UNROLLED: usize = 4;
@@ -35,113 +37,52 @@ struct Column {
 }
 
 /// Three sums more of the row of `a` at `$from`, in a free register `$x`; a row of `b` is in zmm27 to zmm29.
+#[rustfmt::skip]
 macro_rules! add_row {
     ($x:literal, $from:literal, $first:literal, $second:literal, $third:literal) => {
         concat!(
-            "vbroadcastss zmm",
-            $x,
-            ", dword ptr [",
-            $from,
-            " + 4*\\p]\n",
-            "vfmadd231ps zmm",
-            $first,
-            ", zmm27, zmm",
-            $x,
-            "\n",
-            "vfmadd231ps zmm",
-            $second,
-            ", zmm28, zmm",
-            $x,
-            "\n",
-            "vfmadd231ps zmm",
-            $third,
-            ", zmm29, zmm",
-            $x,
+            "vbroadcastss zmm", $x, ", dword ptr [", $from, " + 4*\\p]\n",
+            "vfmadd231ps zmm", $first, ", zmm27, zmm", $x, "\n",
+            "vfmadd231ps zmm", $second, ", zmm28, zmm", $x, "\n",
+            "vfmadd231ps zmm", $third, ", zmm29, zmm", $x,
         )
     };
 }
 
 /// The sums of a row of the result at `$to`, which becomes the next row.
+#[rustfmt::skip]
 macro_rules! write_row {
     ($to:literal, $row:literal, $first:literal, $second:literal, $third:literal) => {
         concat!(
-            "vmovups zmmword ptr [",
-            $to,
-            "], zmm",
-            $first,
-            "\n",
-            "vmovups zmmword ptr [",
-            $to,
-            " + 64], zmm",
-            $second,
-            "\n",
-            "vmovups zmmword ptr [",
-            $to,
-            " + 128], zmm",
-            $third,
-            "\n",
-            "add ",
-            $to,
-            ", ",
-            $row,
+            "vmovups zmmword ptr [", $to, "], zmm", $first, "\n",
+            "vmovups zmmword ptr [", $to, " + 64], zmm", $second, "\n",
+            "vmovups zmmword ptr [", $to, " + 128], zmm", $third, "\n",
+            "add ", $to, ", ", $row, "\n",
         )
     };
 }
 
-/// As [`write_row`], with what is there added first.
+/// What is in a row of the result at `$to`, which becomes the next row, is added to its sums.
+#[rustfmt::skip]
 macro_rules! read_row {
     ($to:literal, $row:literal, $first:literal, $second:literal, $third:literal) => {
         concat!(
-            "vaddps zmm",
-            $first,
-            ", zmm",
-            $first,
-            ", zmmword ptr [",
-            $to,
-            "]\n",
-            "vaddps zmm",
-            $second,
-            ", zmm",
-            $second,
-            ", zmmword ptr [",
-            $to,
-            " + 64]\n",
-            "vaddps zmm",
-            $third,
-            ", zmm",
-            $third,
-            ", zmmword ptr [",
-            $to,
-            " + 128]\n",
-            "add ",
-            $to,
-            ", ",
-            $row,
+            "vaddps zmm", $first, ", zmm", $first, ", zmmword ptr [", $to, "]\n",
+            "vaddps zmm", $second, ", zmm", $second, ", zmmword ptr [", $to, " + 64]\n",
+            "vaddps zmm", $third, ", zmm", $third, ", zmmword ptr [", $to, " + 128]\n",
+            "add ", $to, ", ", $row, "\n",
         )
     };
 }
 
 /// `$row!` for each row of a tile.
+#[rustfmt::skip]
 macro_rules! rows {
     ($row:ident, $to:literal, $by:literal) => {
         concat!(
-            $row!($to, $by, 0, 1, 2),
-            "\n",
-            $row!($to, $by, 3, 4, 5),
-            "\n",
-            $row!($to, $by, 6, 7, 8),
-            "\n",
-            $row!($to, $by, 9, 10, 11),
-            "\n",
-            $row!($to, $by, 12, 13, 14),
-            "\n",
-            $row!($to, $by, 15, 16, 17),
-            "\n",
-            $row!($to, $by, 18, 19, 20),
-            "\n",
-            $row!($to, $by, 21, 22, 23),
-            "\n",
-            $row!($to, $by, 24, 25, 26),
+            $row!($to, $by, 0, 1, 2), $row!($to, $by, 3, 4, 5), $row!($to, $by, 6, 7, 8),
+            $row!($to, $by, 9, 10, 11), $row!($to, $by, 12, 13, 14), $row!($to, $by, 15, 16, 17),
+            $row!($to, $by, 18, 19, 20), $row!($to, $by, 21, 22, 23), $row!($to, $by, 24, 25, 26),
         )
     };
 }

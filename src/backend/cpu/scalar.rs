@@ -1,5 +1,6 @@
 //! The number type of the CPU backend: `f32` for work, `f64` where a test wants exact derivatives.
 
+use super::dispatch::LANES;
 use super::tile::{PORTABLE_ROWS, WIDEST, portable_tile};
 use super::transpose;
 #[cfg(target_arch = "x86_64")]
@@ -75,7 +76,7 @@ pub trait Scalar:
     /// `LANES` columns of `count` rows, of which there are one to `LANES`, become `LANES` rows of `LANES` values, zeros behind
     /// the first `count`; rows are so far apart as is said beside them.
     fn transpose(rows: (&[Self], usize, usize), out: (&mut [Self], usize)) {
-        transpose::portable(rows, out);
+        transpose::portable(LANES, rows, out);
     }
 
     /// `1 / (1 + e^-self)`.
@@ -159,7 +160,7 @@ impl Scalar for f32 {
         match Width::detect() {
             // SAFETY: the CPU has the kernel's features.
             Width::Avx512 => unsafe { transpose::x86::transpose(rows, out) },
-            _ => transpose::portable(rows, out),
+            _ => transpose::portable(LANES, rows, out),
         }
     }
 

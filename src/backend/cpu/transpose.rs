@@ -3,30 +3,33 @@
 use super::dispatch::LANES;
 use super::scalar::Scalar;
 
-/// `total` rows of `dim` values, `row` apart, become `dim` rows of `padded` values, zeros behind the first `total`.
+/// `total` rows of `dim` values, `row` apart, become `dim` rows of `padded` values: `total` and zeros up to whole `LANES`.
 #[inline(always)]
 pub(super) fn transpose<T: Scalar>(
     (data, row): (&[T], usize),
     (total, dim): (usize, usize),
     (out, padded): (&mut [T], usize),
 ) {
-    for first in (0..padded).step_by(LANES) {
-        let count = total.saturating_sub(first).min(LANES);
-        let whole = if count == 0 || padded - first < LANES { 0 } else { dim - dim % LANES };
+    let whole = dim - dim % LANES;
+    for first in (0..total).step_by(LANES) {
+        let count = LANES.min(total - first);
         for d in (0..whole).step_by(LANES) {
             T::transpose((&data[first * row + d..], row, count), (&mut out[d * padded + first..], padded));
         }
-        for d in whole..dim {
-            for (i, o) in out[d * padded + first..].iter_mut().take(LANES.min(padded - first)).enumerate() {
-                *o = if i < count { data[(first + i) * row + d] } else { T::ZERO };
-            }
+        if whole < dim {
+            let (rows, out) = (&data[first * row + whole..], &mut out[whole * padded + first..]);
+            portable(dim - whole, (rows, row, count), (out, padded));
         }
     }
 }
 
-/// [`Scalar::transpose`] for any CPU.
-pub(super) fn portable<T: Scalar>((data, row, count): (&[T], usize, usize), (out, out_row): (&mut [T], usize)) {
-    for d in 0..LANES {
+/// [`Scalar::transpose`] of so many columns, for any CPU.
+pub(super) fn portable<T: Scalar>(
+    columns: usize,
+    (data, row, count): (&[T], usize, usize),
+    (out, out_row): (&mut [T], usize),
+) {
+    for d in 0..columns {
         for (i, o) in out[d * out_row..][..LANES].iter_mut().enumerate() {
             *o = if i < count { data[i * row + d] } else { T::ZERO };
         }
