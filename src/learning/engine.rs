@@ -213,15 +213,13 @@ impl Engine {
         let losses = backbone.losses(layout, &stack);
         let pairs = losses.as_chunks::<2>().0;
         let step = |(s, &pair): (&StepRequest, &[f64; 2])| {
-            let (slope, loss) = (rule.slope(pair), (pair[0] + pair[1]) / 2.0);
-            // A shared slope is sent in single precision, so that is what a step along it goes by.
-            let slope = match s.options.shared_direction {
-                None => slope,
-                Some(SharedDirection::Step) => f64::from(slope as f32),
-                Some(SharedDirection::Slope) => return s.after(vec![slope as f32], None, loss),
-            };
+            // A slope is sent in single precision, so that is what a step along it goes by.
+            let (slope, loss) = (rule.slope(pair) as f32, (pair[0] + pair[1]) / 2.0);
+            if s.options.shared_direction == Some(SharedDirection::Slope) {
+                return s.after(vec![slope], None, loss);
+            }
             let mut parameters = s.state.parameters.clone();
-            rule.apply(layout, &mut parameters, slope, direction(s));
+            rule.apply(layout, &mut parameters, f64::from(slope), direction(s));
             s.options.restore_untrained(&s.state.parameters, &mut parameters);
             s.after(parameters, None, loss)
         };

@@ -26,11 +26,15 @@ impl<'a> RankAllocation<'a> {
         Some(Self { layout, ranks, terms })
     }
 
-    /// Adds the gradient of `g sum(|A A^T - I|^2 + |B^T B - I|^2)` (equation 4), that is `4 g (A A^T - I) A` and
-    /// `4 g B (B^T B - I)`.
+    /// Adds the gradient of `g mean(|A A^T - I|, |B^T B - I|)` over all factors, that is `2 g / n` times
+    /// `(A A^T - I) A / |A A^T - I|` and `B (B^T B - I) / |B^T B - I|` for `n` factors.
+    ///
+    /// Equation 4 has the sum of the squares, the authors' code and `peft` this mean of norms, for which the paper's weights
+    /// are meant: with those, the squares outweigh the data in the first steps and then in the ranking.
     pub fn add_penalty(&self, parameters: &[f32], gradient: &mut [f32]) {
-        let factor = 4.0 * self.ranks.orthogonality;
-        if factor == 0.0 {
+        let factors = 2 * self.terms.len();
+        let weight = 2.0 * self.ranks.orthogonality / factors as f64;
+        if self.ranks.orthogonality == 0.0 {
             return;
         }
         for (slot, _) in &self.terms {
@@ -38,7 +42,7 @@ impl<'a> RankAllocation<'a> {
             let a = Vectors { start: a, len: inputs, next_vector: inputs, next_value: 1 };
             let b = Vectors { start: b, len: outputs, next_vector: 1, next_value: rank };
             for vectors in [a, b] {
-                vectors.add_penalty(rank, factor, parameters, gradient);
+                vectors.add_penalty(rank, weight, parameters, gradient);
             }
         }
     }
@@ -126,16 +130,23 @@ impl Vectors {
         self.start + vector * self.next_vector + value * self.next_value
     }
 
-    /// Adds `factor * sum_k (<v_i, v_k> - [i = k]) v_k` to the gradient of every vector `v_i`.
-    fn add_penalty(&self, count: usize, factor: f64, parameters: &[f32], gradient: &mut [f32]) {
+    /// Adds `weight * sum_k e_ik v_k / |e|` to the gradient of every vector `v_i`, for `e_ik = <v_i, v_k> - [i = k]`.
+    fn add_penalty(&self, count: usize, weight: f64, parameters: &[f32], gradient: &mut [f32]) {
         let value = |vector, j| f64::from(parameters[self.place(vector, j)]);
-        for i in 0..count {
-            for k in 0..count {
-                let product: f64 = (0..self.len).map(|j| value(i, j) * value(k, j)).sum();
-                let excess = factor * if i == k { product - 1.0 } else { product };
-                for j in 0..self.len {
-                    gradient[self.place(i, j)] += (excess * value(k, j)) as f32;
-                }
+        let excess = |i: usize, k: usize| {
+            let product: f64 = (0..self.len).map(|j| value(i, j) * value(k, j)).sum();
+            if i == k { product - 1.0 } else { product }
+        };
+        let pairs = (0..count).flat_map(|i| (0..count).map(move |k| (i, k)));
+        let all: Vec<f64> = pairs.clone().map(|(i, k)| excess(i, k)).collect();
+        let norm = all.iter().map(|e| e * e).sum::<f64>().sqrt();
+        // Vectors that are orthonormal to the last bit are at the minimum.
+        if norm == 0.0 {
+            return;
+        }
+        for ((i, k), e) in pairs.zip(&all) {
+            for j in 0..self.len {
+                gradient[self.place(i, j)] += (weight * e / norm * value(k, j)) as f32;
             }
         }
     }

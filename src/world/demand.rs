@@ -73,7 +73,7 @@ impl Demand {
             _ => usize::from(architecture.decoder_layers > 0 && architecture.encoder_layers > 0),
         };
         let optimizer = scenario.optimizer();
-        let mut peft = peft_shape(peft, architecture, !matches!(optimizer, Optimizer::ZerothOrder { .. }));
+        let mut peft = peft_shape(peft, architecture);
         // Where every device has its own, this one stands for all until they are chosen.
         let split_point = technique.split_point.fixed().unwrap_or(architecture.blocks() / 2);
         let split_point = technique.gradients.map_or(split_point, |g| g.device_blocks);

@@ -3,12 +3,11 @@
 use crate::fomo::{Architecture, PeftShape};
 use crate::scenario::{AdapterPlacement, AdapterSpec, LoraSpec, PeftMethod, PeftSpec};
 
-/// What all methods of the scenario together add and train; `drops` says whether steps drop inputs, as those without gradients
-/// do not.
-pub(super) fn peft_shape(peft: &PeftSpec, architecture: &Architecture, drops: bool) -> PeftShape {
-    let shapes = peft.methods().map(|method| match (dropout_of(method, architecture), drops) {
-        (Some(dropout), true) => shape_of(method, architecture).combine(dropout),
-        _ => shape_of(method, architecture),
+/// What all methods of the scenario together add and train.
+pub(super) fn peft_shape(peft: &PeftSpec, architecture: &Architecture) -> PeftShape {
+    let shapes = peft.methods().map(|method| match dropout_of(method, architecture) {
+        Some(dropout) => shape_of(method, architecture).combine(dropout),
+        None => shape_of(method, architecture),
     });
     shapes.reduce(PeftShape::combine).unwrap_or_else(|| PeftShape::head_only(architecture))
 }

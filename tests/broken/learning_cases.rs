@@ -9,9 +9,33 @@ pub const LEARNING_CASES: &[Case] = &[
         &["training.stop_at_accuracy: a regression has no accuracy that could reach 0.9", "drop the key"],
     ),
     (
+        "ada_lora_block_by_block",
+        (5, 16),
+        &[
+            "peft.method: `ada_lora` moves ranks between all blocks, and a device of `block_federated` trains some",
+            "use `method: lora`, or `technique: {kind: federated}`",
+        ],
+    ),
+    (
         "ada_lora_grows",
         (5, 48),
         &["peft.target_rank: found 12, allowed 1..=8 (the mean of the ranks it starts with is 8)"],
+    ),
+    (
+        "ada_lora_out_of_step",
+        (5, 16),
+        &[
+            "peft.method: `ada_lora` prunes by one schedule, and devices that do not wait are at different steps of it",
+            "use `method: lora`, or `synchrony: {kind: synchronous}`",
+        ],
+    ),
+    (
+        "ada_lora_over_the_air",
+        (5, 16),
+        &[
+            "peft.method: `ada_lora` prunes entries to zero, and what `air_comp` adds up is never zero",
+            "use `method: lora`, or `aggregation: {method: digital}`",
+        ],
     ),
     (
         "ada_lora_without_gradients",
@@ -90,10 +114,18 @@ pub const LEARNING_CASES: &[Case] = &[
         &["peft.combine_with[0].combine_with: unknown key `combine_with`", "`combine_with` belongs in `peft`"],
     ),
     (
+        "combined_own_parameters",
+        (5, 48),
+        &[
+            "peft.combine_with[0].method: `bitfit` and `layer_norm` both choose among the model's own parameters:",
+            "combine methods that train different parameters",
+        ],
+    ),
+    (
         "combined_twice",
         (5, 46),
         &[
-            "peft.combine_with[0].method: `lora` and `dora` are of one kind, and there can be one of each",
+            "peft.combine_with[0].method: `lora` and `dora` both put low-rank pairs beside the weights: there can",
             "combine methods that train different parameters",
         ],
     ),
@@ -313,6 +345,22 @@ pub const LEARNING_CASES: &[Case] = &[
         &[
             "training.optimizer.kind: under `zeroth_order` devices send a few scalars: there is no update",
             "use `compression: {kind: none}`, or `training: {optimizer: {kind: adamw}}`",
+        ],
+    ),
+    (
+        "zeroth_order_with_dropout",
+        (5, 31),
+        &[
+            "peft.dropout: `zeroth_order` compares two losses of one model, so that nothing may be dropped",
+            "drop the key, or use another optimizer",
+        ],
+    ),
+    (
+        "zeroth_order_with_decay",
+        (5, 75),
+        &[
+            "training.weight_decay: steps of `zeroth_order` go along one random direction, without decay",
+            "drop the key, or use another optimizer",
         ],
     ),
 ];

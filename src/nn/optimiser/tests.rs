@@ -149,7 +149,8 @@ fn adalora_follows_the_gradient_of_its_penalty() {
         let of = |rows: Vec<Vec<f64>>| -> f64 {
             let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(a, b)| a * b).sum::<f64>();
             let excess = |i: usize, k: usize| (dot(&rows[i], &rows[k]) - if i == k { 1.0 } else { 0.0 }).powi(2);
-            (0..rows.len()).flat_map(|i| (0..rows.len()).map(move |k| (i, k))).map(|(i, k)| excess(i, k)).sum()
+            let pairs = (0..rows.len()).flat_map(|i| (0..rows.len()).map(move |k| (i, k)));
+            pairs.map(|(i, k)| excess(i, k)).sum::<f64>().sqrt()
         };
         let matrix = |t: &super::super::TensorSpec| -> Vec<Vec<f64>> {
             let row = |r: &[f32]| r.iter().map(|&x| f64::from(x)).collect();
@@ -161,7 +162,8 @@ fn adalora_follows_the_gradient_of_its_penalty() {
             Some("lora_B") => of(transpose(matrix(t))),
             _ => 0.0,
         };
-        weight * layout.tensors().iter().map(term).sum::<f64>()
+        // Two blocks, two targets, two factors.
+        weight / 8.0 * layout.tensors().iter().map(term).sum::<f64>()
     };
     let mut moved = start.clone();
     let rule = Sgd { learning_rate: 1.0, head_learning_rate: 1.0, ..SGD };

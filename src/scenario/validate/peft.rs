@@ -10,7 +10,7 @@ use crate::scenario::key_path::KeyPath;
 use crate::scenario::raw::{self, PeftKind, PlainOrMap, WrittenBlocks};
 use crate::scenario::schema::{
     AdaLoraSpec, AdapterActivation, AdapterPlacement, AdapterSpec, BlockSizes, LoraScaling, LoraSpec, PeftMethod,
-    PeftSpec, Projection, SelectiveSpec, TechniqueSpec, TrainingSpec,
+    PeftSpec, Projection, SelectiveSpec, TechniqueKind, TechniqueSpec, TrainingSpec,
 };
 
 /// What the methods of a scenario have to fit.
@@ -33,6 +33,34 @@ impl Setting<'_> {
         let ends = ends(&emulator.spec, a.blocks()).into_iter().map(|block| block as u64).collect();
         let applies = one_size && keys_of(kind).1.contains(&"blocks");
         applies.then_some(PlainOrMap::Plain(WrittenBlocks::Listed(ends)))
+    }
+
+    fn is_zeroth_order(&self) -> bool {
+        self.steps.is_some_and(|s| s.are_zeroth_order())
+    }
+
+    /// Why ranks cannot move between products here, and what to do.
+    fn why_no_moving_ranks(&self) -> Option<(String, String)> {
+        let rather = |other: &str| format!("use `method: lora`, or {other}");
+        if self.is_zeroth_order() {
+            let message = "`ada_lora` weighs ranks by their gradients, and `zeroth_order` computes none";
+            return Some((message.to_owned(), rather("another optimizer")));
+        }
+        let technique = self.technique?;
+        let aggregation = technique.aggregation.name();
+        if technique.kind == TechniqueKind::BlockFederated {
+            let message = "`ada_lora` moves ranks between all blocks, and a device of `block_federated` trains some";
+            Some((message.to_owned(), rather("`technique: {kind: federated}`")))
+        } else if technique.aggregation.is_over_the_air() {
+            let message = format!("`ada_lora` prunes entries to zero, and what `{aggregation}` adds up is never zero");
+            Some((message, rather("`aggregation: {method: digital}`")))
+        } else if !technique.synchrony.is_synchronous() {
+            let message =
+                "`ada_lora` prunes by one schedule, and devices that do not wait are at different steps of it";
+            Some((message.to_owned(), rather("`synchrony: {kind: synchronous}`")))
+        } else {
+            None
+        }
     }
 
     /// Gradient steps of a device in the whole run.
@@ -68,10 +96,9 @@ pub(super) fn peft(c: &mut Check, raw: raw::Peft, setting: &Setting) -> PeftSpec
 
 /// Why two methods cannot go together.
 fn why_not_together(first: &PeftMethod, second: &PeftMethod, setting: &Setting) -> Option<String> {
-    use PeftMethod::{AdaLora, Adapter, Bitfit, Dora, Full, HeadOnly, LayerNorm, Lora, ParallelAdapter, Selective};
+    use PeftMethod::{AdaLora, Bitfit, Dora, Full, HeadOnly, LayerNorm, Lora, Selective};
     let own = |m: &PeftMethod| matches!(m, Bitfit(_) | LayerNorm(_) | Selective(_));
     let pairs = |m: &PeftMethod| matches!(m, Lora(_) | Dora(_) | AdaLora(_));
-    let bottlenecks = |m: &PeftMethod| matches!(m, Adapter { .. } | ParallelAdapter(_));
     let (a, b) = (first.name(), second.name());
     match (first, second) {
         (HeadOnly, _) | (_, HeadOnly) => {
@@ -81,8 +108,12 @@ fn why_not_together(first: &PeftMethod, second: &PeftMethod, setting: &Setting) 
             let other = if a == "full" { b } else { a };
             Some(format!("`full` trains the whole model: it leaves nothing to `{other}`"))
         }
-        _ if a == b || [own, pairs, bottlenecks].iter().any(|kind| kind(first) && kind(second)) => {
-            Some(format!("`{a}` and `{b}` are of one kind, and there can be one of each"))
+        _ if a == b => Some(format!("`{a}` is there already, with sizes of its own for each block")),
+        _ if own(first) && own(second) => {
+            Some(format!("`{a}` and `{b}` both choose among the model's own parameters: there can be one of them"))
+        }
+        _ if pairs(first) && pairs(second) => {
+            Some(format!("`{a}` and `{b}` both put low-rank pairs beside the weights: there can be one of them"))
         }
         _ => {
             let block = trained_twice(first, second, setting).or_else(|| trained_twice(second, first, setting))?;
@@ -211,6 +242,10 @@ fn lora(
     let (most, reason) = rank_limit(&targets, setting.architecture);
     let rank = sizes(c, &rank_at, raw.rank, default, &chosen, (most, &reason), setting.architecture);
     note_all_zero(c, &rank_at, &rank, "ranks", kind);
+    if setting.is_zeroth_order() && raw.dropout.is_some_and(|rate| rate > 0.0) {
+        let message = "`zeroth_order` compares two losses of one model, so that nothing may be dropped from either";
+        c.conflict(at.key("dropout"), message, "drop the key, or use another optimizer");
+    }
     LoraSpec {
         rank,
         blocks: chosen.blocks,
@@ -263,6 +298,9 @@ fn targets(
 fn ada_lora(c: &mut Check, at: &KeyPath, raw: raw::PeftMethod, chosen: Chosen, setting: &Setting) -> AdaLoraSpec {
     let (target_rank, warmup_steps, final_step) = (raw.target_rank, raw.warmup_steps, raw.final_step);
     let orthogonality = c.number(at, "orthogonality", raw.orthogonality, 0.5, from_to(0.0, 1e3));
+    if let Some((message, help)) = setting.why_no_moving_ranks() {
+        c.conflict(at.key("method"), message, &help);
+    }
     let lora = lora(c, at, raw, chosen, setting, PeftKind::AdaLora);
     let blocks = setting.architecture.map_or(1, Architecture::blocks);
     let ranks: Vec<usize> = lora.rank.per_block(&lora.blocks, blocks).into_iter().filter(|rank| *rank > 0).collect();
@@ -271,16 +309,13 @@ fn ada_lora(c: &mut Check, at: &KeyPath, raw: raw::PeftMethod, chosen: Chosen, s
     let target_rank = c.count_because(at, "target_rank", target_rank, (2 * mean).div_ceil(3), 1..=mean, &reason);
     // About where Zhang et al. 2023, appendix, table 7 put them.
     let steps = setting.steps().min(MOST_STEPS);
-    let warmup = c.count(at, "warmup_steps", warmup_steps, steps / 10, 0..=MOST_STEPS);
+    let before_end = final_step.map_or(MOST_STEPS, |end| usize::try_from(end).unwrap_or(MOST_STEPS).saturating_sub(1));
+    let warmup = c.count(at, "warmup_steps", warmup_steps, (steps / 10).min(before_end), 0..=MOST_STEPS);
     let end = c.count(at, "final_step", final_step, (steps / 2).max(warmup + 1), 1..=MOST_STEPS);
     if warmup >= end {
         let key = if warmup_steps.is_some() { "warmup_steps" } else { "final_step" };
         let message = format!("warmup_steps {warmup} is not below final_step {end}");
         c.conflict(at.key(key), message, "leave steps in which ranks can go");
-    }
-    if setting.steps.is_some_and(|s| s.are_zeroth_order()) {
-        let message = "`ada_lora` weighs ranks by their gradients, and `zeroth_order` computes none";
-        c.conflict(at.key("method"), message, "use `method: lora`, or another optimizer");
     }
     let step = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     AdaLoraSpec { lora, target_rank, warmup_steps: step(warmup), final_step: step(end), orthogonality }

@@ -46,6 +46,8 @@ pub(super) fn training(
         let message = format!("a regression has no accuracy that could reach {written}");
         c.conflict(at.key("stop_at_accuracy"), message, "drop the key");
     }
+    let optimizer = optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default(), technique);
+    let weight_decay = weight_decay(c, &at, raw.weight_decay, optimizer);
     let training = TrainingSpec {
         task,
         dataset,
@@ -53,10 +55,10 @@ pub(super) fn training(
         samples_per_device: raw
             .samples_per_device
             .map(|written| c.count(&at, "samples_per_device", Some(written), 1, 1..=1_000_000_000)),
-        optimizer: optimizer(c, &at.key("optimizer"), raw.optimizer.unwrap_or_default(), technique),
+        optimizer,
         learning_rate: c.number(&at, "learning_rate", raw.learning_rate, 2e-3, rate),
         head_learning_rate: c.number(&at, "head_learning_rate", raw.head_learning_rate, 1e-2, rate),
-        weight_decay: c.number(&at, "weight_decay", raw.weight_decay, 0.01, from_to(0.0, 10.0)),
+        weight_decay,
         evaluate_every_rounds: c.count(&at, "evaluate_every_rounds", raw.evaluate_every_rounds, 1, 1..=1_000_000),
         evaluation_samples,
         final_evaluation_samples,
@@ -270,6 +272,18 @@ fn optimizer(c: &mut Check, at: &KeyPath, raw: raw::Optimizer, technique: Option
             Optimizer::ZerothOrder { perturbation }
         }
     }
+}
+
+/// None where steps go along one random direction: all devices replay them from the slope alone.
+fn weight_decay(c: &mut Check, at: &KeyPath, raw: Option<f64>, optimizer: Optimizer) -> f64 {
+    let zeroth_order = matches!(optimizer, Optimizer::ZerothOrder { .. });
+    let usual = if zeroth_order { 0.0 } else { 0.01 };
+    let weight_decay = c.number(at, "weight_decay", raw, usual, from_to(0.0, 10.0));
+    if zeroth_order && weight_decay > 0.0 {
+        let message = "steps of `zeroth_order` go along one random direction, without decay";
+        c.conflict(at.key("weight_decay"), message, "drop the key, or use another optimizer");
+    }
+    weight_decay
 }
 
 fn partition(
