@@ -261,3 +261,30 @@ fn a_run_starts_where_an_adapter_ended() {
     let refused = experiment::run(&other, &store, &options).err().expect("rank 4 does not fit rank 2").to_string();
     assert!(refused.contains("global.safetensors") && refused.contains("peft"), "{refused}");
 }
+
+/// The model's answers start near 0, so that labels this far away overflow half precision at the usual loss scale.
+#[test]
+fn rounds_of_one_step_learn_in_half_precision_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("far.tsv");
+    let row = |i: usize| {
+        let split = if i < 60 { "train" } else { "test" };
+        format!("The soup was warm and full of flavour.\t{}\t{split}\n", [50, 70][i % 2])
+    };
+    fs::write(&file, format!("text\tlabel\tsplit\n{}", (0..70).map(row).collect::<String>())).expect("written");
+    let record = support::play(
+        &tiny(&[
+            ("training.dataset", json!({"file": file})),
+            ("training.task", json!("regression")),
+            ("training.evaluation_samples", json!("all")),
+            ("model.precision", json!("fp16")),
+            ("workload.batch_size", json!(1)),
+            ("technique.kind", json!("federated")),
+            ("technique.local_steps", json!(1)),
+            ("technique.rounds", json!(12)),
+        ]),
+        &in_memory(),
+    );
+    let losses: Vec<f64> = record.replications[0].rounds.iter().filter_map(|r| r.test_loss).collect();
+    assert!(losses[11] < losses[0], "twelve rounds moved nothing: {losses:?}");
+}

@@ -313,9 +313,12 @@ impl StepRequest {
     /// The optimiser's memory that the step starts with.
     fn moments(&self) -> Moments {
         match &self.state.moments {
-            Some(moments) if !self.fresh_optimizer => moments.clone(),
-            // Steps are numbered over the whole run, as AdaLoRA's schedule is.
-            _ => Moments::anew(u32::try_from(self.step).unwrap_or(u32::MAX)),
+            Some(moments) if !self.fresh_optimizer && moments.step > 0 => moments.clone(),
+            // Steps are numbered over the whole run, as AdaLoRA's schedule is, and the loss scale belongs to the run.
+            before => Moments {
+                loss_scale: before.as_ref().map_or_else(Default::default, |moments| moments.loss_scale),
+                ..Moments::anew(u32::try_from(self.step).unwrap_or(u32::MAX))
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Changes whenever the arithmetic changes, so that no cache serves numbers of older arithmetic.
-const ARITHMETIC_VERSION: u64 = 2;
+const ARITHMETIC_VERSION: u64 = 3;
 
 /// Hash of an operation and of its inputs' identities: equal identities mean equal numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -163,7 +163,7 @@ fn compute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
     for &n in wave {
         let node = &graph.nodes[n];
         let inputs: Vec<Arc<State>> = node.inputs.iter().map(|&i| state(i)).collect();
-        values.push(match &node.operation {
+        let mut value = match &node.operation {
             Operation::Initial => Value::State(Arc::new(task.initial_state()?)),
             Operation::Combine { parts } => {
                 Value::State(Arc::new(super::engine::combine(task.layout(), &inputs[0], &inputs[1..], parts)))
@@ -202,7 +202,11 @@ fn compute(graph: &Graph, task: &Task, wave: &[NodeId]) -> Result<Vec<Value>, Le
                 Value::State(Arc::new(federated::server_step(rule, &inputs[0], &inputs[1])))
             }
             Operation::LocalStep { .. } => unreachable!("waves of local steps were handled above"),
-        });
+        };
+        if let Value::State(state) = &mut value {
+            Arc::make_mut(state).keep_loss_scale(&inputs);
+        }
+        values.push(value);
     }
     Ok(values)
 }

@@ -1,6 +1,6 @@
 //! What operations yield.
 
-use crate::nn::Moments;
+use crate::nn::{LossScale, Moments};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -9,10 +9,23 @@ use std::sync::Arc;
 pub struct State {
     /// Flat, in the order of the task's `ParameterLayout`.
     pub parameters: Vec<f32>,
-    /// The optimiser's memory; `None` where the optimiser starts anew.
+    /// The optimiser's memory; `None`, or no steps, where the optimiser starts anew.
     pub moments: Option<Moments>,
     /// Mean loss of the batch of the step that led here, before that step.
     pub loss: Option<f64>,
+}
+
+impl State {
+    /// Goes on with the smallest loss scale that a step before had to go down to: from the usual one, each round would begin
+    /// by overflowing again, and rounds of one step would never move.
+    pub(super) fn keep_loss_scale(&mut self, before: &[Arc<State>]) {
+        let scales = before.iter().filter_map(|state| Some(state.moments.as_ref()?.loss_scale));
+        if let Some(least) = scales.min_by(|x, y| x.scale.total_cmp(&y.scale))
+            && least.scale < LossScale::default().scale
+        {
+            self.moments.get_or_insert_default().loss_scale = least;
+        }
+    }
 }
 
 /// Test result of one state.
