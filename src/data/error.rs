@@ -1,6 +1,6 @@
 //! What can be wrong with data; every message names the place and says what would be right.
 
-use super::ImageSize;
+use super::{ImageSize, excerpt};
 
 /// Errors of data sets, their files, and their division among devices. Rows are lines of the file, the header being
 /// line 1.
@@ -59,5 +59,9 @@ fn suggestion(closest: &Option<String>) -> String {
 
 /// Names as a message lists them: `a`, `b` and so on.
 pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
-    names.iter().map(|n| format!("`{}`", n.as_ref())).collect::<Vec<_>>().join(", ")
+    /// An image has thousands of columns, a label meant as a number a class for each of its values.
+    const SHOWN: usize = 12;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|n| format!("`{}`", excerpt(n.as_ref()))).collect();
+    let more = names.len() - shown.len();
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }

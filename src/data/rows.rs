@@ -1,8 +1,12 @@
 //! The rows of a delimited file with a header, each with the line that an editor would show.
 
-use super::DataError;
 use super::error::list;
-use csv::ByteRecord;
+use super::{DataError, excerpt};
+use csv::StringRecord;
+
+/// The longest text, target or label. Tokenising takes some hundred times the bytes of a text before it is cut to the
+/// tokens that a model reads.
+const MOST_TEXT_BYTES: usize = 1 << 20;
 
 /// How fields are separated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,26 +23,29 @@ pub(super) struct Rows<'a> {
     file: &'a str,
     bytes: &'a [u8],
     reader: csv::Reader<&'a [u8]>,
-    header: ByteRecord,
+    header: StringRecord,
 }
 
 /// One row of it.
 pub(super) struct Row<'a> {
     file: &'a str,
     pub line: u64,
-    record: &'a ByteRecord,
+    record: &'a StringRecord,
 }
 
 impl<'a> Rows<'a> {
-    /// `expected` are the columns that an empty file is told it lacks.
+    /// `expected` are the columns that an empty file is told it lacks. All of the file must be UTF-8, for a column that
+    /// nobody reads says as well as any other that the file is not what it seems.
     pub fn new(file: &'a str, bytes: &'a [u8], format: Format, expected: &[&str]) -> Result<Self, DataError> {
+        if let Err(e) = std::str::from_utf8(bytes) {
+            let row = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() as u64;
+            return Err(DataError::NotUtf8 { file: file.into(), row });
+        }
         let delimiter = if format == Format::Tsv { b'\t' } else { b',' };
         let mut reader =
             csv::ReaderBuilder::new().delimiter(delimiter).quoting(format == Format::Csv).from_reader(bytes);
-        let header = reader
-            .byte_headers()
-            .map_err(|e| DataError::Row { file: file.into(), row: 1, cause: e.to_string() })?
-            .clone();
+        let header =
+            reader.headers().map_err(|e| DataError::Row { file: file.into(), row: 1, cause: e.to_string() })?.clone();
         if header.is_empty() {
             return Err(DataError::Empty { file: file.into(), expected: list(expected) });
         }
@@ -47,7 +54,7 @@ impl<'a> Rows<'a> {
 
     /// The one column of this name.
     pub fn column(&self, name: &str) -> Result<usize, DataError> {
-        let mut places = (0..self.header.len()).filter(|&i| &self.header[i] == name.as_bytes());
+        let mut places = (0..self.header.len()).filter(|&i| &self.header[i] == name);
         match (places.next(), places.next()) {
             (Some(place), None) => Ok(place),
             (Some(_), Some(_)) => Err(self.header_error(format!("column `{name}` appears twice"))),
@@ -57,8 +64,8 @@ impl<'a> Rows<'a> {
 
     /// The columns `p0`, `p1` and so on, in order of their numbers.
     pub fn pixel_columns(&self) -> Result<Vec<usize>, DataError> {
-        let number = |name: &[u8]| {
-            let digits = std::str::from_utf8(name).ok()?.strip_prefix('p')?;
+        let number = |name: &str| {
+            let digits = name.strip_prefix('p')?;
             digits.parse::<usize>().ok().filter(|n| n.to_string() == digits)
         };
         let mut columns: Vec<(usize, usize)> =
@@ -81,9 +88,9 @@ impl<'a> Rows<'a> {
 
     /// Calls `use_row` with one row after the other, until the end or the first error.
     pub fn for_each(mut self, mut use_row: impl FnMut(Row<'_>) -> Result<(), DataError>) -> Result<(), DataError> {
-        let mut record = ByteRecord::new();
+        let mut record = StringRecord::new();
         loop {
-            match self.reader.read_byte_record(&mut record) {
+            match self.reader.read_record(&mut record) {
                 Ok(true) => {
                     let line = record.position().map_or(1, |p| self.line(p));
                     use_row(Row { file: self.file, line, record: &record })?;
@@ -110,39 +117,35 @@ impl<'a> Rows<'a> {
     }
 
     fn missing(&self, column: String) -> DataError {
-        /// Names listed; an image has thousands of columns.
-        const SHOWN: usize = 12;
-        let found: Vec<_> = self.header.iter().take(SHOWN).map(String::from_utf8_lossy).collect();
-        let more = self.header.len() - found.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let found = list(&found) + &more;
-        DataError::MissingColumn { file: self.file.into(), column, found }
+        let found: Vec<&str> = self.header.iter().collect();
+        DataError::MissingColumn { file: self.file.into(), column, found: list(&found) }
     }
 }
 
 impl Row<'_> {
     /// The field without white space around it.
-    pub fn field(&self, column: usize) -> Result<&str, DataError> {
-        match std::str::from_utf8(&self.record[column]) {
-            Ok(field) => Ok(field.trim()),
-            Err(_) => Err(DataError::NotUtf8 { file: self.file.into(), row: self.line }),
-        }
+    pub fn field(&self, column: usize) -> &str {
+        self.record[column].trim()
     }
 
-    /// A field that says something; `what` names it in the message.
+    /// A field that says something, in one text of bearable length; `what` names it in the message.
     pub fn filled(&self, column: usize, what: &'static str) -> Result<&str, DataError> {
-        match self.field(column)? {
+        match self.field(column) {
             "" => Err(DataError::EmptyField { file: self.file.into(), row: self.line, what }),
+            field if field.len() > MOST_TEXT_BYTES => Err(self.error(format!(
+                "the {what} has {} bytes, at most {MOST_TEXT_BYTES} are read; shorten it or spread it over several rows",
+                field.len()
+            ))),
             field => Ok(field),
         }
     }
 
     /// Whether the row belongs to the test half.
     pub fn is_test(&self, column: usize) -> Result<bool, DataError> {
-        match self.field(column)? {
+        match self.field(column) {
             "train" => Ok(false),
             "test" => Ok(true),
-            found => Err(DataError::UnknownSplit { file: self.file.into(), row: self.line, found: found.into() }),
+            found => Err(DataError::UnknownSplit { file: self.file.into(), row: self.line, found: excerpt(found) }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::list;
 use super::rows::{Format, Row, Rows};
-use super::{DataError, Dataset, Example, ImageSize, Input, Target, TaskKind};
+use super::{DataError, Dataset, Example, ImageSize, Input, Target, TaskKind, excerpt};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// | task | columns |
 /// |---|---|
 /// | classification | text, label, split |
-/// | regression | text, label (a finite number), split |
+/// | regression | text, label (a number from -1e15 to 1e15), split |
 /// | language model | text, split |
 /// | sequence to sequence | text, target, split |
 /// | images | label, split, and `p0`, `p1`, ...: whole numbers from 0 to 255, `[channel, y, x]` |
@@ -150,7 +150,7 @@ pub(super) fn parse(
         (None, true) => classes_of(&drafts),
     };
     if let [label] = classes.as_slice() {
-        return Err(DataError::OneClass { file: file.into(), label: label.clone() });
+        return Err(DataError::OneClass { file: file.into(), label: excerpt(label) });
     }
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for draft in drafts {
@@ -222,11 +222,14 @@ fn image_size(rows: &Rows<'_>, columns: usize, wanted: Option<ImageSize>) -> Res
 
 /// The number in column `column`, which is pixel `number`.
 fn pixel(row: &Row<'_>, column: usize, number: usize) -> Result<u8, DataError> {
-    let field = row.field(column)?;
-    field
-        .parse()
-        .map_err(|_| row.error(format!("pixel `p{number}` is `{field}`, expected a whole number from 0 to 255")))
+    let field = row.field(column);
+    let wrong =
+        || row.error(format!("pixel `p{number}` is `{}`, expected a whole number from 0 to 255", excerpt(field)));
+    field.parse().map_err(|_| wrong())
 }
+
+/// The largest magnitude of a number to predict: sums of squares of such numbers are far from the end of single precision.
+const LARGEST_LABEL: f32 = 1e15;
 
 /// What `answer` means for the task.
 fn target(file: &str, row: u64, answer: String, task: TaskKind, classes: &[String]) -> Result<Target, DataError> {
@@ -234,12 +237,14 @@ fn target(file: &str, row: u64, answer: String, task: TaskKind, classes: &[Strin
     match task {
         TaskKind::Classification | TaskKind::Images => match classes.iter().position(|c| *c == answer) {
             Some(class) => Ok(Target::Class(class as u32)),
-            None => Err(DataError::UnknownLabel { file: file(), row, found: answer, known: list(classes) }),
+            None => Err(DataError::UnknownLabel { file: file(), row, found: excerpt(&answer), known: list(classes) }),
         },
         TaskKind::Regression => match answer.parse::<f32>() {
-            Ok(value) if value.is_finite() => Ok(Target::Value(value)),
-            _ => {
-                let cause = format!("label `{answer}`, expected a finite number (regression)");
+            Ok(value) if value.abs() <= LARGEST_LABEL => Ok(Target::Value(value)),
+            other => {
+                let finite = other.is_ok_and(f32::is_finite);
+                let allowed = if finite { "a number from -1e15 to 1e15" } else { "a finite number" };
+                let cause = format!("label `{}`, expected {allowed} (regression)", excerpt(&answer));
                 Err(DataError::Row { file: file(), row, cause })
             }
         },

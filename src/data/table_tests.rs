@@ -50,6 +50,58 @@ fn each_mistake_is_named_with_its_line() {
     let latin1 = b"text\tlabel\tsplit\na\t0\ttrain\ncaf\xe9\t1\ttest\n";
     let e = parse("f.tsv", "f", latin1, Format::Tsv, &TableOptions::default()).unwrap_err();
     assert!(matches!(e, DataError::NotUtf8 { row: 3, .. }), "{e}");
+    // In a column that nobody reads, and in the header.
+    for (bytes, line) in [
+        (&b"text\tlabel\tsplit\tnote\na\t0\ttrain\tb\nc\t1\ttest\tcaf\xe9\n"[..], 3),
+        (&b"text\tlabel\tsplit\tcaf\xe9\na\t0\ttrain\tb\nc\t1\ttest\td\n"[..], 1),
+    ] {
+        let e = parse("f.tsv", "f", bytes, Format::Tsv, &TableOptions::default()).unwrap_err();
+        assert!(matches!(e, DataError::NotUtf8 { row, .. } if row == line), "{e}");
+    }
+}
+
+#[test]
+fn what_a_message_shows_of_a_file_is_short_and_harmless() {
+    let long = "x\u{1b}[31m".repeat(100_000);
+    let shown = "x\\u{1b}[31m".repeat(6) + "x\\u{1b}[3...";
+    let message = |table: &str, task| read_tsv(table, &TableOptions::for_task(task)).unwrap_err().to_string();
+    let labels = format!("text\tlabel\tsplit\na\t0\ttrain\nb\t1\ttrain\nc\t{long}\ttest\n");
+    let (class, number) = (TaskKind::Classification, TaskKind::Regression);
+    let expected = format!("f.tsv: line 4: unknown label `{shown}`; known are `0`, `1`");
+    assert_eq!(message(&labels, class), expected);
+    let expected = format!("f.tsv: line 4: label `{shown}`, expected a finite number (regression)");
+    assert_eq!(message(&labels, number), expected);
+    let split = format!("text\tlabel\tsplit\na\t0\t{long}\n");
+    assert_eq!(message(&split, class), format!("f.tsv: line 2: split `{shown}`, expected train or test"));
+    let one = format!("text\tlabel\tsplit\na\t{long}\ttrain\na\t{long}\ttest\n");
+    assert!(message(&one, class).starts_with(&format!("f.tsv: all rows have label `{shown}`;")));
+    let header = message(&format!("text\t{long}\tsplit\na\t0\ttrain\n"), class);
+    assert_eq!(header, format!("f.tsv: column `label` is missing; the header has `text`, `{shown}`, `split`"));
+    let pixel = message(&images(&format!("{long}\t0\t0\t7\tdog\ttest")), TaskKind::Images);
+    assert!(pixel.starts_with(&format!("f.tsv: line 4: pixel `p3` is `{shown}`")), "{pixel}");
+    // As many labels as rows, where a number was meant.
+    let many: String = (0..1000).map(|i| format!("a\t{i}.5\ttrain\n")).collect();
+    let many = message(&format!("text\tlabel\tsplit\n{many}a\t-1\ttest\n"), class);
+    assert!(many.ends_with("and 988 more") && many.len() < 300, "{many}");
+}
+
+#[test]
+fn a_text_too_long_to_be_tokenised_in_bounded_memory_is_refused() {
+    let options = TableOptions::for_task(TaskKind::SequenceToSequence);
+    let read = |text: usize, target: usize| {
+        let (text, target) = ("é".repeat(text / 2), "t".repeat(target));
+        read_tsv(&format!("text\ttarget\tsplit\na\tb\ttrain\n{text}\t{target}\ttest\n"), &options)
+    };
+    assert!(read(1 << 20, 1 << 20).is_ok());
+    for (text, target, what) in [((1 << 20) + 2, 1, "text has 1048578"), (2, 25_000_000, "target has 25000000")] {
+        let message = read(text, target).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!(
+                "f.tsv: line 3: the {what} bytes, at most 1048576 are read; shorten it or spread it over several rows"
+            )
+        );
+    }
 }
 
 #[test]
@@ -65,6 +117,11 @@ fn numbers_to_predict_are_finite() {
         assert_eq!(message, format!("f.tsv: line 3: label `{wrong}`, expected a finite number (regression)"));
     }
     assert_eq!(read("").unwrap_err().to_string(), "f.tsv: line 3: the label is empty");
+    assert!(read("-1e15").is_ok());
+    for wrong in ["1.1e15", "-1e38"] {
+        let expected = format!("f.tsv: line 3: label `{wrong}`, expected a number from -1e15 to 1e15 (regression)");
+        assert_eq!(read(wrong).unwrap_err().to_string(), expected);
+    }
 }
 
 #[test]

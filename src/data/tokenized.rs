@@ -2,6 +2,7 @@
 
 use super::{
     DataError, Dataset, Domain, Example, ImageSize, Input, Objective, PackedBatch, Target, TargetText, TaskKind,
+    excerpt,
 };
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -56,7 +57,7 @@ impl TokenizedDataset {
             tokens if tokens.len() < least => Err(format!(
                 "{} of at least {least} tokens, at a limit of {max_tokens}: `{}`",
                 tokens.len(),
-                text.chars().take(40).collect::<String>()
+                excerpt(text)
             )),
             tokens => Ok(tokens),
         };

@@ -6,6 +6,7 @@
 use super::GgufCheckpoint;
 use super::metadata::Metadata;
 use super::names::Names;
+use crate::data::excerpt;
 use crate::fomo::architecture::{Activation, Architecture, Family, RotaryGeometry, RotaryScaling};
 use crate::fomo::config::{ConfigError, LARGEST_COUNT, LARGEST_SIZE};
 use crate::fomo::tensor_source::TensorSource as _;
@@ -30,7 +31,7 @@ pub fn architecture(checkpoint: &GgufCheckpoint, name: &str) -> Result<Architect
         return Err(ConfigError::Unsupported {
             file: checkpoint.file.clone(),
             field: "tensors".into(),
-            found: format!("`{}` among them", unused.escape_debug()),
+            found: format!("`{}` among them", excerpt(unused)),
             expected: "only those that Hugging Face's model of this family has".into(),
         });
     }

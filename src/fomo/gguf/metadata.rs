@@ -1,6 +1,7 @@
 //! The key-value pairs at the start of a GGUF file.
 
 use super::reader::Reader;
+use crate::data::excerpt;
 use crate::fomo::config::ConfigError;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -52,9 +53,9 @@ impl Metadata {
                 return Err(format!("a key of {} bytes is longer than {LONGEST_KEY_BYTES}", key.len()));
             }
             let kind = reader.u32()?;
-            let value = value(reader, kind).map_err(|cause| format!("metadata `{}`: {cause}", key.escape_debug()))?;
+            let value = value(reader, kind).map_err(|cause| format!("metadata `{}`: {cause}", excerpt(key)))?;
             if values.insert(key.to_owned(), value).is_some() {
-                return Err(format!("metadata `{key}` appears twice"));
+                return Err(format!("metadata `{}` appears twice", excerpt(key)));
             }
         }
         Ok(Self { file: file.to_owned(), values })
@@ -136,7 +137,7 @@ impl Metadata {
             Some(Value::Signed(n)) => n.to_string(),
             Some(Value::Real(n)) => n.to_string(),
             Some(Value::Flag(flag)) => flag.to_string(),
-            Some(Value::Text(text)) => format!("`{}`", text.chars().take(80).collect::<String>()),
+            Some(Value::Text(text)) => format!("`{}`", excerpt(text)),
             Some(Value::List(list)) => format!("a list of {}", list.count),
         };
         ConfigError::Unsupported { file: self.file.clone(), field: key.to_owned(), found, expected: expected.into() }

@@ -4,6 +4,7 @@
 //! regular expressions are those of `llama-vocab.cpp` in llama.cpp, put together as the published `tokenizer.json` does.
 
 use super::metadata::Metadata;
+use crate::data::excerpt;
 use crate::fomo::tokenizer::{Tokenizer, TokenizerError};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -121,7 +122,7 @@ impl<'a> Description<'a> {
     }
 
     fn unsupported(&self, key: &str, known: &'static str) -> TokenizerError {
-        let found = self.metadata.text(key).map_or("absent".into(), |t| format!("`{}`", t.escape_debug()));
+        let found = self.metadata.text(key).map_or("absent".into(), |t| format!("`{}`", excerpt(t)));
         TokenizerError::Unsupported { file: self.file.to_owned(), key: key.to_owned(), found, known }
     }
 
