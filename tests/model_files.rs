@@ -12,6 +12,8 @@ mod robustness;
 mod smollm2;
 #[path = "model_files/tiny.rs"]
 mod tiny;
+#[path = "model_files/tokenizer_parts.rs"]
+mod tokenizer_parts;
 
 use deft::fomo::{Architecture, Family, ModelFiles, RandomWeights, TensorSource, TokenizerError, Weights, preset};
 use deft::random::Streams;
@@ -116,6 +118,18 @@ fn parts_of_different_models_are_told_apart() {
     let error = files.tokenizer().unwrap().check_vocabulary(&architecture).unwrap_err();
     assert!(matches!(error, TokenizerError::Vocabulary { largest: 4, rows: 4, .. }), "{error}");
     assert!(error.to_string().contains("tokenizer.json: token ids go up to 4"), "{error}");
+    // One whose vocabulary fits, but not what it puts around every text.
+    for frame in [
+        r#"{"type": "BertProcessing", "sep": ["[SEP]", 500], "cls": ["[CLS]", 2]}"#,
+        r#"{"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "[X]", "type_id": 0}}], "pair": [],
+            "special_tokens": {"[X]": {"id": "[X]", "ids": [2, 500], "tokens": ["a", "b"]}}}"#,
+    ] {
+        let framed = tiny::TOKENIZER.replace("\"post_processor\": null", &format!("\"post_processor\": {frame}"));
+        std::fs::write(folder.path().join("tokenizer.json"), framed).unwrap();
+        let error = files.tokenizer().unwrap().check_vocabulary(&architecture).unwrap_err();
+        assert!(matches!(error, TokenizerError::Vocabulary { largest: 500, rows: 4, .. }), "{error}");
+    }
     // A configuration of another shape: the first tensor that is asked for says so.
     let other = tiny::CONFIG.replace("\"vocab_size\": 4", "\"vocab_size\": 5");
     std::fs::write(folder.path().join("config.json"), other).unwrap();

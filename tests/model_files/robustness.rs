@@ -41,6 +41,13 @@ static ALLOCATOR: Watching = Watching;
 /// The word cache of a byte-level BPE tokenizer takes about one; the files have a few KiB.
 const MOST_BYTES: usize = 4 << 20;
 
+/// What `work` gives, and the largest piece of memory that this thread asked for meanwhile.
+pub fn largest_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    LARGEST.with(|l| l.set(0));
+    let made = work();
+    (made, LARGEST.with(Cell::get))
+}
+
 /// Does with the model at `path` all that can be done. Whether it opened; every refusal names a file of `folder`.
 fn try_everything(folder: &Path, path: &Path, tensors: &[(&str, &[usize])], what: &str) -> bool {
     let clear = |message: String| {

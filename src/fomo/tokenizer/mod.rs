@@ -1,7 +1,12 @@
 //! Text to token ids, with the `tokenizer.json` that a checkpoint comes with.
 
+mod charsmap;
+mod guarded;
+mod parts;
+
 use super::architecture::Architecture;
 use crate::data::Tokenize;
+use guarded::guarded;
 use std::path::Path;
 use tokenizers::TruncationDirection;
 use tokenizers::tokenizer::PostProcessor as _;
@@ -43,13 +48,15 @@ impl Tokenizer {
 
     /// `file` stands for the origin of `bytes` in messages.
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let unreadable =
-            |e: tokenizers::Error| TokenizerError::Unreadable { file: file.to_owned(), cause: e.to_string() };
-        // The library panics on some texts that are no JSON (tokenizers 0.22, `DecoderWrapper::deserialize`).
-        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|e| unreadable(e.into()))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(unreadable)?;
-        // Published files bake in the limits of some task: MiniLM's pads every text to 128 tokens.
-        inner.with_padding(None).with_truncation(None).map_err(unreadable)?;
+        let unreadable = |cause| TokenizerError::Unreadable { file: file.to_owned(), cause };
+        parts::check(bytes).map_err(unreadable)?;
+        let load = || {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // Published files bake in the limits of some task: MiniLM's pads every text to 128 tokens.
+            inner.with_padding(None).with_truncation(None)?;
+            Ok(inner)
+        };
+        let inner = guarded(load).map_err(unreadable)?;
         Ok(Self::from_parts(file, inner))
     }
 
@@ -70,19 +77,25 @@ impl Tokenizer {
         if max_tokens <= special {
             return Err(TokenizerError::Limit { file: self.file.clone(), max_tokens, special });
         }
-        let encode_error =
-            |e: tokenizers::Error| TokenizerError::Encode { file: self.file.clone(), cause: e.to_string() };
-        let mut encoding = self.inner.encode_fast(text, false).map_err(encode_error)?;
-        encoding.truncate(max_tokens - special, 0, TruncationDirection::Right);
-        // What was cut off would be dressed up with special tokens too.
-        drop(encoding.take_overflowing());
-        let encoding = self.inner.post_process(encoding, None, true).map_err(encode_error)?;
-        Ok(encoding.get_ids().to_vec())
+        self.guarded(|| {
+            let mut encoding = self.inner.encode_fast(text, false)?;
+            encoding.truncate(max_tokens - special, 0, TruncationDirection::Right);
+            // What was cut off would be dressed up with special tokens too.
+            drop(encoding.take_overflowing());
+            let encoding = self.inner.post_process(encoding, None, true)?;
+            Ok(encoding.get_ids().to_vec())
+        })
+    }
+
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, tokenizers::Error>) -> Result<T, TokenizerError> {
+        guarded(work).map_err(|cause| TokenizerError::Encode { file: self.file.clone(), cause })
     }
 
     /// Fails unless every token id has a row in the model's token embedding.
     pub fn check_vocabulary(&self, architecture: &Architecture) -> Result<(), TokenizerError> {
-        let largest = self.inner.get_vocab(true).into_values().max().unwrap_or(0);
+        // What frames a text need not be in the vocabulary.
+        let frame = self.guarded(|| Ok(self.inner.encode_fast("", true)?.get_ids().to_vec()))?;
+        let largest = self.inner.get_vocab(true).into_values().chain(frame).max().unwrap_or(0);
         if largest as usize >= architecture.vocabulary {
             let (model, rows) = (architecture.name.clone(), architecture.vocabulary);
             return Err(TokenizerError::Vocabulary { file: self.file.clone(), largest, model, rows });
