@@ -122,6 +122,44 @@ fn what_the_user_can_mend_is_exit_code_2_and_leaves_nothing() {
     assert_eq!(files(out.path()), Vec::<PathBuf>::new());
 }
 
+/// A model of one's own: its weights have no tensors, its tokenizer four words.
+#[test]
+fn a_model_that_cannot_be_used_is_exit_code_2() {
+    const CONFIG: &str = r#"{"model_type": "bert", "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 8, "vocab_size": 4, "max_position_embeddings": 32, "type_vocab_size": 1,
+        "layer_norm_eps": 1e-12, "hidden_act": "gelu"}"#;
+    const TOKENIZER: &str = r#"{"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model":
+        {"type": "WordLevel", "vocab": {"[UNK]": 0, "good": 1, "bad": 2, "film": 3}, "unk_token": "[UNK]"}}"#;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("written");
+    write("config.json", CONFIG.as_bytes());
+    write("model.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let scenario = "{name: own, model: {checkpoint: {folder: .}}, training: {task: classification, dataset: movie},
+        workload: {batch_size: 4, sequence_tokens: 16}, technique: {kind: federated, rounds: 1, local_steps: 1},
+        devices: [{name: phone, count: 2, hardware: apple_a15}]}";
+    write("own.yaml", scenario.as_bytes());
+    let file = folder.path().join("own.yaml");
+    let out = folder.path().join("out");
+    let codes = |tokenizer: &str, expected: &str| {
+        write("tokenizer.json", tokenizer.as_bytes());
+        let commands =
+            [vec!["check", path(&file)], vec!["run", path(&file), "--quiet", "--no-cache", "--out", path(&out)]];
+        commands.map(|arguments| {
+            let ran = run(&arguments);
+            let message = text(&ran.stderr);
+            let sound = ran.status.success() || message.contains(expected) && !message.contains("panicked");
+            assert!(sound, "{arguments:?}: {message}");
+            ran.status.code()
+        })
+    };
+    // `check` does not read weights.
+    assert_eq!(codes(TOKENIZER, "model.safetensors: tensor `"), [Some(0), Some(2)]);
+    let unreadable = TOKENIZER.replace("\"version\"", "\"normalizer\": {\"type\": \"Precompiled\"}, \"version\"");
+    for tokenizer in [&unreadable, "{", &TOKENIZER.replace("\"film\": 3", "\"film\": 4")] {
+        assert_eq!(codes(tokenizer, "tokenizer.json: "), [Some(2), Some(2)], "{tokenizer}");
+    }
+}
+
 /// Where there is no GPU: `cuda` says so, and the default computes on the CPU.
 #[test]
 fn a_gpu_that_is_not_there_is_one_line() {

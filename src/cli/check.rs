@@ -1,7 +1,7 @@
 //! `deft check`: what a scenario means and what it would take, without running it.
 
 use super::Failure;
-use super::common::ScenarioArguments;
+use super::common::{ScenarioArguments, of_experiment};
 use crate::experiment::{self, Estimate};
 use crate::results::units::Quantity;
 use clap::Args;
@@ -14,7 +14,8 @@ pub struct Arguments {
 
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = arguments.scenario.resolve()?;
-    let estimate = experiment::estimate(&scenario)?;
+    let estimate = experiment::estimate(&scenario).map_err(of_experiment)?;
+    experiment::check_tokenizer(&scenario).map_err(of_experiment)?;
     print!("{}", scenario.to_yaml());
     println!();
     print_estimate(&estimate);

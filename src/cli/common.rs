@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use super::Failure;
+use crate::experiment::ExperimentError;
 use crate::learning::{BackendChoice, Processor, Store};
 use crate::scenario::{Scenario, ScenarioError, ScenarioSource, parse_override};
 use clap::{Args, ValueEnum};
@@ -48,6 +49,11 @@ impl ScenarioArguments {
 /// A scenario's errors are the user's to mend.
 pub fn usage(error: ScenarioError) -> Failure {
     Failure::Usage(error.to_string())
+}
+
+/// So are files that a run finds wrong only when it reads them.
+pub fn of_experiment(error: ExperimentError) -> Failure {
+    if error.is_of_input() { Failure::Usage(error.to_string()) } else { error.into() }
 }
 
 /// What computes.

@@ -31,7 +31,9 @@ Examples:
   deft list hardware                                     names that scenarios may use
 
 Emulates device-edge cooperative fine-tuning of foundation models: time, traffic and energy by discrete-event
-simulation, accuracy by real training. docs/scenario.md explains every key of a scenario.";
+simulation, accuracy by real training. docs/scenario.md explains every key of a scenario.
+
+Exit codes: 0 done; 2 the command line, the scenario or a file that it names is wrong, and the message says what; 1 all else.";
 
 /// Device-edge cooperative fine-tuning of foundation models over wireless networks, emulated.
 #[derive(Parser)]
@@ -46,6 +48,9 @@ enum Command {
     /// Play a scenario and write its results
     Run(run::Arguments),
     /// Check a scenario and say what it would take, without running it
+    ///
+    /// Reads the scenario, its data and adapter, and the model's geometry and tokenizer. The model's weights are read by
+    /// `run` alone: a tensor that is missing or not finite is found there.
     Check(check::Arguments),
     /// Try many values of some keys and find the best
     Search(search::Arguments),

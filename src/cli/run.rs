@@ -1,7 +1,7 @@
 //! `deft run`: play a scenario, show progress, write results.
 
 use super::Failure;
-use super::common::{ComputeArguments, ScenarioArguments, VERSION};
+use super::common::{ComputeArguments, ScenarioArguments, VERSION, of_experiment};
 use super::progress::RunProgress;
 use crate::experiment::{self, FinalModels, Journal, Options, WhenToCompute};
 use crate::results::{self, CheckpointFolder, RunDescription, RunFolder};
@@ -62,7 +62,7 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
         watch: &watch,
         journal: checkpoints.as_ref().map(|c| c as &dyn Journal),
     };
-    let trial = experiment::run(&scenario, &store, &options)?;
+    let trial = experiment::run(&scenario, &store, &options).map_err(of_experiment)?;
     progress.finish();
     let adapters = trial.models.as_ref().map(FinalModels::adapters).transpose()?.unwrap_or_default();
 

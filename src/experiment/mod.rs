@@ -20,7 +20,7 @@ pub use record::{
 use crate::deft::{self, Run};
 pub use crate::deft::{Progress, WhenToCompute};
 use crate::fomo::{self, Architecture, CheckpointError, ConfigError, FomoError, ModelFiles};
-use crate::learning::{Learning, LearningError, Store, Task};
+use crate::learning::{self, Learning, LearningError, Store, Task};
 use crate::random::Streams;
 use crate::scenario::Scenario;
 use crate::sim::{Sim, SimError};
@@ -47,6 +47,17 @@ pub enum ExperimentError {
     Time(#[from] SimError),
     #[error("{0}")]
     Journal(std::io::Error),
+}
+
+impl ExperimentError {
+    /// Whether a file that the user brought, or what is asked of it, is what is wrong.
+    pub fn is_of_input(&self) -> bool {
+        match self {
+            Self::Learning(error) => error.is_of_input(),
+            Self::Checkpoint(_) | Self::Config(_) | Self::UnknownModel { .. } => true,
+            Self::World(_) | Self::Fomo(_) | Self::Time(_) | Self::Journal(_) => false,
+        }
+    }
 }
 
 /// How a trial is run; none of it changes the record.
@@ -112,6 +123,18 @@ pub fn architecture(scenario: &Scenario) -> Result<Architecture, ExperimentError
             .ok_or_else(|| ExperimentError::UnknownModel { name: path.display().to_string() }),
         (None, None) => Err(ExperimentError::UnknownModel { name: String::new() }),
     }
+}
+
+/// Reads the tokenizer that `scenario` trains with, if it does so with texts.
+///
+/// # Errors
+/// If it cannot be read, or has tokens that the model does not know.
+pub fn check_tokenizer(scenario: &Scenario) -> Result<(), ExperimentError> {
+    let architecture = architecture(scenario)?;
+    if scenario.training.is_some() && architecture.image.is_none() {
+        learning::tokenizer(&scenario.model.checkpoint, &architecture)?;
+    }
+    Ok(())
 }
 
 /// One replication as it was played.

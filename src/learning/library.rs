@@ -163,8 +163,7 @@ impl Library {
                     TokenizedDataset::from_images(&dataset, expected, image.patch_px)?
                 }
                 None => {
-                    let tokenizer = tokenizer(&key.checkpoint)?;
-                    tokenizer.check_vocabulary(&key.architecture)?;
+                    let tokenizer = tokenizer(&key.checkpoint, &key.architecture)?;
                     TokenizedDataset::new(&dataset, &tokenizer, key.max_tokens)?
                 }
             };
@@ -243,10 +242,12 @@ impl TensorSource for Source {
     }
 }
 
-/// The tokenizer that belongs to a checkpoint. Untrained models read through the vendored one.
-fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, LearningError> {
-    Ok(match checkpoint {
+/// The tokenizer that belongs to a checkpoint, whose tokens the model knows. Untrained models read through the vendored one.
+pub fn tokenizer(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Tokenizer, LearningError> {
+    let tokenizer = match checkpoint {
         Checkpoint::Vendored | Checkpoint::Random => vendored::minilm().tokenizer()?,
         Checkpoint::File(path) | Checkpoint::Folder(path) => ModelFiles::open(path)?.tokenizer()?,
-    })
+    };
+    tokenizer.check_vocabulary(architecture)?;
+    Ok(tokenizer)
 }

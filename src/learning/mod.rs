@@ -47,6 +47,7 @@ pub use evaluation_options::EvaluationOptions;
 pub use gradient_terms::GradientTerms;
 pub use identity::Identity;
 pub use keys::KeySource;
+pub use library::tokenizer;
 pub use operation::{Client, Combination};
 pub use plane::{EvaluationHandle, Learning, LossHandle, StateHandle};
 pub use processor::{BackendChoice, GpuProcessor, Processor};
@@ -89,4 +90,11 @@ pub enum LearningError {
     GpuMemory { model: String, frozen: String, activations: String, logits: String, free: String },
     #[error("training diverged: the loss of {client} at its step {step} is not finite; lower the learning rates")]
     Diverged { client: String, step: u64 },
+}
+
+impl LearningError {
+    /// Whether a file that the user brought, or what is asked of it, is what is wrong.
+    pub fn is_of_input(&self) -> bool {
+        matches!(self, Self::Data(_) | Self::Checkpoint(_) | Self::Tokenizer(_) | Self::Adapter(_))
+    }
 }
