@@ -128,7 +128,7 @@ impl Row<'_> {
         self.record[column].trim()
     }
 
-    /// A field that says something, in one text of bearable length; `what` names it in the message.
+    /// A field that says something and can be tokenised in bounded memory; `what` names it in the message.
     pub fn filled(&self, column: usize, what: &'static str) -> Result<&str, DataError> {
         match self.field(column) {
             "" => Err(DataError::EmptyField { file: self.file.into(), row: self.line, what }),

@@ -11,6 +11,7 @@ const MOST_SPECIAL: usize = 1024;
 
 /// The parts with such fields.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Parts {
     #[serde(default)]
     normalizer: Value,
@@ -23,6 +24,7 @@ struct Parts {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "an object")]
 struct Prefix {
     #[serde(default)]
     continuing_subword_prefix: Value,
