@@ -95,6 +95,10 @@ pub enum LearningError {
 impl LearningError {
     /// Whether a file that the user brought, or what is asked of it, is what is wrong.
     pub fn is_of_input(&self) -> bool {
-        matches!(self, Self::Data(_) | Self::Checkpoint(_) | Self::Tokenizer(_) | Self::Adapter(_))
+        match self {
+            Self::Data(_) | Self::Checkpoint(_) | Self::Tokenizer(_) | Self::Adapter(_) => true,
+            Self::Nn(error) => matches!(error, crate::nn::NnError::Checkpoint(_)),
+            _ => false,
+        }
     }
 }
