@@ -7,7 +7,7 @@ use crate::fomo::Architecture;
 
 /// No next token is predicted from this row.
 const NO_TARGET: u32 = u32::MAX;
-/// What T5's decoder reads first: its padding token (`decoder_start_token_id` in its config.json).
+/// What T5's decoder reads first: its padding token. A config.json with another `decoder_start_token_id` is refused.
 const DECODER_START: u32 = 0;
 
 /// All shares of a pass.

@@ -34,6 +34,14 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.object == other.object
+    }
+
     /// Whether the field is there and says `null`.
     pub fn is_null(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(Value::is_null)

@@ -65,17 +65,21 @@ pub fn llama(name: &str, fields: &Fields) -> Result<Architecture, ConfigError> {
 }
 
 /// `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of those before.
+///
+/// transformers 5 takes whichever of the two objects is there and not empty, and a `rope_theta` in it before the one
+/// outside.
 fn rotary(fields: &Fields) -> Result<RotaryGeometry, ConfigError> {
     let outer_theta = fields.positive("rope_theta", Some(DEFAULT_THETA))?;
-    let (parameters, theta) = match fields.nested("rope_parameters", "rope_parameters.")? {
-        Some(new) => {
-            let theta = new.positive("rope_theta", Some(outer_theta))?;
-            (Some(new), theta)
-        }
-        None => (fields.nested("rope_scaling", "rope_scaling.")?, outer_theta),
-    };
-    let scaling = parameters.map_or(Ok(None), |parameters| scaling(&parameters))?;
-    Ok(RotaryGeometry { theta, scaling })
+    let old = fields.nested("rope_scaling", "rope_scaling.")?.filter(|old| !old.is_empty());
+    let new = fields.nested("rope_parameters", "rope_parameters.")?.filter(|new| !new.is_empty());
+    if let (Some(old), Some(new)) = (&old, &new)
+        && !old.says_the_same_as(new)
+    {
+        return Err(fields.unsupported("rope_parameters", "the same as rope_scaling, or only one of the two"));
+    }
+    let Some(parameters) = old.or(new) else { return Ok(RotaryGeometry { theta: outer_theta, scaling: None }) };
+    let theta = parameters.positive("rope_theta", Some(outer_theta))?;
+    Ok(RotaryGeometry { theta, scaling: scaling(&parameters)? })
 }
 
 /// What stretches the wavelengths: nothing, or Llama 3.1's rule.

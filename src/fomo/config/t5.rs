@@ -12,9 +12,16 @@ const PROJECTIONS: [(&str, (Activation, bool)); 2] =
 const DEFAULT_BUCKETS: usize = 32;
 const DEFAULT_MAX_DISTANCE: usize = 128;
 
+/// What the decoder reads first: the padding token.
+const DECODER_START: u32 = 0;
+
 pub fn t5(name: &str, fields: &Fields) -> Result<Architecture, ConfigError> {
     fields.only("is_encoder_decoder", true)?;
     let (activation, gated_ffn) = fields.one_of("feed_forward_proj", Some(PROJECTIONS[0].1), &PROJECTIONS)?;
+    // transformers derives these two from the one above, and lets a file say otherwise.
+    fields.only("is_gated_act", gated_ffn)?;
+    fields.only("dense_act_fn", if gated_ffn { "gelu_new" } else { "relu" })?;
+    fields.only("decoder_start_token_id", DECODER_START)?;
     let heads = fields.size("num_heads", LARGEST_COUNT)?;
     let encoder_layers = fields.size("num_layers", LARGEST_COUNT)?;
     let buckets = fields.size_or("relative_attention_num_buckets", LARGEST_SIZE, DEFAULT_BUCKETS)?;

@@ -62,6 +62,8 @@ fn gated_t5_has_an_output_of_its_own() {
     let a = read("t", T5_V1_1).unwrap();
     assert_eq!((a.activation, a.gated_ffn, a.tied_output), (Activation::GeluTanh, true, false));
     assert_eq!((a.encoder_layers, a.decoder_layers, a.heads * a.head_dim, a.hidden), (8, 8, 384, 512));
+    let said_twice = T5_V1_1.replace("\"d_ff\"", "\"dense_act_fn\": \"gelu_new\", \"is_gated_act\": true, \"d_ff\"");
+    assert_eq!(read("t", &said_twice).unwrap(), a);
     let saved_again = T5_V1_1.replace("false", r#"true, "scale_decoder_outputs": false"#);
     assert_eq!(read("t", &saved_again).unwrap(), a);
 }
@@ -84,6 +86,19 @@ fn both_spellings_of_rotary_settings_mean_the_same() {
     assert_eq!(read("m", &new).unwrap(), old);
     let plain = SMOLLM2.replace("\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"default\"}");
     assert_eq!(read("m", &plain).unwrap(), read("m", SMOLLM2).unwrap());
+    let theta = |settings: &str| {
+        let json = SMOLLM2.replace("\"rope_scaling\": null", settings);
+        read("m", &json).unwrap_or_else(|e| panic!("{settings}: {e}")).rotary.unwrap().theta
+    };
+    // The inner theta comes first in either, and an empty object says nothing.
+    assert_eq!(theta(r#""rope_scaling": {"rope_type": "default", "rope_theta": 50}"#), 50.0);
+    assert_eq!(theta(r#""rope_scaling": {"rope_theta": 50}, "rope_parameters": {}"#), 50.0);
+    assert_eq!(theta(r#""rope_scaling": {"rope_theta": 50}, "rope_parameters": {"rope_theta": 50}"#), 50.0);
+    assert_eq!(theta(r#""rope_scaling": {}, "rope_parameters": {"rope_theta": 60}"#), 60.0);
+    assert_eq!(theta(r#""rope_scaling": {}, "rope_parameters": {}"#), 100_000.0);
+    let inner = LLAMA_3_2.replace("\"rope_type\": \"llama3\"", "\"rope_type\": \"llama3\", \"rope_theta\": 77.0");
+    let inner = read("m", &inner).unwrap().rotary.unwrap();
+    assert_eq!((inner.theta, inner.scaling), (77.0, old.rotary.unwrap().scaling));
     // Llama 1 and 2 say nothing of it.
     let silent = SMOLLM2.replace("\"rope_theta\": 100000,", "").replace("\"rope_scaling\": null,", "");
     assert_eq!(read("m", &silent).unwrap().rotary.unwrap().theta, 10_000.0);
@@ -143,11 +158,27 @@ fn what_would_compute_something_else_is_refused() {
         (T5, "\"is_encoder_decoder\": true", "\"is_encoder_decoder\": false", "is_encoder_decoder is false"),
         (
             T5,
+        (
+            SMOLLM2,
+            "\"rope_scaling\": null",
+            "\"rope_scaling\": {\"type\": \"linear\"}, \"rope_parameters\": {}",
+            "rope_scaling.type is `linear`",
+        ),
+        (
+            SMOLLM2,
+            "\"rope_scaling\": null",
+            "\"rope_scaling\": {\"rope_theta\": 5}, \"rope_parameters\": {\"rope_theta\": 6}",
+            "rope_parameters is {\"rope_theta\":6}, expected the same as rope_scaling",
+        ),
             "num_buckets\": 32",
             "num_buckets\": 30",
             "relative_attention_num_buckets is 30, expected a multiple of 4",
         ),
         (T5, "num_buckets\": 32", "num_buckets\": 256", "relative_attention_max_distance is absent, expected more"),
+        (T5, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `relu`"),
+        (T5, "\"d_ff\"", "\"is_gated_act\": true, \"d_ff\"", "is_gated_act is true, expected false"),
+        (T5_V1_1, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `gelu_new`"),
+        (T5, "\"d_ff\"", "\"decoder_start_token_id\": 5, \"d_ff\"", "decoder_start_token_id is 5, expected 0"),
         (VIT, "\"image_size\": 224", "\"image_size\": 225", "patch_size is 16, expected a divisor of image_size, 225"),
         (VIT, "\"image_size\": 224", "\"image_size\": [224, 224]", "image_size is [224,224]"),
         (VIT, "\"qkv_bias\": true", "\"qkv_bias\": false", "qkv_bias is false, expected true"),
