@@ -84,6 +84,13 @@ fn what_holds_no_weights_is_refused_with_what_to_do() {
 
     let sharded = tempfile::tempdir().unwrap();
     tiny::sharded_folder(sharded.path());
+    std::fs::write(sharded.path().join("model.safetensors.index.json"), r#"{"weight_map": {}}"#).unwrap();
+    let message = open_error(sharded.path());
+    assert!(
+        message.contains("model.safetensors.index.json: not a valid checkpoint: its weight_map names"),
+        "{message}"
+    );
+    tiny::sharded_folder(sharded.path());
     std::fs::remove_file(sharded.path().join("model-00002-of-00002.safetensors")).unwrap();
     let message = open_error(sharded.path());
     assert!(message.contains("model-00002-of-00002.safetensors: cannot be read: named by"), "{message}");

@@ -3,9 +3,9 @@
 //! A checkpoint's reader (`fomo::checkpoint`) maps gigabytes and is told every shape; here shapes are what one wants to
 //! know. Written files are the same bytes for the same content, which the library's own writer does not promise.
 
-use crate::fomo::CheckpointError;
+use crate::fomo::{CheckpointError, safetensors_header};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -42,11 +42,9 @@ impl TensorFile {
 
     /// `file` stands for it in messages.
     pub fn new(file: String, bytes: Vec<u8>) -> Result<Self, CheckpointError> {
-        // Checks that the header lies within the file, that the tensors fill the rest without gap or overlap, and that
-        // each has the bytes its shape and type ask for.
-        match SafeTensors::read_metadata(&bytes) {
-            Ok((header, metadata)) => Ok(Self { file, bytes, data_start: LENGTH_BYTES + header, metadata }),
-            Err(e) => Err(CheckpointError::Malformed { file, cause: e.to_string() }),
+        match safetensors_header::read(&bytes) {
+            Ok((data_start, metadata)) => Ok(Self { file, bytes, data_start, metadata }),
+            Err(cause) => Err(CheckpointError::Malformed { file, cause }),
         }
     }
 

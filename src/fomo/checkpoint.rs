@@ -5,10 +5,11 @@
 //! not fit the bytes is an error, and no allocation is larger than what the file's own size can back.
 
 use super::bytes::Bytes;
+use super::safetensors_header;
 use super::spelling::spellings;
 use super::tensor_source::{CheckpointError, TensorSource};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,6 @@ pub(super) const SINGLE_FILE: &str = "model.safetensors";
 /// Which tensor is in which of several files.
 pub(super) const INDEX_FILE: &str = "model.safetensors.index.json";
 const TYPES: &str = "F32, F16, BF16 or I8 with a scale";
-/// The length of the header, before the header.
-const LENGTH_BYTES: usize = 8;
 
 /// The tensors of one or several safetensors files.
 ///
@@ -156,11 +155,9 @@ impl SafetensorsCheckpoint {
 
 impl Shard {
     fn new(file: String, bytes: Bytes) -> Result<Self, CheckpointError> {
-        // Checks that the header lies within the file, that the tensors fill the rest without gap or overlap, and that
-        // each has the bytes its shape and type ask for.
-        match SafeTensors::read_metadata(bytes.as_slice()) {
-            Ok((header, metadata)) => Ok(Self { file, bytes, data_start: LENGTH_BYTES + header, metadata }),
-            Err(e) => Err(CheckpointError::Malformed { file, cause: e.to_string() }),
+        match safetensors_header::read(bytes.as_slice()) {
+            Ok((data_start, metadata)) => Ok(Self { file, bytes, data_start, metadata }),
+            Err(cause) => Err(CheckpointError::Malformed { file, cause }),
         }
     }
 
@@ -205,6 +202,10 @@ fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f
 }
 
 /// Rows of equal length, one scale each.
+    if shards.is_empty() {
+        let cause = "its weight_map names no tensor".to_owned();
+        return Err(CheckpointError::Malformed { file, cause });
+    }
 fn dequantise(bytes: &[u8], scale: &[f32]) -> Vec<f32> {
     let columns = bytes.len().checked_div(scale.len()).unwrap_or(0).max(1);
     let mut values = Vec::with_capacity(bytes.len());

@@ -20,6 +20,7 @@ mod parameters;
 mod presets;
 mod projection;
 mod random_weights;
+pub(crate) mod safetensors_header;
 mod spelling;
 mod tensor_source;
 pub mod tokenizer;
