@@ -154,6 +154,41 @@ fn parts_of_different_models_are_told_apart() {
     assert!(message.contains("tensor `model.norm.weight` is missing"), "{message}");
 }
 
+/// transformers 5 ties output and embedding only where the file does not tell them apart.
+#[test]
+fn an_output_matrix_of_its_own_is_used_whatever_the_configuration_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for (config, words) in [
+        (
+            r#"{"model_type": "gpt2", "n_embd": 4, "n_layer": 1, "n_head": 2, "vocab_size": 3, "n_positions": 6,
+                "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"}"#,
+            "transformer.wte.weight",
+        ),
+        (
+            r#"{"model_type": "llama", "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 8, "vocab_size": 3, "rms_norm_eps": 1e-5, "tie_word_embeddings": true}"#,
+            "model.embed_tokens.weight",
+        ),
+    ] {
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let tied = || ModelFiles::open(folder.path()).unwrap().architecture().unwrap().unwrap().tied_output;
+        let shape: &[usize] = &[3, 4];
+        std::fs::write(&path, tiny::safetensors(&[(words, shape)])).unwrap();
+        assert!(tied(), "{words}");
+        let mut both = tiny::safetensors(&[(words, shape), ("lm_head.weight", shape)]);
+        std::fs::write(&path, &both).unwrap();
+        assert!(tied(), "{words}, written twice");
+        *both.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &both).unwrap();
+        assert!(!tied(), "{words} and another");
+        // The same under the name of an architecture that ties them.
+        let weights = ModelFiles::open(folder.path()).unwrap();
+        let own = weights.weights().own_output(words).expect("an output matrix");
+        assert!(own.ends_with("model.safetensors"), "{own}");
+    }
+}
+
 // ---- made-up weights ----
 
 #[test]

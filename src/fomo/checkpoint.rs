@@ -5,9 +5,10 @@
 //! not fit the bytes is an error, and no allocation is larger than what the file's own size can back.
 
 use super::bytes::Bytes;
+use super::names::OUTPUT;
 use super::safetensors_header;
 use super::spelling::spellings;
-use super::tensor_source::{CheckpointError, TensorSource};
+use super::tensor_source::{CheckpointError, TensorSource, values_agree};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
@@ -140,6 +141,19 @@ impl TensorSource for SafetensorsCheckpoint {
     fn has(&self, name: &str) -> bool {
         self.find(name).is_ok()
     }
+
+    fn own_output(&self, words: &str) -> Option<String> {
+        let (shard, _, output) = self.find(OUTPUT).ok()?;
+        let (of_words, _, words_info) = self.find(words).ok()?;
+        // As bytes where that can be: an embedding is the largest tensor of many models.
+        let same = match output.dtype {
+            _ if output.shape != words_info.shape => false,
+            Dtype::I8 => values_agree(self, OUTPUT, words, &output.shape),
+            dtype if dtype == words_info.dtype => shard.data(output) == of_words.data(words_info),
+            _ => values_agree(self, OUTPUT, words, &output.shape),
+        };
+        (!same).then(|| shard.file.clone())
+    }
 }
 
 impl SafetensorsCheckpoint {
@@ -189,6 +203,10 @@ fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, CheckpointEr
     let parsed: Index = serde_json::from_str(&text)
         .map_err(|e| CheckpointError::Malformed { file: file.clone(), cause: e.to_string() })?;
     let shards: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    if shards.is_empty() {
+        let cause = "its weight_map names no tensor".to_owned();
+        return Err(CheckpointError::Malformed { file, cause });
+    }
     if let Some(outside) = shards.iter().find(|s| Path::new(s).components().count() != 1 || s.as_str() == "..") {
         let cause = format!("shard `{outside}` is not a file beside the index");
         return Err(CheckpointError::Malformed { file, cause });
@@ -202,10 +220,6 @@ fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f
 }
 
 /// Rows of equal length, one scale each.
-    if shards.is_empty() {
-        let cause = "its weight_map names no tensor".to_owned();
-        return Err(CheckpointError::Malformed { file, cause });
-    }
 fn dequantise(bytes: &[u8], scale: &[f32]) -> Vec<f32> {
     let columns = bytes.len().checked_div(scale.len()).unwrap_or(0).max(1);
     let mut values = Vec::with_capacity(bytes.len());

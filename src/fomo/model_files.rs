@@ -3,10 +3,11 @@
 //! A folder as model hubs lay it out (weights in safetensors, `config.json`, `tokenizer.json`), one `.safetensors` file with
 //! the other two beside it, or a `.gguf` file, which holds all three. Start with [`ModelFiles::open`].
 
-use super::architecture::Architecture;
+use super::architecture::{Architecture, Family};
 use super::checkpoint::{INDEX_FILE, SafetensorsCheckpoint, files_at};
 use super::config::{ConfigError, architecture_from_config};
 use super::gguf::GgufCheckpoint;
+use super::names::words;
 use super::tensor_source::{CheckpointError, TensorSource};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use crate::backend::QuantisedMatrix;
@@ -59,6 +60,13 @@ impl TensorSource for Weights {
         match self {
             Self::Safetensors(checkpoint) => checkpoint.has(name),
             Self::Gguf(checkpoint) => checkpoint.has(name),
+        }
+    }
+
+    fn own_output(&self, words: &str) -> Option<String> {
+        match self {
+            Self::Safetensors(checkpoint) => checkpoint.own_output(words),
+            Self::Gguf(checkpoint) => checkpoint.own_output(words),
         }
     }
 }
@@ -117,10 +125,13 @@ impl ModelFiles {
             return Ok(None);
         }
         let file = path.display().to_string();
-        match std::fs::read(&path) {
-            Ok(json) => architecture_from_config(&self.name, &file, &json).map(Some),
-            Err(e) => Err(ConfigError::Unreadable { file, cause: e.to_string() }),
+        let json = std::fs::read(&path).map_err(|e| unreadable(&file, &e))?;
+        let mut architecture = architecture_from_config(&self.name, &file, &json)?;
+        // As transformers 5 reads them. A T5 also scales what it shares, which an architecture cannot say of two matrices.
+        if matches!(architecture.family, Family::Gpt2 | Family::Llama) && architecture.tied_output {
+            architecture.tied_output = self.weights.own_output(words(architecture.family)).is_none();
         }
+        Ok(Some(architecture))
     }
 
     /// The tokenizer in `tokenizer.json` beside the weights, or else the one within a GGUF file.
@@ -140,6 +151,10 @@ impl ModelFiles {
     pub fn stamp(&self) -> &[FileStamp] {
         &self.stamps
     }
+}
+
+fn unreadable(file: &str, error: &std::io::Error) -> ConfigError {
+    ConfigError::Unreadable { file: file.to_owned(), cause: error.to_string() }
 }
 
 /// The files with the weights at `path`.

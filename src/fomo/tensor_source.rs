@@ -13,6 +13,14 @@ pub trait TensorSource {
     /// Whether there is a tensor `name`, for those that a family may leave out. Costs a look-up, reads no values.
     fn has(&self, name: &str) -> bool;
 
+    /// The file with an output matrix (`lm_head.weight`) whose values are others than those of the embedding `words`; `None` where the
+    /// source has no such matrix, or the same values in it.
+    ///
+    /// transformers 5 ties the two only where the file does not tell them apart, whatever its configuration says.
+    fn own_output(&self, _words: &str) -> Option<String> {
+        None
+    }
+
     /// Bits of a weight of the matrix `name`, and neighbours that share a scale, where [`TensorSource::quantised`] has it. Costs a
     /// look-up.
     fn few_bits(&self, _name: &str, _shape: [usize; 2]) -> Option<(u32, usize)> {
@@ -24,6 +32,12 @@ pub trait TensorSource {
     fn quantised(&self, _name: &str, _shape: [usize; 2]) -> Option<QuantisedMatrix> {
         None
     }
+}
+
+/// Whether `source` has the same values in both tensors of `shape`. What cannot be read agrees with nothing: whoever
+/// needs it is told why.
+pub(super) fn values_agree(source: &dyn TensorSource, one: &str, other: &str, shape: &[usize]) -> bool {
+    matches!((source.tensor(one, shape), source.tensor(other, shape)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// What can be wrong with a checkpoint; each names the file and, where one is at fault, the tensor.
@@ -42,6 +56,11 @@ pub enum CheckpointError {
     Shape { file: String, tensor: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{file}: tensor `{tensor}` has type {found}, expected {expected}")]
     Type { file: String, tensor: String, found: String, expected: &'static str },
+    #[error(
+        "{file}: tensor `{tensor}` differs from `{words}`, which this architecture uses in its place; give the config.json of a \
+         model that has an output matrix of its own"
+    )]
+    OwnOutput { file: String, tensor: &'static str, words: String },
     #[error("{file}: tensor `{tensor}` of shape {shape:?} does not fit in memory; choose a smaller architecture")]
     Memory { file: String, tensor: String, shape: Vec<usize> },
 }

@@ -53,3 +53,8 @@ pub enum NnError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
+    #[error(
+        "the checkpoint has no `lm_head.weight` to train: it shares the embedding's matrix without T5's scale \
+         (`scale_decoder_outputs: false`); train blocks only, or give a checkpoint with an output matrix"
+    )]
+    SharedOutput,

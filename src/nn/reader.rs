@@ -5,7 +5,9 @@ use super::block::{Attention, Block, CrossAttention, FeedForward};
 use super::model::ROBERTA_OFFSET;
 use super::names::{self, BlockNames};
 use crate::backend::{AttentionShape, Backend, Embedding, Linear, Norm, QuantisedMatrix, RelativeBias, Rotary};
-use crate::fomo::{Architecture, Family, ImageGeometry, Projection, RotaryGeometry, RotaryScaling, TensorSource};
+use crate::fomo::{
+    Architecture, CheckpointError, Family, ImageGeometry, Projection, RotaryGeometry, RotaryScaling, TensorSource,
+};
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
@@ -134,7 +136,12 @@ impl<B: Backend> Reader<'_, B> {
     /// From hidden states to the vocabulary.
     pub fn output(&self) -> Result<Linear<B>, NnError> {
         let Architecture { family, hidden: inputs, vocabulary: outputs, tied_output, .. } = *self.architecture;
-        let name = if tied_output { names::words(family) } else { names::OUTPUT };
+        let words = names::words(family);
+        if tied_output && let Some(file) = self.source.own_output(words) {
+            let (tensor, words) = (names::OUTPUT, words.to_owned());
+            return Err(CheckpointError::OwnOutput { file, tensor, words }.into());
+        }
+        let name = if shares_matrix(self.architecture, self.source) { words } else { names::OUTPUT };
         let weight = self.backend.matrix(&self.source.tensor(name, &[outputs, inputs])?, outputs, inputs);
         Ok(Linear { weight, bias: None, inputs, outputs })
     }
@@ -212,6 +219,12 @@ impl<B: Backend> Reader<'_, B> {
             output: self.projections(&[cross(AttentionOutput)])?,
         })
     }
+}
+
+/// Whether the output matrix is the embedding's: where they are tied, and in a T5 whose file has no output matrix, to which
+/// transformers 5 ties it without the scale of tied ones (`scale_decoder_outputs` in its config.json).
+pub(crate) fn shares_matrix(architecture: &Architecture, source: &dyn TensorSource) -> bool {
+    architecture.tied_output || architecture.family == Family::T5 && !source.has(names::OUTPUT)
 }
 
 /// Frequencies `theta^(-2 j / head_dim)`; Llama 3.1's scaling divides those of long waves by `factor` and blends between

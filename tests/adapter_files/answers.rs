@@ -6,7 +6,7 @@ use deft::adapter::{AdapterFile, Answer, NamedModel, Query, peft, probe};
 use deft::backend::Cpu;
 use deft::data::{ImageSize, Objective, PackedBatch, TargetText};
 use deft::fomo::{Architecture, CheckpointError, RandomWeights, TensorSource};
-use deft::nn::{Model, PeftMethod, PromptConfig, Selection, SelectiveConfig};
+use deft::nn::{Model, ParameterLayout, PeftMethod, PromptConfig, Selection, SelectiveConfig};
 use deft::random::Streams;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -83,6 +83,71 @@ fn a_journey_through_peft_changes_no_answer() {
             let back = peft::import(folder.path(), &model.architecture).unwrap();
             assert_eq!(ask(&back, &model), answers, "{family}");
         }
+    }
+}
+
+/// transformers 5 gives a T5 without an output matrix the embedding's, scaled only if the configuration says so.
+#[test]
+fn a_t5_without_an_output_matrix_answers_through_its_embedding() {
+    let parent = tempfile::tempdir().unwrap();
+    let tied = model_folder("t5", parent.path());
+    let file = adapter(&tied.architecture, &[lora(3)], Objective::NextToken);
+    let scaled = ask(&file, &tied);
+    let folder = parent.path().join("t5");
+    let unscaled = config("t5").replace("\"d_ff\"", "\"scale_decoder_outputs\": false, \"d_ff\"");
+    std::fs::write(folder.join("config.json"), unscaled).unwrap();
+    let untied = NamedModel::open(&folder.display().to_string()).unwrap();
+    assert!(!untied.architecture.tied_output);
+    let factor = 12f64.sqrt();
+    for (scaled, plain) in scaled.iter().zip(&ask(&file, &untied)) {
+        assert_eq!(scaled.hidden_last, plain.hidden_last);
+        let logits = scaled.logits.iter().flatten().zip(plain.logits.iter().flatten());
+        assert!(
+            logits.clone().count() == 31
+                && logits.clone().all(|(s, p)| (s * factor - p).abs() < 1e-6 * p.abs().max(1.0))
+        );
+    }
+    // Full fine-tuning would train one matrix as two.
+    let full = PeftMethod::Selective(SelectiveConfig {
+        selection: Selection::Everything,
+        blocks: vec![true; 3],
+        outside: true,
+    });
+    let layout = ParameterLayout::new(&untied.architecture, &[full], Objective::NextToken).unwrap();
+    let message = layout.initial(&Streams::new(1, 0), untied.weights()).unwrap_err().to_string();
+    assert!(message.contains("`lm_head.weight`") && message.contains("scale_decoder_outputs"), "{message}");
+
+    // Scaled, with an output matrix of its own: two things that deft has not together.
+    let path = folder.join("model.safetensors");
+    let mut tensors = stored(&path);
+    let (shape, mut values) = tensors["shared.weight"].clone();
+    values[0] += 1.0;
+    tensors.insert("lm_head.weight".into(), (shape, values));
+    store(&path, &tensors);
+    std::fs::write(folder.join("config.json"), config("t5")).unwrap();
+    let both = NamedModel::open(&folder.display().to_string()).unwrap();
+    let message = probe("adapter", &file, &both, &SEQUENCES.map(text)).unwrap_err().to_string();
+    assert!(message.contains("model.safetensors: tensor `lm_head.weight` differs from `shared.weight`"), "{message}");
+}
+
+/// An output matrix that differs from the embedding is used, whatever the configuration says.
+#[test]
+fn a_gpt2_with_an_output_matrix_of_its_own_answers_through_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let tied = model_folder("gpt2", parent.path());
+    let file = adapter(&tied.architecture, &[lora(2)], Objective::NextToken);
+    let through_words = ask(&file, &tied);
+    let folder = parent.path().join("gpt2");
+    let mut tensors = stored(&folder.join("model.safetensors"));
+    let (shape, values) = tensors["wte.weight"].clone();
+    tensors.insert("lm_head.weight".into(), (shape, values.iter().map(|v| -2.0 * v).collect()));
+    store(&folder.join("model.safetensors"), &tensors);
+    let own = NamedModel::open(&folder.display().to_string()).unwrap();
+    for (words, own) in through_words.iter().zip(&ask(&file, &own)) {
+        let logits = words.logits.iter().flatten().zip(own.logits.iter().flatten());
+        assert!(
+            logits.clone().count() == 31 && logits.clone().all(|(w, o)| (-2.0 * w - o).abs() < 1e-9 * o.abs().max(1.0))
+        );
     }
 }
 

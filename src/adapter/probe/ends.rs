@@ -3,6 +3,7 @@
 use crate::adapter::{AdapterError, AdapterFile};
 use crate::data::Objective;
 use crate::fomo::{Architecture, Family, TensorSource};
+use crate::nn::shares_matrix;
 
 /// What lies behind the blocks, in double precision.
 pub(super) struct Ends<'a> {
@@ -56,9 +57,9 @@ impl Ends<'_> {
 
     /// The output matrix, `[vocabulary, hidden]`.
     pub fn output(&self) -> Result<Vec<f32>, AdapterError> {
-        let Architecture { family, vocabulary, hidden, tied_output, .. } = *self.architecture;
+        let Architecture { family, vocabulary, hidden, .. } = *self.architecture;
         let name = match family {
-            _ if !tied_output => "lm_head.weight",
+            _ if !shares_matrix(self.architecture, self.source) => "lm_head.weight",
             Family::Gpt2 => "wte.weight",
             Family::T5 => "shared.weight",
             _ => "model.embed_tokens.weight",

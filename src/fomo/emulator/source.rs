@@ -186,6 +186,10 @@ impl TensorSource for EmulatorSource<'_> {
     fn has(&self, name: &str) -> bool {
         self.full.has(&self.place(name).1)
     }
+
+    fn own_output(&self, words: &str) -> Option<String> {
+        self.full.own_output(words)
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ mod tokenizer;
 use super::architecture::{Architecture, Family};
 use super::bytes::Bytes;
 use super::config::ConfigError;
-use super::tensor_source::{CheckpointError, TensorSource};
+use super::names::OUTPUT;
+use super::tensor_source::{CheckpointError, TensorSource, values_agree};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use crate::backend::QuantisedMatrix;
 use metadata::Metadata;
@@ -176,6 +177,13 @@ impl TensorSource for GgufCheckpoint {
 
     fn has(&self, name: &str) -> bool {
         self.find(name).is_ok()
+    }
+
+    fn own_output(&self, words: &str) -> Option<String> {
+        let (_, output, _) = self.find(OUTPUT).ok()?;
+        let (_, info, _) = self.find(words).ok()?;
+        let same = output.shape == info.shape && values_agree(self, OUTPUT, words, &output.shape);
+        (!same).then(|| self.file.clone())
     }
 
     fn few_bits(&self, name: &str, shape: [usize; 2]) -> Option<(u32, usize)> {

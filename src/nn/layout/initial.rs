@@ -1,6 +1,6 @@
 //! Starting values: drawn from named streams, or the checkpoint's own.
 
-use super::super::NnError;
+use super::super::{NnError, names};
 use super::ParameterLayout;
 use crate::fomo::{CheckpointError, TensorSource};
 use crate::random::Streams;
@@ -87,6 +87,9 @@ impl Origin {
     }
 
     fn read(&self, source: &dyn TensorSource) -> Result<Vec<f32>, NnError> {
+        if self.tensor == names::OUTPUT && !source.has(names::OUTPUT) {
+            return Err(NnError::SharedOutput);
+        }
         let mut values = source.tensor(&self.tensor, &self.shape)?;
         match &self.view {
             View::Rows(rows) => {
