@@ -102,6 +102,25 @@ fn gpt2_is_turned_back_into_the_order_of_the_model() {
     });
 }
 
+#[test]
+fn an_output_matrix_of_its_own_is_used() {
+    let write = |output: &[f32]| {
+        let mut writer = GgufWriter::new();
+        writer
+            .text("general.architecture", "gpt2")
+            .whole("gpt2.block_count", 1)
+            .whole("gpt2.embedding_length", 2)
+            .whole("gpt2.attention.head_count", 1)
+            .real("gpt2.attention.layer_norm_epsilon", 1e-5)
+            .floats("token_embd.weight", &[2, 2], &[1.0, 2.0, 3.0, 4.0])
+            .floats("position_embd.weight", &[7, 2], &[0.0; 14])
+            .floats("output.weight", &[2, 2], output);
+        architecture(&writer).unwrap()
+    };
+    assert!(write(&[1.0, 2.0, 3.0, 4.0]).tied_output);
+    assert!(!write(&[1.0, 2.0, 3.0, 5.0]).tied_output);
+}
+
 /// Where blocks are whole numbers times a scale (Q4_0, Q8_0), the numbers and scales are those of the values.
 #[test]
 fn matrices_in_few_bits_come_as_they_are() {
@@ -238,7 +257,7 @@ fn words_are_cut_by_the_rule_that_the_file_names() {
 #[test]
 fn metadata_that_would_compute_something_else_is_refused() {
     type Change = fn(&mut GgufWriter);
-    let cases: [(Change, &str); 16] = [
+    let cases: [(Change, &str); 18] = [
         (
             |w| _ = w.without("general.architecture").text("general.architecture", "gemma"),
             "general.architecture is `gemma`",
@@ -254,6 +273,8 @@ fn metadata_that_would_compute_something_else_is_refused() {
             "16, the size of a head",
         ),
         (|w| _ = w.text("llama.rope.scaling.type", "yarn"), "llama.rope.scaling.type is `yarn`, expected `none`"),
+        (|w| _ = w.without("llama.attention.head_count").whole("llama.attention.head_count", 3), "a divisor of llama."),
+        (|w| _ = w.real("llama.rope.scaling.factor", 4.0), "llama.rope.scaling.factor is 4, expected 1"),
         (|w| _ = w.whole("llama.expert_count", 8), "llama.expert_count is 8, expected 0"),
         (|w| _ = w.whole("llama.attention.sliding_window", 4096), "sliding_window is 4096, expected 0"),
         (|w| _ = w.real("llama.logit_scale", 0.1), "llama.logit_scale is"),
@@ -268,6 +289,18 @@ fn metadata_that_would_compute_something_else_is_refused() {
     for (change, part) in cases {
         let message = architecture(&changed(change)).expect_err(part);
         assert!(message.contains("m.gguf: ") && message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_factor_of_rotary_positions_that_stretches_nothing_is_read() {
+    let plain = architecture(&tiny::llama()).unwrap();
+    for (factor, kind) in [(1.0, None), (0.0, None), (4.0, Some("none"))] {
+        let writer = changed(|w| {
+            w.real("llama.rope.scaling.factor", factor);
+            kind.map(|kind| w.text("llama.rope.scaling.type", kind));
+        });
+        assert_eq!(architecture(&writer).unwrap(), plain, "{factor}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::names::Names;
 use crate::data::excerpt;
 use crate::fomo::architecture::{Activation, Architecture, Family, RotaryGeometry, RotaryScaling};
 use crate::fomo::config::{ConfigError, LARGEST_COUNT, LARGEST_SIZE};
+use crate::fomo::names::words;
 use crate::fomo::tensor_source::TensorSource as _;
 
 /// `rope.freq_base` where the file has none.
@@ -70,6 +71,10 @@ fn llama(checkpoint: &GgufCheckpoint, name: &str) -> Result<Architecture, Config
     let (heads, kv_heads) = heads(metadata, "llama")?;
     let hidden = metadata.size("llama.embedding_length", LARGEST_SIZE)?;
     let head_dim = metadata.size_or("llama.attention.key_length", LARGEST_SIZE, hidden / heads)?;
+    if !metadata.has("llama.attention.key_length") && !hidden.is_multiple_of(heads) {
+        let expected = format!("a divisor of llama.embedding_length, {hidden}");
+        return Err(metadata.unsupported("llama.attention.head_count", expected));
+    }
     if head_dim == 0 || !head_dim.is_multiple_of(2) {
         let expected = format!("one that makes heads of an even size, not {head_dim}");
         return Err(metadata.unsupported("llama.attention.head_count", expected));
@@ -99,6 +104,11 @@ fn llama(checkpoint: &GgufCheckpoint, name: &str) -> Result<Architecture, Config
     let scaling_type = "llama.rope.scaling.type";
     if metadata.has(scaling_type) && metadata.text(scaling_type) != Some("none") {
         return Err(metadata.unsupported(scaling_type, "`none`"));
+    }
+    // llama.cpp stretches all wavelengths by the factor where the type is absent; 0 stands for no factor.
+    let factor = "llama.rope.scaling.factor";
+    if metadata.has(factor) && !metadata.has(scaling_type) && !matches!(metadata.real(factor), Some(0.0 | 1.0)) {
+        return Err(metadata.unsupported(factor, "1, or `llama.rope.scaling.type` to be `none`"));
     }
     Ok(Architecture {
         name: name.to_owned(),
@@ -188,8 +198,8 @@ fn gpt2(checkpoint: &GgufCheckpoint, name: &str) -> Result<Architecture, ConfigE
         activation: Activation::GeluTanh,
         rotary: None,
         relative_positions: None,
-        // The converter writes the embedding a second time as `output.weight`.
-        tied_output: true,
+        // Some converters write the embedding a second time as `output.weight`.
+        tied_output: checkpoint.own_output(words(Family::Gpt2)).is_none(),
     })
 }
 
