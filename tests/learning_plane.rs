@@ -256,6 +256,11 @@ fn a_run_starts_where_an_adapter_ended() {
     let record = support::play(&goes_on, &store);
     assert_eq!(record.replications[0].initial_accuracy, ended);
 
+    // Another factor on the same tensors is another model.
+    let other = support::scenario("tiny.yaml", &[everything.clone(), start.clone(), ("peft.alpha", json!(3))]);
+    let refused = experiment::run(&other, &store, &options).err().expect("alpha differs").to_string();
+    assert!(refused.contains("global.safetensors: its `alpha` is") && refused.contains("`peft` is 3"), "{refused}");
+
     // Other sizes have no place for its tensors.
     let other = support::scenario("tiny.yaml", &[everything, start, ("peft.rank", json!(2))]);
     let refused = experiment::run(&other, &store, &options).err().expect("rank 4 does not fit rank 2").to_string();

@@ -102,6 +102,25 @@ impl Shape {
         Ok(())
     }
 
+    /// The first size or kind that the blocks of the two compute with in different ways. Names are none: one model goes by
+    /// several, such as those of its folder and of deft's table.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self.family != other.family {
+            return Some(format!("it is for a {:?}, not for a {:?}", self.family, other.family));
+        }
+        let sizes = [
+            ("encoder_layers", self.encoder_layers, other.encoder_layers),
+            ("decoder_layers", self.decoder_layers, other.decoder_layers),
+            ("heads", self.heads, other.heads),
+            ("kv_heads", self.kv_heads, other.kv_heads),
+            ("head_dim", self.head_dim, other.head_dim),
+            ("hidden", self.hidden, other.hidden),
+            ("ffn", self.ffn, other.ffn),
+        ];
+        let (size, own, others) = sizes.into_iter().find(|(_, own, others)| own != others)?;
+        Some(format!("its model's {size} is {own}, expected {others}"))
+    }
+
     /// An architecture with the same trainable tensors, good for nothing but a layout: what only the arithmetic reads has
     /// neutral values.
     pub fn architecture(&self) -> Architecture {

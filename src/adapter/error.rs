@@ -23,6 +23,8 @@ pub enum AdapterError {
     OtherModel { file: String, made_for: String, model: String, cause: String },
     #[error("{file}: holds `{tensor}`, which {owner} has no place for; {instead}")]
     Unexpected { file: String, tensor: String, owner: String, instead: &'static str },
+    #[error("{file}: its `{setting}` is {found}, and that of the scenario's `peft` is {expected}; make the two equal")]
+    OtherSetting { file: String, setting: &'static str, found: String, expected: String },
     #[error("{file}: {field}: {cause}")]
     Config { file: String, field: String, cause: String },
     #[error("a peft folder cannot hold {what}: {instead}")]

@@ -12,6 +12,7 @@ mod modules;
 mod native;
 pub mod peft;
 mod probe;
+mod settings;
 mod summary;
 mod tensors;
 

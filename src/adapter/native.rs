@@ -5,6 +5,7 @@
 
 use super::AdapterError;
 use super::description::{self, Shape};
+use super::settings::{self, Difference};
 use super::tensors::{self, Tensor, TensorFile};
 use crate::data::Objective;
 use crate::fomo::{Architecture, Family};
@@ -139,7 +140,7 @@ impl AdapterFile {
     /// came from.
     ///
     /// # Errors
-    /// If the adapter was made for a model of another shape; names the first tensor that differs.
+    /// If the adapter was made for a model of another shape; names the first tensor that differs, or the size that no tensor shows.
     pub fn layout_for(&self, file: &str, architecture: &Architecture) -> Result<ParameterLayout, AdapterError> {
         let made_for = self.layout_architecture().name;
         let refuse = |cause| {
@@ -155,9 +156,12 @@ impl AdapterFile {
                 false => format!("it has tensor `{}` where `{}` is expected", ours.name, theirs.name),
             }));
         }
-        match self.layout.tensors().len() == layout.tensors().len() {
-            true => Ok(layout),
-            false => Err(refuse("it has another number of tensors".into())),
+        if self.layout.tensors().len() != layout.tensors().len() {
+            return Err(refuse("it has another number of tensors".into()));
+        }
+        match self.shape.difference(&Shape::of(architecture)) {
+            Some(difference) => Err(refuse(difference)),
+            None => Ok(layout),
         }
     }
 
@@ -165,8 +169,11 @@ impl AdapterFile {
     /// of another size or objective stays as it is: the new task's head starts anew.
     ///
     /// # Errors
-    /// If the layout lacks a tensor of the adapter, or has it in another shape.
+    /// If the layout lacks a tensor of the adapter, or has it in another shape, or its methods compute something else with it.
     pub fn place_into(&self, file: &str, layout: &ParameterLayout, parameters: &mut [f32]) -> Result<(), AdapterError> {
+        if let Some(Difference { setting, found, expected }) = settings::difference(self.methods(), layout.methods()) {
+            return Err(AdapterError::OtherSetting { file: file.to_owned(), setting, found, expected });
+        }
         for (tensor, values) in self.tensors() {
             let place = layout.tensors().iter().find(|t| t.name == tensor.name && t.shape == tensor.shape);
             match place {

@@ -4,8 +4,12 @@ use crate::peft_folders::{Stored, rename, set, store, stored, write};
 use crate::tiny::{adapter, ia3, lora, model, prefix};
 use deft::adapter::AdapterFile;
 use deft::adapter::peft::{self, CONFIG, HEAD, TENSORS};
+use deft::backend::Activation;
 use deft::data::Objective;
-use deft::nn::{PeftMethod, PromptConfig};
+use deft::nn::{
+    AdapterConfig, AdapterPlacement, AdaptiveRanks, LoraConfig, LoraScaling, LoraVariant, ParameterLayout, PeftMethod,
+    PromptConfig,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,9 +116,66 @@ fn an_adapter_for_another_model_says_what_differs() {
             "it has tensor `encoder.layer.0.attention.self.query.lora_A` where \
              `encoder.layer.0.attention.attention.query.lora_A` is expected",
         ),
+        // The same tensors of another model.
+        (refused(&|a| (a.heads, a.kv_heads, a.head_dim) = (2, 2, 6)), "its model's heads is 3, expected 2"),
+        (refused(&|a| a.family = deft::fomo::Family::Roberta), "it is for a Bert, not for a Roberta"),
     ] {
         assert!(message.starts_with("a.safetensors: made for bert, it does not fit other: "), "{message}");
         assert!(message.contains(said) && message.ends_with("name the model that it was trained on"), "{message}");
+    }
+}
+
+/// Methods whose tensors have the same names and shapes.
+#[test]
+fn an_adapter_is_not_placed_among_methods_that_compute_something_else() {
+    let bert = model("bert");
+    let low_rank = |change: &dyn Fn(&mut LoraConfig)| {
+        let PeftMethod::Lora(mut config) = lora(2) else { panic!("LoRA") };
+        change(&mut config);
+        PeftMethod::Lora(config)
+    };
+    let bottleneck = |change: &dyn Fn(&mut AdapterConfig)| {
+        let (placement, activation) = (AdapterPlacement::Pfeiffer, Activation::Gelu);
+        let mut config = AdapterConfig { bottleneck_per_block: vec![3; 2], placement, activation, scale: 1.0 };
+        change(&mut config);
+        PeftMethod::Adapter(config)
+    };
+    let place = |own: PeftMethod, scenario: Vec<PeftMethod>| {
+        let layout = ParameterLayout::new(&bert, &scenario, CLASSES).unwrap();
+        let mut parameters = vec![0.0; layout.len()];
+        adapter(&bert, &[own], CLASSES).place_into("a.safetensors", &layout, &mut parameters).map_err(|e| e.to_string())
+    };
+    let more_dropout = low_rank(&|c| c.dropout = 0.5);
+    assert_eq!(place(low_rank(&|_| ()), vec![more_dropout.clone(), ia3(2)]), Ok(()));
+    assert_eq!(place(bottleneck(&|_| ()), vec![more_dropout, bottleneck(&|_| ())]), Ok(()));
+    let adaptive = AdaptiveRanks { target_rank: 1, warmup_steps: 2, final_step: 5, orthogonality: 0.5 };
+    for (own, change, said) in [
+        (
+            low_rank(&|_| ()),
+            low_rank(&|c| c.alpha = 16.0),
+            "its `alpha` is 12, and that of the scenario's `peft` is 16",
+        ),
+        (
+            low_rank(&|_| ()),
+            low_rank(&|c| c.scaling = LoraScaling::RankRoot),
+            "its `scaling` is rank, and that of the scenario's `peft` is rank_root",
+        ),
+        (
+            low_rank(&|_| ()),
+            low_rank(&|c| c.variant = LoraVariant::Dora),
+            "its `method` is lora, and that of the scenario's `peft` is dora",
+        ),
+        (low_rank(&|_| ()), low_rank(&|c| c.variant = LoraVariant::Adaptive(adaptive)), "`peft` is ada_lora"),
+        (bottleneck(&|_| ()), bottleneck(&|c| c.scale = 4.0), "its `adapter_scale` is 1, and that of the scenario's"),
+        (bottleneck(&|_| ()), bottleneck(&|c| c.activation = Activation::Relu), "its `activation` is gelu, and"),
+        (
+            bottleneck(&|_| ()),
+            bottleneck(&|c| c.placement = AdapterPlacement::Parallel),
+            "its `placement` is pfeiffer, and that of the scenario's `peft` is parallel",
+        ),
+    ] {
+        let message = place(own, vec![ia3(2), change]).expect_err(said);
+        assert!(message.starts_with("a.safetensors: ") && message.contains(said), "{message}");
     }
 }
 
