@@ -189,6 +189,35 @@ fn an_output_matrix_of_its_own_is_used_whatever_the_configuration_says() {
     }
 }
 
+#[test]
+fn pixels_that_would_be_prepared_in_another_way_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), tiny::safetensors(&tiny::BERT[..1])).unwrap();
+    let config = r#"{"model_type": "vit", "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 20, "image_size": 8, "patch_size": 4, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}"#;
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let read = |json: &str| {
+        std::fs::write(folder.path().join("preprocessor_config.json"), json).unwrap();
+        ModelFiles::open(folder.path()).unwrap().architecture().map(|_| ()).map_err(|e| e.to_string())
+    };
+    let usual = r#"{"do_normalize": true, "do_rescale": true, "do_resize": true, "rescale_factor": 0.00392156862745098,
+        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 224, "width": 224}}"#;
+    for json in [usual, "{}", r#"{"image_mean": 0.5}"#] {
+        assert_eq!(read(json), Ok(()), "{json}");
+    }
+    for (from, to, said) in [
+        ("mean\": [0.5,", "mean\": [0.485,", "image_mean is [0.485,0.5,0.5], expected 0.5 for every channel"),
+        ("std\": [0.5,", "std\": [0.229,", "image_std is [0.229,0.5,0.5], expected 0.5 for every channel"),
+        ("normalize\": true", "normalize\": false", "do_normalize is false, expected true"),
+        ("rescale\": true", "rescale\": false", "do_rescale is false, expected true"),
+        ("0.00392156862745098", "1.0", "rescale_factor is 1.0, expected 1 / 255"),
+    ] {
+        let message = read(&usual.replacen(from, to, 1)).expect_err(to);
+        assert!(message.contains("preprocessor_config.json: ") && message.contains(said), "{message}");
+    }
+    assert!(read("{").unwrap_err().contains("preprocessor_config.json: not a model configuration"));
+}
+
 // ---- made-up weights ----
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::architecture::{Architecture, Family};
 use super::checkpoint::{INDEX_FILE, SafetensorsCheckpoint, files_at};
-use super::config::{ConfigError, architecture_from_config};
+use super::config::{ConfigError, architecture_from_config, check_preprocessor};
 use super::gguf::GgufCheckpoint;
 use super::names::words;
 use super::tensor_source::{CheckpointError, TensorSource};
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 const CONFIG_FILE: &str = "config.json";
+/// What is done to the pixels of images, where the folder says so.
+const PREPROCESSOR_FILE: &str = "preprocessor_config.json";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What tells one state of a file from another without reading it.
@@ -130,6 +132,12 @@ impl ModelFiles {
         // As transformers 5 reads them. A T5 also scales what it shares, which an architecture cannot say of two matrices.
         if matches!(architecture.family, Family::Gpt2 | Family::Llama) && architecture.tied_output {
             architecture.tied_output = self.weights.own_output(words(architecture.family)).is_none();
+        }
+        let path = self.folder.join(PREPROCESSOR_FILE);
+        if architecture.image.is_some() && path.is_file() {
+            let file = path.display().to_string();
+            let json = std::fs::read(&path).map_err(|e| unreadable(&file, &e))?;
+            check_preprocessor(&file, &json)?;
         }
         Ok(Some(architecture))
     }

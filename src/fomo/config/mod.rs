@@ -48,13 +48,25 @@ const FAMILIES: [(&str, Family); 8] = [
     ("vit", vit::vit),
 ];
 
+/// Checks the `preprocessor_config.json` of a model of images; `file` stands for the origin of `json` in messages.
+///
+/// # Errors
+/// Names the file and the field that would give the model other numbers than `deft` does.
+pub fn check_preprocessor(file: &str, json: &[u8]) -> Result<(), ConfigError> {
+    vit::check_preprocessor(&Fields::new(file, &object(file, json)?))
+}
+
+fn object(file: &str, json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    let malformed = |e: serde_json::Error| ConfigError::Malformed { file: file.to_owned(), cause: e.to_string() };
+    serde_json::from_slice(json).map_err(malformed)
+}
+
 /// `name` becomes the architecture's name, `file` stands for the origin of `json` in messages.
 ///
 /// # Errors
 /// Names the file and the field that is missing, absurd, or would compute something else than `deft` does.
 pub fn architecture_from_config(name: &str, file: &str, json: &[u8]) -> Result<Architecture, ConfigError> {
-    let malformed = |cause: String| ConfigError::Malformed { file: file.to_owned(), cause };
-    let object: Map<String, Value> = serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
+    let object = object(file, json)?;
     let fields = Fields::new(file, &object);
     // Before the other fields: an unknown family's file lacks some of them, which is not what is wrong with it.
     let family = fields.one_of("model_type", None, &FAMILIES)?;

@@ -1,11 +1,41 @@
-//! `ViTConfig`.
+//! `ViTConfig`, and what `ViTImageProcessor` does to pixels.
 
 use super::ConfigError;
 use super::fields::{Fields, LARGEST_COUNT, LARGEST_SIZE};
 use crate::fomo::architecture::{Activation, Architecture, Family, ImageGeometry};
+use serde_json::Value;
 
 /// Pixels: more than any camera's.
 const LARGEST_SIDE: usize = 1 << 15;
+
+/// What pixels of 0 to 255 are multiplied by, then have subtracted, then are divided by: `deft` knows no others.
+const RESCALE_FACTOR: f64 = 1.0 / 255.0;
+const MEAN_AND_STD: f64 = 0.5;
+/// Files have these numbers in decimal digits.
+const ROUNDING: f64 = 1e-6;
+
+/// Checks a `preprocessor_config.json`: fields of resizing are not looked at, since `deft` resizes nothing.
+///
+/// # Errors
+/// Names the file and the field that would give the model other numbers than `deft` does.
+pub fn check_preprocessor(fields: &Fields) -> Result<(), ConfigError> {
+    fields.only("do_rescale", true)?;
+    fields.only("do_normalize", true)?;
+    let near = |value: &Value, expected: f64| value.as_f64().is_some_and(|n| (n - expected).abs() <= ROUNDING);
+    if fields.get("rescale_factor").is_some_and(|factor| !near(factor, RESCALE_FACTOR)) {
+        return Err(fields.unsupported("rescale_factor", "1 / 255"));
+    }
+    for name in ["image_mean", "image_std"] {
+        let fits = |value: &Value| match value {
+            Value::Array(channels) => channels.iter().all(|n| near(n, MEAN_AND_STD)),
+            one => near(one, MEAN_AND_STD),
+        };
+        if fields.get(name).is_some_and(|value| !fits(value)) {
+            return Err(fields.unsupported(name, format!("{MEAN_AND_STD} for every channel")));
+        }
+    }
+    Ok(())
+}
 
 pub fn vit(name: &str, fields: &Fields) -> Result<Architecture, ConfigError> {
     fields.only("qkv_bias", true)?;
