@@ -433,6 +433,8 @@ fn what_does_not_fit_is_refused_with_its_reason() {
         roberta.check_batch(&layout, &batch(Family::Roberta, &[79], 1)),
         Err(NnError::SequenceLength { tokens: 79, limit: 78, .. })
     ));
+    let padded = PackedBatch::pack([([7, 5].as_slice(), 0), ([7, 1, 5].as_slice(), 0)]);
+    assert!(matches!(roberta.check_batch(&layout, &padded), Err(NnError::Padding { sequence: 1, token: 1 })));
     let mut endless = batch(Family::Roberta, &[5, 6], 1);
     endless.values[1] = f32::NAN;
     assert!(matches!(roberta.check_batch(&layout, &endless), Err(NnError::Content { .. })));

@@ -46,15 +46,19 @@ pub enum NnError {
         "sequence {sequence} holds token {token}, beyond the vocabulary of {vocabulary}; is this the right tokenizer?"
     )]
     Token { sequence: usize, token: u32, vocabulary: usize },
+    #[error(
+        "sequence {sequence} holds token {token}, RoBERTa's padding, which has no position in a text; take it out of the text"
+    )]
+    Padding { sequence: usize, token: u32 },
     #[error("sequence {sequence} has label {label}, but there are {classes} classes")]
     Label { sequence: usize, label: u32, classes: usize },
     #[error("the batch does not hold {expected}, which this model and objective need; is this the right data set?")]
     Content { expected: &'static str },
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-}
     #[error(
         "the checkpoint has no `lm_head.weight` to train: it shares the embedding's matrix without T5's scale \
          (`scale_decoder_outputs: false`); train blocks only, or give a checkpoint with an output matrix"
     )]
     SharedOutput,
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}

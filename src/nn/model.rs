@@ -87,17 +87,20 @@ impl<B: Backend> Model<B> {
     /// Names the first sample that is empty, too long, of another kind than the model reads, or holds a token, label or
     /// value out of range.
     pub fn check_batch(&self, layout: &ParameterLayout, batch: &PackedBatch) -> Result<(), NnError> {
-        let Architecture { vocabulary, .. } = self.architecture;
+        let Architecture { family, vocabulary, .. } = self.architecture;
         let limit = self.longest_sequence(layout);
         for (sequence, tokens) in batch.lengths().enumerate() {
             if tokens == 0 || tokens > limit {
                 return Err(NnError::SequenceLength { sequence, tokens, limit });
             }
         }
-        let known = |tokens: &[u32], sequence| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
-            Some(&token) => Err(NnError::Token { sequence, token, vocabulary }),
-            None => Ok(()),
-        };
+        let padding = (family == Family::Roberta).then_some(ROBERTA_PADDING);
+        let known =
+            |tokens: &[u32], sequence| match tokens.iter().find(|&&t| t as usize >= vocabulary || Some(t) == padding) {
+                Some(&token) if Some(token) == padding => Err(NnError::Padding { sequence, token }),
+                Some(&token) => Err(NnError::Token { sequence, token, vocabulary }),
+                None => Ok(()),
+            };
         match self.architecture.image {
             None if batch.tokens.len() != batch.rows() => return Err(NnError::Content { expected: "texts" }),
             None => (0..batch.sequences()).try_for_each(|s| known(batch.sequence(s), s))?,
@@ -163,6 +166,8 @@ impl<B: Backend> Model<B> {
 
 /// RoBERTa's first position is its padding index plus one (`create_position_ids_from_input_ids` in transformers).
 pub(super) const ROBERTA_OFFSET: usize = 2;
+/// RoBERTa's padding token, which takes no position there: the tokens behind it would have others than ours.
+const ROBERTA_PADDING: u32 = 1;
 
 fn check_geometry(architecture: &Architecture) -> Result<(), NnError> {
     let Architecture { family, hidden, heads, kv_heads, head_dim, ffn, token_types, positions, .. } = *architecture;

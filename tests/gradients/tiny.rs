@@ -113,7 +113,9 @@ pub fn model<B: Backend>(backend: B, family: Family) -> Model<B> {
 pub fn batch(family: Family, lengths: &[usize], seed: u64) -> PackedBatch {
     let stream = Streams::new(seed, 0).counter("batch", "tokens");
     let tokens = |s: usize, len: usize| -> Vec<u32> {
-        (0..len as u64).map(|i| (stream.child(s as u64).bits(i) % VOCABULARY as u64) as u32).collect()
+        let token = |i| (stream.child(s as u64).bits(i) % VOCABULARY as u64) as u32;
+        // RoBERTa's padding, 1, stands in no text.
+        (0..len as u64).map(token).map(|t| if family == Family::Roberta { t.max(2) } else { t }).collect()
     };
     let sequences: Vec<Vec<u32>> = lengths.iter().enumerate().map(|(s, &len)| tokens(s, len)).collect();
     let labelled = |(s, tokens): (usize, &Vec<u32>)| (tokens.clone(), (s % 3) as u32);

@@ -123,10 +123,11 @@ impl Shape {
     }
 
     fn batch(&self) -> PackedBatch {
-        let vocabulary = self.architecture.vocabulary as u64;
+        // RoBERTa's padding, 1, stands in no text.
+        let words = self.architecture.vocabulary as u64 - 2;
         let draws = Streams::new(2, 0).counter(&self.name, "tokens");
         let text = |s: usize| -> Vec<u32> {
-            (0..self.tokens as u64).map(|i| (draws.child(s as u64).bits(i) % vocabulary) as u32).collect()
+            (0..self.tokens as u64).map(|i| (2 + draws.child(s as u64).bits(i) % words) as u32).collect()
         };
         let texts: Vec<Vec<u32>> = (0..self.sequences).map(text).collect();
         PackedBatch::pack(texts.iter().enumerate().map(|(s, text)| (text.as_slice(), s as u32 % 2)))
