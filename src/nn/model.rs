@@ -178,7 +178,7 @@ fn check_geometry(architecture: &Architecture) -> Result<(), NnError> {
             return refuse(what, 0, "1 or more");
         }
     }
-    if family != Family::T5 && heads * head_dim != hidden {
+    if !matches!(family, Family::Llama | Family::T5) && heads * head_dim != hidden {
         return refuse("heads * head_dim", heads * head_dim, &hidden.to_string());
     }
     if kv_heads == 0 || heads % kv_heads != 0 {

@@ -104,6 +104,14 @@ fn both_spellings_of_rotary_settings_mean_the_same() {
     assert_eq!(read("m", &silent).unwrap().rotary.unwrap().theta, 10_000.0);
 }
 
+/// Mistral Nemo's heads are narrower than its width divided by their number.
+#[test]
+fn heads_may_be_of_their_own_size() {
+    let narrow = SMOLLM2.replace("\"hidden_act\"", "\"head_dim\": 32, \"hidden_act\"");
+    let a = read("m", &narrow).unwrap();
+    assert_eq!((a.head_dim, a.heads, a.hidden), (32, 9, 576));
+}
+
 #[test]
 fn mistral_without_its_window_is_a_llama() {
     let mistral = SMOLLM2.replace("\"llama\"", "\"mistral\"");
@@ -150,14 +158,6 @@ fn what_would_compute_something_else_is_refused() {
         (SMOLLM2, "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"yarn\"}", "rope_scaling.type is `yarn`"),
         (SMOLLM2, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\"}", "`rope_scaling.factor`"),
         (SMOLLM2, "\"rope_scaling\": null", "\"rope_scaling\": 2", "rope_scaling is 2, expected an object"),
-        (SMOLLM2, "\"rope_scaling\": null", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor is 0.5"),
-        (SMOLLM2, "\"rope_theta\": 100000", "\"rope_theta\": -1", "rope_theta is -1, expected a number above 0"),
-        (SMOLLM2, "\"rope_scaling\": null", "\"sliding_window\": 512", "sliding_window is 512"),
-        (LLAMA_3_2, "\"high_freq_factor\": 4.0", "\"high_freq_factor\": 1.0", "rope_scaling.high_freq_factor is 1.0"),
-        (T5, "\"d_ff\"", "\"feed_forward_proj\": \"gated-silu\", \"d_ff\"", "feed_forward_proj is `gated-silu`"),
-        (T5, "\"is_encoder_decoder\": true", "\"is_encoder_decoder\": false", "is_encoder_decoder is false"),
-        (
-            T5,
         (
             SMOLLM2,
             "\"rope_scaling\": null",
@@ -170,15 +170,23 @@ fn what_would_compute_something_else_is_refused() {
             "\"rope_scaling\": {\"rope_theta\": 5}, \"rope_parameters\": {\"rope_theta\": 6}",
             "rope_parameters is {\"rope_theta\":6}, expected the same as rope_scaling",
         ),
+        (SMOLLM2, "\"rope_scaling\": null", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor is 0.5"),
+        (SMOLLM2, "\"rope_theta\": 100000", "\"rope_theta\": -1", "rope_theta is -1, expected a number above 0"),
+        (SMOLLM2, "\"rope_scaling\": null", "\"sliding_window\": 512", "sliding_window is 512"),
+        (LLAMA_3_2, "\"high_freq_factor\": 4.0", "\"high_freq_factor\": 1.0", "rope_scaling.high_freq_factor is 1.0"),
+        (T5, "\"d_ff\"", "\"feed_forward_proj\": \"gated-silu\", \"d_ff\"", "feed_forward_proj is `gated-silu`"),
+        (T5, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `relu`"),
+        (T5, "\"d_ff\"", "\"is_gated_act\": true, \"d_ff\"", "is_gated_act is true, expected false"),
+        (T5_V1_1, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `gelu_new`"),
+        (T5, "\"d_ff\"", "\"decoder_start_token_id\": 5, \"d_ff\"", "decoder_start_token_id is 5, expected 0"),
+        (T5, "\"is_encoder_decoder\": true", "\"is_encoder_decoder\": false", "is_encoder_decoder is false"),
+        (
+            T5,
             "num_buckets\": 32",
             "num_buckets\": 30",
             "relative_attention_num_buckets is 30, expected a multiple of 4",
         ),
         (T5, "num_buckets\": 32", "num_buckets\": 256", "relative_attention_max_distance is absent, expected more"),
-        (T5, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `relu`"),
-        (T5, "\"d_ff\"", "\"is_gated_act\": true, \"d_ff\"", "is_gated_act is true, expected false"),
-        (T5_V1_1, "\"d_ff\"", "\"dense_act_fn\": \"gelu\", \"d_ff\"", "dense_act_fn is `gelu`, expected `gelu_new`"),
-        (T5, "\"d_ff\"", "\"decoder_start_token_id\": 5, \"d_ff\"", "decoder_start_token_id is 5, expected 0"),
         (VIT, "\"image_size\": 224", "\"image_size\": 225", "patch_size is 16, expected a divisor of image_size, 225"),
         (VIT, "\"image_size\": 224", "\"image_size\": [224, 224]", "image_size is [224,224]"),
         (VIT, "\"qkv_bias\": true", "\"qkv_bias\": false", "qkv_bias is false, expected true"),
