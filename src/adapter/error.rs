@@ -25,6 +25,8 @@ pub enum AdapterError {
     Unexpected { file: String, tensor: String, owner: String, instead: &'static str },
     #[error("{file}: its `{setting}` is {found}, and that of the scenario's `peft` is {expected}; make the two equal")]
     OtherSetting { file: String, setting: &'static str, found: String, expected: String },
+    #[error("{file}: {cause}")]
+    Settings { file: String, cause: String },
     #[error("{file}: {field}: {cause}")]
     Config { file: String, field: String, cause: String },
     #[error("a peft folder cannot hold {what}: {instead}")]

@@ -242,6 +242,9 @@ fn folders_of_other_methods_and_settings_are_refused() {
         ("init_lora_weights", json!("pissa"), "init_lora_weights: is `pissa`, which changes the base model"),
         ("rank_pattern", json!({".*query": 2}), "rank_pattern: its key `.*query` is a regular expression"),
         ("alpha_pattern", json!({"query": 2, "self.query": 3}), "several of its keys fit"),
+        ("lora_dropout", json!(5), "adapter_config.json: LoRA: dropout is 5; give"),
+        ("target_modules", json!(["zzz"]), "target_modules: is [\"zzz\"], which names no module of bert"),
+        ("target_modules", json!([]), "target_modules: is [], which names no module of bert"),
         ("use_dora", json!(true), "lora_magnitude_vector` is missing"),
         ("target_modules", json!(["query", "value", "output.dense"]), "output.dense.lora_A.weight` is missing"),
     ] {
@@ -264,6 +267,16 @@ fn folders_of_other_methods_and_settings_are_refused() {
         with_field("num_virtual_tokens", Value::Null),
     );
     assert!(message.contains("num_virtual_tokens: is missing"), "{message}");
+}
+
+#[test]
+fn a_head_without_outputs_is_named() {
+    let message = folder_error("bert", lora(2), |folder| {
+        let nothing =
+            BTreeMap::from([("weight".to_owned(), (vec![0, 12], vec![])), ("bias".to_owned(), (vec![0], vec![]))]);
+        store(&folder.join(HEAD), &nothing);
+    });
+    assert!(message.contains("head.safetensors: weight: has no rows"), "{message}");
 }
 
 #[test]

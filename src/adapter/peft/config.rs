@@ -48,6 +48,14 @@ impl Config {
         AdapterError::Config { file: self.file.clone(), field: field.to_owned(), cause }
     }
 
+    /// `error` as a complaint about this file, where it names none.
+    pub fn at_fault(&self, error: AdapterError) -> AdapterError {
+        match error {
+            AdapterError::Nn(cause) => AdapterError::Settings { file: self.file.clone(), cause: cause.to_string() },
+            other => other,
+        }
+    }
+
     /// # Errors
     /// If one of the fields asks for something: is there and neither null, false, "none" nor empty.
     pub fn must_be_off(&self, fields: &[&str]) -> Result<(), AdapterError> {

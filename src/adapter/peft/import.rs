@@ -85,7 +85,7 @@ pub fn import(folder: &Path, architecture: &Architecture) -> Result<AdapterFile,
         }
     };
     values.extend(head.into_iter().flat_map(|head| head.values));
-    AdapterFile::from_tensors(architecture, &[method], objective, &values)
+    AdapterFile::from_tensors(architecture, &[method], objective, &values).map_err(|error| config.at_fault(error))
 }
 
 impl<'a> Source<'a> {
@@ -101,7 +101,8 @@ impl<'a> Source<'a> {
     /// The layout of `method` alone.
     pub fn layout(&self, method: &PeftMethod) -> Result<ParameterLayout, AdapterError> {
         let objective = self.objective.unwrap_or(bare_objective(self.architecture.family));
-        Ok(ParameterLayout::new(self.architecture, std::slice::from_ref(method), objective)?)
+        let layout = ParameterLayout::new(self.architecture, std::slice::from_ref(method), objective);
+        layout.map_err(|error| self.config.at_fault(error.into()))
     }
 
     /// The complaint about a tensor that is not of this model or method.
@@ -134,6 +135,19 @@ impl<'a> Source<'a> {
             // A pattern: which modules it fits is for `peft` to say.
             _ => return Ok(()),
         };
+        let keys = self.keys();
+        let stored = || keys.iter().filter_map(|key| key.split()).map(|(path, _)| path);
+        let is_there = |target: &String| {
+            self.modules.find(target).is_some() || {
+                let mut paths = stored().chain(self.modules.iter().map(|(path, _)| path));
+                paths.any(|path| is_end_of(target, path))
+            }
+        };
+        if !targets.iter().any(is_there) {
+            let (found, model) = (serde_json::json!(targets), &self.architecture.name);
+            let cause = format!("is {found}, which names no module of {model}; `peft` refuses such a folder too");
+            return Err(self.config.refuse("target_modules", cause));
+        }
         if self.config.get::<serde_json::Value>("exclude_modules")?.is_some() {
             return Ok(());
         }
@@ -171,6 +185,14 @@ impl Head {
         }
         let file = TensorFile::read(path)?;
         let outputs = file.shape("weight").and_then(|shape| shape.first().copied()).unwrap_or(1);
+        if outputs == 0 {
+            let (file, field) = (file.file().to_owned(), "weight".to_owned());
+            return Err(AdapterError::Config {
+                file,
+                field,
+                cause: "has no rows; a head has one an output".to_owned(),
+            });
+        }
         let weight = file.values("weight", &[outputs, architecture.hidden])?;
         let bias = file.values("bias", &[outputs])?;
         if let Some(tensor) = file.names().into_iter().find(|name| name != "weight" && name != "bias") {
