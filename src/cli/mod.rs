@@ -13,6 +13,8 @@ mod run;
 mod search;
 
 use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 /// What a user did wrong, as opposed to what went wrong.
@@ -74,11 +76,19 @@ enum Failure {
     Usage(String),
     /// Something else: exit code 1.
     Other(String),
+    /// Nobody reads on, as behind `| head`: no failure at all.
+    NobodyReads,
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::Other(error.to_string())
+        let any: &(dyn Error + 'static) = &error;
+        let own = any.downcast_ref::<io::Error>().map(io::Error::kind);
+        let in_json = || any.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        match own.or_else(in_json) {
+            Some(io::ErrorKind::BrokenPipe) => Failure::NobodyReads,
+            _ => Failure::Other(error.to_string()),
+        }
     }
 }
 
@@ -99,7 +109,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::execute(&arguments),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => {
             eprintln!("error: {message}");
             ExitCode::from(USAGE)
@@ -108,5 +118,18 @@ pub fn main() -> ExitCode {
             eprintln!("error: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(matches!(Failure::from(closed()), Failure::NobodyReads));
+        assert!(matches!(Failure::from(serde_json::Error::io(closed())), Failure::NobodyReads));
+        assert!(matches!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)), Failure::Other(_)));
     }
 }
