@@ -7,6 +7,10 @@
 
 #[path = "golden_peft/compare.rs"]
 mod compare;
+#[path = "golden_peft/families.rs"]
+mod families;
+#[path = "golden_peft/made_up.rs"]
+mod made_up;
 #[path = "golden_peft/methods.rs"]
 mod methods;
 #[path = "golden_peft/minilm.rs"]
@@ -66,6 +70,8 @@ fn every_case_file_is_matched() {
             weights(&file, "smollm2-135m/model.gguf").map(|path| smollm2::check(&file, &json, &path))
         } else if model.contains("tiny T5") {
             Some(t5::check(&file, &json))
+        } else if model.contains("tiny families") {
+            Some(families::check(&file, &json).len())
         } else {
             panic!("{file} is of model `{model}`, which this test has no reader for");
         };

@@ -1,51 +1,16 @@
 //! Cases of tiny T5s with made-up weights, all of which train: no checkpoint is needed.
 
-use crate::compare::{assert_close, fill, gradient_difference, number, numbers, relative_distance};
+use crate::compare::{assert_close, number, numbers, relative_distance};
+use crate::made_up::{MadeUp, full, whole_difference};
 use deft::backend::{Activation, Cpu};
 use deft::data::{Objective, PackedBatch, TargetText};
-use deft::fomo::{Architecture, CheckpointError, Family, RelativePositions, TensorSource};
-use deft::nn::{Model, ParameterLayout, PeftMethod, Selection, SelectiveConfig, StackItem};
+use deft::fomo::{Architecture, Family, RelativePositions};
+use deft::nn::{Model, ParameterLayout, StackItem};
 use deft::random::Streams;
 use serde_json::Value;
 
 /// Both sides compute in double precision; ours hands gradients over in single.
 const TOLERANCE: f64 = 2e-7;
-
-/// The file's weights, by their names.
-struct MadeUp<'a> {
-    constants: &'a Value,
-    tensors: &'a [Value],
-}
-
-impl MadeUp<'_> {
-    fn find(&self, name: &str) -> Option<&Value> {
-        self.tensors.iter().find(|t| t["name"] == name)
-    }
-}
-
-impl TensorSource for MadeUp<'_> {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let listed = self.find(name).unwrap_or_else(|| panic!("the file has no {name}"));
-        assert_eq!(numbers(&listed["shape"]), shape.iter().map(|&n| n as f64).collect::<Vec<_>>(), "{name}");
-        let constant = |name: &str| number(&self.constants[name]);
-        let (norm, n) = (name.contains("layer_norm"), shape.iter().product());
-        let amp = constant(if norm { "norm_amp" } else { "amp" }) as f32;
-        let values = fill(seed(self.constants), t(listed), n, amp);
-        Ok(if norm { values.into_iter().map(|v| 1.0 + v).collect() } else { values })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
-    }
-}
-
-fn seed(constants: &Value) -> u64 {
-    constants["seed"].as_u64().expect("a seed")
-}
-
-fn t(tensor: &Value) -> u64 {
-    tensor["t"].as_u64().expect("t counts")
-}
 
 fn architecture(config: &Value, case: &Value) -> Architecture {
     let size = |key: &str| number(&config[key]) as usize;
@@ -95,12 +60,8 @@ pub fn check(file: &str, json: &Value) -> usize {
         let tensors = case["tensors"].as_array().expect("tensors");
         let (architecture, constants) = (architecture(&json["config"], case), &json["constants"]);
         let source = MadeUp { constants, tensors };
-        let everything = PeftMethod::Selective(SelectiveConfig {
-            selection: Selection::Everything,
-            blocks: vec![true; architecture.blocks()],
-            outside: true,
-        });
-        let layout = ParameterLayout::new(&architecture, &[everything], Objective::NextToken).expect("fits T5");
+        let layout =
+            ParameterLayout::new(&architecture, &[full(&architecture)], Objective::NextToken).expect("fits T5");
         let model = Model::load(Cpu::<f64>::new(), &architecture, Objective::NextToken, &source).expect("T5's tensors");
         let parameters = layout.initial(&Streams::new(0, 0), &source).expect("T5's own values");
         assert_eq!(layout.tensors().len(), tensors.len(), "{what}: all that the model has trains");
@@ -112,12 +73,7 @@ pub fn check(file: &str, json: &Value) -> usize {
             let ours = layout.tensors().iter().find(|ours| tensor["name"] == ours.name);
             let ours = ours.unwrap_or_else(|| panic!("{what}: {} does not train", tensor["name"]));
             let gradient = &outcome.gradient[ours.range()];
-            let mut difference = gradient_difference(gradient, tensor);
-            // Values of the whole tensor in one number, so that none can be off unseen.
-            let made_up = fill(seed(constants), t(tensor) + 1000, gradient.len(), 1.0);
-            let product: f64 = gradient.iter().zip(made_up).map(|(&g, m)| f64::from(g) * f64::from(m)).sum();
-            let off = (product - number(&tensor["grad_product"])).abs();
-            difference = difference.max(off / (number(&tensor["grad_l2"]) * (gradient.len() as f64).sqrt()));
+            let mut difference = whole_difference(gradient, tensor, constants);
             if ours.name.contains("relative") {
                 let all = numbers(&tensor["grad_first16"]);
                 assert_eq!(all.len(), gradient.len(), "{what}: {} is there whole", ours.name);
