@@ -58,6 +58,7 @@ fn gradients_of_the_golden_cases() {
         let objective = Objective::Classification { classes: numbers(&json["head"]["bias"]).len() };
         for (method, expected) in json["methods"].as_object().into_iter().flatten() {
             let listed = Listed {
+                file: json["model"].as_str().expect("a model"),
                 method,
                 tensors: expected["tensors"].as_array().expect("tensors"),
                 constants: &json["constants"],

@@ -15,6 +15,8 @@ const RANKS: AdaptiveRanks = AdaptiveRanks { target_rank: 1, warmup_steps: 1000,
 
 /// The file's tensors of one method.
 pub struct Listed<'a> {
+    /// For messages.
+    pub file: &'a str,
     pub method: &'a str,
     pub tensors: &'a [Value],
     pub constants: &'a Value,
@@ -95,8 +97,8 @@ impl Listed<'_> {
             }),
             "layer_norm" => PeftMethod::Selective(SelectiveConfig {
                 selection: Selection::Norms,
-                blocks: where_listed("LayerNorm"),
-                outside: self.tensors.iter().any(|t| name(t).starts_with("embeddings.")),
+                blocks: (0..blocks).map(|b| self.has(b, "LayerNorm") || self.has(b, "layernorm")).collect(),
+                outside: self.tensors.iter().any(|t| block(name(t)).is_none() && !name(t).starts_with("head.")),
             }),
             "selective" => PeftMethod::Selective(SelectiveConfig {
                 selection: Selection::Everything,
@@ -114,7 +116,7 @@ impl Listed<'_> {
             }),
             "prefix" => PeftMethod::Prefix(PrefixConfig { tokens_per_block: size("prefix_k", self.rows("prefix_k")) }),
             "ia3" => PeftMethod::Ia3(Ia3Config { blocks: where_listed("ia3") }),
-            other => panic!("no reader for method `{other}`"),
+            other => panic!("{}: no reader for method `{other}`", self.file),
         }]
     }
 
