@@ -1,5 +1,11 @@
 //! The learning plane under whole runs: shared, cached, lazy, batched, and what the air does to it.
 
+#[path = "learning_plane/draws.rs"]
+mod draws;
+#[path = "learning_plane/half_precision.rs"]
+mod half_precision;
+#[path = "learning_plane/kept.rs"]
+mod kept;
 mod support;
 
 use deft::experiment::{self, LearningCounts, Options, Record, RoundRecord, WhenToCompute, architecture};
@@ -183,14 +189,35 @@ fn if_all_are_silent_the_model_stays_as_it_was() {
 
 /// The learning plane of the tiny scenario, with a store of its own.
 fn plane(scenario: &Scenario) -> Learning {
-    let store = in_memory();
+    plane_in(scenario, &in_memory())
+}
+
+fn plane_in(scenario: &Scenario, store: &Arc<Store>) -> Learning {
     let architecture = architecture(scenario).expect("a known model");
-    let task = Task::new(scenario, &architecture, Streams::new(scenario.seed, 0), &store).expect("a task");
-    Learning::new(Arc::new(task), store)
+    let task = Task::new(scenario, &architecture, Streams::new(scenario.seed, 0), store).expect("a task");
+    Learning::new(Arc::new(task), store.clone())
 }
 
 fn state(learn: &Learning, handle: StateHandle) -> Arc<State> {
     learn.state(handle).expect("arithmetic").expect("training")
+}
+
+/// Mean loss of `handle` over `samples` of the test set.
+fn test_loss(learn: &Learning, handle: StateHandle, samples: usize) -> f64 {
+    let evaluation = learn.evaluate(handle, samples, false);
+    learn.resolve(&[evaluation], &[]).expect("arithmetic");
+    learn.evaluation(evaluation).expect("arithmetic").expect("training").loss
+}
+
+/// A data set of one sentence: whatever is drawn from it, batches differ in their labels alone, which alternate.
+fn one_sentence(folder: &Path, labels: [&str; 2]) -> PathBuf {
+    let path = folder.join("same.tsv");
+    let rows = |split: &str, count: usize| -> String {
+        let row = |i: usize| format!("The soup was warm and full of flavour.\t{}\t{split}\n", labels[i % 2]);
+        (0..count).map(row).collect()
+    };
+    fs::write(&path, format!("text\tlabel\tsplit\n{}{}", rows("train", 60), rows("test", 10))).expect("a file");
+    path
 }
 
 #[test]
@@ -213,6 +240,33 @@ fn a_stack_of_steps_is_each_step_alone() {
         assert_eq!(one.loss, many.loss, "device {device}");
     }
     assert_eq!(stacked.counts(), counts, "what was compared is what the stack left");
+}
+
+#[test]
+fn a_fresh_optimizer_forgets_but_steps_go_on() {
+    let learn = plane(&tiny(&[]));
+    let first = learn.local_step(learn.initial(), Client::Device(0), 0, true);
+    let steps = |fresh| {
+        let second = state(&learn, learn.local_step(first, Client::Device(0), 1, fresh));
+        let moments = second.moments.as_ref().expect("those of AdamW");
+        (moments.step, moments.run_step)
+    };
+    assert_eq!((steps(true), steps(false)), ((1, 2), (2, 2)));
+}
+
+#[test]
+fn a_language_models_test_loss_is_a_mean_over_tokens() {
+    let learn = plane(&tiny(&[
+        ("model", json!({"architecture": "gpt2-tiny", "checkpoint": "random"})),
+        ("peft", json!({"method": "full"})),
+        ("training.task", json!("language_model")),
+        ("training.dataset", json!("movie")),
+        ("technique.split_point", json!(1)),
+    ]));
+    let loss = test_loss(&learn, learn.initial(), 20);
+    // Nobody taught it anything: every token is about as likely as any other.
+    let expected = (learn.architecture().expect("a model").vocabulary as f64).ln();
+    assert!((loss / expected - 1.0).abs() < 0.3, "{loss}, not about {expected}");
 }
 
 #[test]
