@@ -87,6 +87,7 @@ mod tests {
         let of = |m: &SlopeMean, step| m.of([4.0f32, -8.0].into_iter(), step);
         assert_eq!(of(&mean(0.0, 100.0), 0), -5.0);
         assert_eq!(of(&mean(0.0, 5.0), 0), 1.0 - 3.75);
+        assert_eq!(of(&mean(0.0, 3.0), 0), 0.75 - 2.25);
         for step in 0..5 {
             let noise = of(&mean(0.01, 100.0), step) + 5.0;
             assert!((noise - CounterStream::new(5, 6).normal(step)).abs() < 1e-6);

@@ -141,6 +141,35 @@ fn adalora_keeps_the_triplets_that_matter() {
 }
 
 #[test]
+fn adalora_by_hand() {
+    let layout = adaptive(AdaptiveRanks { target_rank: 1, warmup_steps: 0, final_step: 1, orthogonality: 0.0 });
+    let tensor = |block: usize, part: &str| {
+        let name = format!("encoder.layer.{block}.attention.self.query.lora_{part}");
+        layout.tensors().iter().find(|t| t.name == name).expect("a tensor")
+    };
+    let (mut parameters, mut gradient) = (vec![1.0; layout.len()], vec![0.0; layout.len()]);
+    let row = |block, i: usize| tensor(block, "A").offset + 6 * i..tensor(block, "A").offset + 6 * (i + 1);
+    // At parameters of 1 a gradient g adds 0.15 * 0.15 * 0.85 g^2. In that unit: a mean of 100 / 6 over one row of A,
+    // 3.5^2 of E, 3.2^2 of a column of B, 3.1^2 of a row; and 3^2, 2.9^2, which the budget of four leaves out.
+    gradient[row(0, 0).start] = 10.0;
+    gradient[tensor(0, "E").offset + 1] = 3.5;
+    tensor(0, "B").range().skip(2).step_by(4).for_each(|i| gradient[i] = 3.2);
+    gradient[row(0, 3)].fill(3.1);
+    gradient[row(1, 0)].fill(3.0);
+    gradient[tensor(1, "E").offset + 1] = 2.9;
+    let (rule, mut moments) = (Sgd { learning_rate: 0.0, head_learning_rate: 0.0, ..SGD }, Moments::default());
+    Optimizer::Sgd(rule).update(&layout, &mut parameters, &gradient, &mut moments);
+    assert_eq!(alive(&layout, &parameters), tensor(0, "E").range().collect::<Vec<_>>());
+    let at = row(0, 0).start;
+    let near = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
+    near(moments.sensitivity[at], 1.5);
+    near(moments.uncertainty[at], 0.15 * 8.5);
+    Optimizer::Sgd(rule).update(&layout, &mut parameters, &vec![0.0; layout.len()], &mut moments);
+    near(moments.sensitivity[at], 0.85 * 1.5);
+    near(moments.uncertainty[at], 0.85 * 0.15 * 8.5 + 0.15 * 0.85 * 1.5);
+}
+
+#[test]
 fn adalora_follows_the_gradient_of_its_penalty() {
     let weight = 0.3;
     let layout = adaptive(AdaptiveRanks { orthogonality: weight, warmup_steps: 100, final_step: 200, ..RANKS });
