@@ -29,7 +29,8 @@ fn trials_of_other_depths_do_not_share_what_is_kept() {
             let ended = (0..6).fold(learn.initial(), |at, step| learn.local_step(at, Client::Pool, step, true));
             test_loss(&learn, ended, 10)
         };
-        depths.iter().map(trial).last()
+        let losses: Vec<f64> = depths.iter().map(trial).collect();
+        losses.last().copied()
     };
     assert_eq!(last_loss(&[1, 3]), last_loss(&[3]));
     assert_eq!(last_loss(&[3, 1]), last_loss(&[1]));
