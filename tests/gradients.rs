@@ -3,40 +3,75 @@
 
 #[path = "gradients/connections.rs"]
 mod connections;
+#[path = "gradients/frozen_prefixes.rs"]
+mod frozen_prefixes;
+#[path = "gradients/half_precision.rs"]
+mod half_precision;
+#[path = "gradients/splits.rs"]
+mod splits;
+#[path = "gradients/stacks.rs"]
+mod stacks;
 #[path = "gradients/tiny.rs"]
 mod tiny;
+#[path = "gradients/variants.rs"]
+mod variants;
 
 use deft::backend::Cpu;
-use deft::data::PackedBatch;
+use deft::data::{Objective, PackedBatch};
 use deft::fomo::Family;
 use deft::nn::{
-    LoraConfig, LoraVariant, Model, NnError, Owner, PeftMethod, Projection, Selection, SelectiveConfig, Share,
-    StackItem, SumChannel,
+    LoraVariant, Model, NnError, Owner, ParameterLayout, PeftMethod, Projection, Share, StackItem, SumChannel,
 };
-use deft::random::CounterStream;
+use deft::random::{CounterStream, Streams};
 use tiny::{FAMILIES, architecture, batch, layout, lora, methods, model, parameters};
+use variants::everywhere;
+
+/// What a model is asked and what is done to it on the way.
+#[derive(Clone, Copy, Default)]
+struct Conditions<'a> {
+    /// Else what its family is usually asked.
+    objective: Option<Objective>,
+    /// A channel that forms the sums of some blocks.
+    channel: Option<&'a SumChannel>,
+    dropout: Option<CounterStream>,
+}
 
 /// Central differences of fourth order at up to `most` parameters of every tensor.
 fn assert_gradient_matches_differences(family: Family, what: &str, methods: &[PeftMethod], most: usize) {
-    assert_gradient_through(None, family, what, methods, most);
+    assert_gradient_under(Conditions::default(), family, what, methods, most);
 }
 
-/// The same where a channel forms the sums of some blocks.
-fn assert_gradient_through(
-    channel: Option<&SumChannel>,
+fn assert_gradient_under(
+    Conditions { objective, channel, dropout }: Conditions,
     family: Family,
     what: &str,
     methods: &[PeftMethod],
     most: usize,
 ) {
-    let (model, layout) = (model(Cpu::<f64>::new(), family), layout(family, methods));
+    let objective = objective.unwrap_or(tiny::objective(family));
+    let architecture = architecture(family);
+    let model = Model::load(Cpu::<f64>::new(), &architecture, objective, &tiny::MadeUp).expect("the tiny model");
+    let layout = ParameterLayout::new(&architecture, methods, objective).expect("fits the tiny model");
     // Language models predict nothing from a text of one token.
     let shortest = if matches!(family, Family::Gpt2 | Family::Llama) { 2 } else { 1 };
-    let batch = batch(family, &[shortest, 11, 4, 17], 5);
+    let mut batch = batch(family, &[shortest, 11, 4, 17], 5);
+    if objective == Objective::Regression {
+        batch.values = (0..4).map(|s| s as f32 - 1.5).collect();
+    }
     model.check_batch(&layout, &batch).expect("a batch that fits");
     let point = parameters(&layout, 8);
-    let item = StackItem { channel, ..StackItem::new(&point, &batch) };
-    let loss = |parameters: &[f32]| model.losses(&layout, &[StackItem { parameters, ..item }])[0];
+    let item = StackItem { channel, dropout, ..StackItem::new(&point, &batch) };
+    let targets = model.evaluate(&layout, &point, &batch).targets as f64;
+    let loss = |parameters: &[f32]| {
+        if dropout.is_none() {
+            return model.losses(&layout, &[StackItem { parameters, ..item }])[0];
+        }
+        // An evaluation drops nothing.
+        let mut pass = model.pass(&layout, &[Share { dropout, ..Share::whole(parameters, &batch) }], false);
+        pass.embed();
+        pass.forward_blocks(0..architecture.blocks());
+        pass.classify().iter().map(|o| o.loss).sum::<f64>() / targets
+    };
     let outcome = &model.loss_and_gradients(&layout, &[item])[0];
     let what = format!("{family:?}, {what}");
     assert!((outcome.loss - loss(&point)).abs() < 1e-12, "{what}: loss");
@@ -133,239 +168,50 @@ fn the_head_alone_matches_differences() {
 }
 
 #[test]
-fn a_packed_batch_equals_its_sequences_one_by_one() {
-    for family in FAMILIES {
-        let methods = &methods(family)[0].1;
-        let (model, layout) = (model(Cpu::<f64>::new(), family), layout(family, methods));
-        let (lengths, point) = ([2, 40, 3, 17, 2, 64], parameters(&layout, 1));
-        let whole = batch(family, &lengths, 2);
-        let packed = &model.loss_and_gradients(&layout, &[StackItem::new(&point, &whole)])[0];
-        let singles: Vec<PackedBatch> = (0..lengths.len()).map(|i| whole.subset(&[i])).collect();
-        let stack: Vec<StackItem> = singles.iter().map(|batch| StackItem::new(&point, batch)).collect();
-        let outcomes = model.loss_and_gradients(&layout, &stack);
-        // Each sequence counts by its targets: tokens of a language model, else one.
-        let targets: Vec<f64> = singles.iter().map(|b| model.evaluate(&layout, &point, b).targets as f64).collect();
-        let total: f64 = targets.iter().sum();
-        let mean = |f: &dyn Fn(usize) -> f64| (0..lengths.len()).map(|i| f(i) * targets[i]).sum::<f64>() / total;
-        assert!((packed.loss - mean(&|i| outcomes[i].loss)).abs() < 1e-12, "{family:?}");
-        for (p, &gradient) in packed.gradient.iter().enumerate() {
-            let expected = mean(&|i| f64::from(outcomes[i].gradient[p]));
-            let close = (f64::from(gradient) - expected).abs() < 1e-6 * expected.abs().max(0.1);
-            assert!(close, "{family:?}: parameter {p}: {gradient} against {expected}");
-        }
-    }
-}
-
-#[test]
-fn a_pass_over_two_clients_keeps_their_parameters_apart() {
-    for family in FAMILIES {
-        for (what, methods) in methods(family) {
-            let (model, layout) = (model(Cpu::<f64>::new(), family), layout(family, &methods));
-            let batches = [batch(family, &[5, 9], 1), batch(family, &[3, 2, 12], 2)];
-            let points = [parameters(&layout, 1), parameters(&layout, 2)];
-            let shares: Vec<Share> =
-                batches.iter().zip(&points).map(|(batch, parameters)| Share::whole(parameters, batch)).collect();
-            let blocks = architecture(family).blocks();
-            let run = |shares: &[Share]| {
-                let mut pass = model.pass(&layout, shares, true);
-                pass.embed();
-                pass.forward_blocks(0..blocks);
-                pass.classify();
-                pass.backward_blocks(0..blocks);
-                pass.gradient()
-            };
-            let together = run(&shares);
-            for (i, share) in shares.iter().enumerate() {
-                let alone = run(std::slice::from_ref(share));
-                let part = &together[i * layout.len()..][..layout.len()];
-                for (p, (a, b)) in part.iter().zip(&alone).enumerate() {
-                    let close = (a - b).abs() <= 1e-6 * b.abs().max(1e-3);
-                    assert!(close, "{family:?}, {what}: entry {p} of client {i}: {a} against {b}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_split_anywhere_equals_the_whole_bit_for_bit() {
-    for family in FAMILIES {
-        for (what, methods) in methods(family) {
-            let (model, layout) = (model(Cpu::<f32>::new(), family), layout(family, &methods));
-            let (batch, point) = (batch(family, &[7, 2, 30], 4), parameters(&layout, 6));
-            let share = [Share::whole(&point, &batch)];
-            let whole = &model.loss_and_gradients(&layout, &[StackItem::new(&point, &batch)])[0];
-            let blocks = architecture(family).blocks();
-            let targets = model.evaluate(&layout, &point, &batch).targets as f64;
-            for split in 0..=blocks {
-                let (mut device, mut edge) = (model.pass(&layout, &share, true), model.pass(&layout, &share, true));
-                device.embed();
-                device.forward_blocks(0..split);
-                edge.set_hidden(&device.hidden(), split);
-                edge.forward_blocks(split..blocks);
-                let loss = edge.classify().iter().map(|o| o.loss).sum::<f64>() / targets;
-                edge.backward_blocks(split..blocks);
-                device.set_hidden_gradient(&edge.hidden_gradient(split), split);
-                device.backward_blocks(0..split);
-
-                let what = format!("{family:?}, {what}, split {split}");
-                assert_eq!(loss, whole.loss, "{what}");
-                let sum: Vec<f32> = edge.gradient().iter().zip(device.gradient()).map(|(e, d)| e + d).collect();
-                // A decoder, or an output matrix, that reads the trained embedding too, blocks on both sides that read one
-                // table of biases: both sides have a share of its gradient, and a sum of two sums is not the sum in one go.
-                let outside = what.contains("full") || what.contains("outside");
-                let shared = matches!(family, Family::Gpt2 | Family::T5) && outside;
-                let equal = |a: f32, b: f32| a == b || shared && (a - b).abs() <= 1e-5 * b.abs().max(1e-2);
-                let differ = sum.iter().zip(&whole.gradient).position(|(&a, &b)| !equal(a, b));
-                assert_eq!(differ, None, "{what}");
-            }
-        }
-    }
-}
-
-/// What trains in the last block alone, from its first product to behind its last.
-fn methods_of_the_last_block(family: Family) -> Vec<(&'static str, PeftMethod)> {
-    let blocks = architecture(family).blocks();
-    let upper: Vec<usize> = (0..blocks).map(|b| if b + 1 == blocks { 2 } else { 0 }).collect();
-    let on = |targets: &[Projection]| lora(&upper, targets);
-    let chosen: Vec<bool> = upper.iter().map(|&rank| rank > 0).collect();
-    let selected =
-        |selection| PeftMethod::Selective(SelectiveConfig { selection, blocks: chosen.clone(), outside: false });
-    let dora = LoraConfig { variant: LoraVariant::Dora, ..on(&[Projection::FfnUp]) };
-    let mut methods = vec![
-        ("queries and values", PeftMethod::Lora(on(&[Projection::Query, Projection::Value]))),
-        ("dropout", PeftMethod::Lora(LoraConfig { dropout: 0.25, ..on(&[Projection::Query]) })),
-        ("the attention's output", PeftMethod::Lora(on(&[Projection::AttentionOutput]))),
-        ("both of the feed-forward layer", PeftMethod::Lora(on(&[Projection::FfnUp, Projection::FfnDown]))),
-        ("its inner product", PeftMethod::Lora(on(&[Projection::FfnUp]))),
-        ("its output", PeftMethod::Lora(on(&[Projection::FfnDown]))),
-        ("magnitudes", PeftMethod::Lora(dora)),
-        ("whole", selected(Selection::Everything)),
-    ];
-    if !matches!(family, Family::Llama | Family::T5) {
-        methods.push(("biases", selected(Selection::Biases)));
-    }
-    methods
-}
-
-#[test]
-fn what_is_kept_of_a_frozen_prefix_is_what_would_be_computed_bit_for_bit() {
-    use deft::nn::{Cached, FrozenPrefix, PrefixBudget};
-    use std::sync::Arc;
-    for family in FAMILIES {
-        let model = model(Cpu::<f32>::new(), family);
-        for (what, method) in methods_of_the_last_block(family) {
-            let layout = layout(family, &[method]);
-            let data = batch(family, &[5, 30, 2, 17, 8, 64, 3, 3, 21], 7);
-            let point = parameters(&layout, 3);
-            for limit in [0, 4_000, 40_000, usize::MAX] {
-                let memory = Arc::new(PrefixBudget::new(limit));
-                let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone());
-                let cache = cache.expect("frozen blocks below");
-                for chosen in [&[3usize, 1, 4][..], &[4, 8, 0, 2, 5], &[1, 2, 3, 4], &[2, 7], &[5, 3, 1]] {
-                    let batch = data.subset(chosen);
-                    let plain = StackItem { dropout: Some(CounterStream::new(1, 2)), ..StackItem::new(&point, &batch) };
-                    let cached = StackItem { prefix: Some(Cached { cache: &cache, samples: chosen }), ..plain };
-                    let outcomes = model.loss_and_gradients(&layout, &[plain, cached]);
-                    assert_eq!(outcomes[0], outcomes[1], "{family:?}, {what}, {chosen:?}, limit {limit}");
-                    let evaluations = [plain, cached].map(|item| model.evaluate_item(&layout, &item));
-                    assert_eq!(evaluations[0], evaluations[1], "{family:?}, {what}, {chosen:?}, limit {limit}");
-                }
-                let used = memory.used_bytes();
-                assert!(used <= limit && (limit == 0) == (used == 0), "{family:?}: {used} bytes of {limit}");
-            }
-        }
-    }
-    let everywhere = layout(Family::Bert, &[PeftMethod::Lora(lora(&[1, 0, 0], &[Projection::Query]))]);
-    let bert = model(Cpu::<f32>::new(), Family::Bert);
-    assert!(
-        FrozenPrefix::new(&bert, &everywhere, 3, Arc::new(PrefixBudget::new(usize::MAX))).is_none(),
-        "block 0 trains"
-    );
-}
-
-#[test]
-fn a_frozen_prefix_reaches_up_to_the_first_trainable_tensor() {
-    use deft::nn::{Cached, FrozenPrefix, PrefixBudget};
-    use std::sync::Arc;
-    let (family, lengths) = (Family::Bert, [5, 30, 2]);
-    let (model, data) = (model(Cpu::<f32>::new(), family), batch(family, &lengths, 7));
-    let architecture = architecture(family);
-    let (hidden, inner, rows) = (architecture.hidden, architecture.ffn, lengths.iter().sum::<usize>());
-    let attention = architecture.heads * architecture.head_dim + 2 * architecture.kv_heads * architecture.head_dim;
-    let expected = |what| match what {
-        "queries and values" | "dropout" | "the attention's output" | "biases" => hidden + attention,
-        "both of the feed-forward layer" | "its inner product" | "its output" => hidden + inner,
-        "magnitudes" | "whole" => hidden,
-        _ => unreachable!("{what}"),
+fn low_rank_terms_with_dropout_match_differences() {
+    let conditions = Conditions { dropout: Some(CounterStream::new(3, 3)), ..Conditions::default() };
+    let check = |family, variant| {
+        let what = format!("{variant:?} with dropout");
+        assert_gradient_under(conditions, family, &what, &[everywhere(family, variant, 0.3)], 2);
     };
-    for (what, method) in methods_of_the_last_block(family) {
-        let (layout, memory) = (layout(family, &[method]), Arc::new(PrefixBudget::new(usize::MAX)));
-        let cache = FrozenPrefix::new(&model, &layout, data.sequences(), memory.clone()).expect("frozen blocks below");
-        let point = parameters(&layout, 3);
-        let item =
-            StackItem { prefix: Some(Cached { cache: &cache, samples: &[0, 1, 2] }), ..StackItem::new(&point, &data) };
-        model.loss_and_gradients(&layout, &[item]);
-        assert_eq!(memory.used_bytes(), rows * expected(what) * size_of::<f32>(), "{what}");
+    FAMILIES.into_iter().for_each(|family| check(family, LoraVariant::Plain));
+    check(Family::Bert, variants::ADAPTIVE);
+}
+
+#[test]
+fn language_models_that_classify_and_an_encoder_that_estimates_match_differences() {
+    let classes = Objective::Classification { classes: 3 };
+    for (family, objective) in [
+        (Family::Bert, Objective::Regression),
+        (Family::Gpt2, classes),
+        (Family::Gpt2, Objective::Regression),
+        (Family::Llama, classes),
+        (Family::Llama, Objective::Regression),
+    ] {
+        let conditions = Conditions { objective: Some(objective), ..Conditions::default() };
+        let asked = |(what, _): &(&str, _)| ["prompt", "full"].contains(what);
+        for (what, methods) in methods(family).into_iter().filter(asked) {
+            assert_gradient_under(conditions, family, &format!("{what}, {objective:?}"), &methods, 2);
+        }
     }
 }
 
 #[test]
-fn neither_stack_mates_nor_threads_change_a_bit() {
-    let family = Family::Bert;
-    let methods = [PeftMethod::Lora(deft::nn::LoraConfig { dropout: 0.25, ..lora(&[2, 1, 2], &[Projection::Query]) })];
-    let (model, layout) = (model(Cpu::<f32>::new(), family), layout(family, &methods));
-    // The second batch is several chunks long.
-    let batches = [
-        batch(family, &[3, 9], 1),
-        batch(family, &[60; 25], 2),
-        batch(family, &[1], 3),
-        batch(family, &[20, 70, 41], 4),
-    ];
-    assert!(model.chunks(&batches[1]).len() > 2);
-    let points: Vec<Vec<f32>> = (0..4).map(|i| parameters(&layout, i)).collect();
-    let key = |i: usize| deft::random::CounterStream::new(i as u64, 77);
-    let stack: Vec<StackItem> = batches
-        .iter()
-        .zip(&points)
-        .enumerate()
-        .map(|(i, (batch, parameters))| StackItem { dropout: Some(key(i)), ..StackItem::new(parameters, batch) })
-        .collect();
-    let on = |threads: usize, stack: &[StackItem]| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
-        pool.install(|| model.loss_and_gradients(&layout, stack))
-    };
-    let reference = on(1, &stack);
-    assert_eq!(on(2, &stack), reference);
-    assert_eq!(on(3, &stack), reference);
-    let separate: Vec<_> = stack.iter().map(|item| on(2, std::slice::from_ref(item)).remove(0)).collect();
-    assert_eq!(separate, reference);
-    let reversed: Vec<StackItem> = stack.iter().rev().copied().collect();
-    assert!(on(2, &reversed).iter().eq(reference.iter().rev()));
-    let dry: Vec<StackItem> = stack.iter().map(|item| StackItem { dropout: None, ..*item }).collect();
-    assert_ne!(on(2, &dry), reference, "dropout drops nothing");
-}
-
-/// On one thread, three or four of these batches share a pass.
-#[test]
-fn small_batches_that_share_a_pass_keep_their_bits() {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread pool");
+fn low_rank_terms_start_as_the_model_itself() {
     for family in FAMILIES {
-        let model = model(Cpu::<f32>::new(), family);
-        for (what, methods) in methods(family) {
-            let layout = layout(family, &methods);
-            let batches: Vec<PackedBatch> = (0..14).map(|i| batch(family, &[2 + i % 5, 7, 3 + i], i as u64)).collect();
-            let points: Vec<Vec<f32>> = (0..14).map(|i| parameters(&layout, i)).collect();
-            let items = batches.iter().zip(&points).enumerate();
-            let stack: Vec<StackItem> = items
-                .map(|(i, (batch, point))| StackItem {
-                    dropout: Some(CounterStream::new(i as u64, 78)),
-                    ..StackItem::new(point, batch)
-                })
-                .collect();
-            let on_one = |stack: &[StackItem]| pool.install(|| model.loss_and_gradients(&layout, stack));
-            let alone: Vec<_> = stack.chunks(1).flat_map(on_one).collect();
-            assert_eq!(on_one(&stack), alone, "{family:?}, {what}");
+        let (model, batch) = (model(Cpu::<f64>::new(), family), batch(family, &[3, 11, 4], 5));
+        let loss = |methods: &[PeftMethod]| {
+            let layout = layout(family, methods);
+            let start = layout.initial(&Streams::new(4, 0), &tiny::MadeUp).expect("all tensors are there");
+            model.losses(&layout, &[StackItem::new(&start, &batch)])[0]
+        };
+        // Full tuning starts from the model's own weights.
+        let (_, full) = methods(family).into_iter().find(|(what, _)| *what == "full").expect("a method");
+        let itself = loss(&full);
+        // DoRA's magnitudes are norms rounded to single precision.
+        for (variant, far) in [(LoraVariant::Plain, 1e-12), (variants::ADAPTIVE, 1e-12), (LoraVariant::Dora, 1e-6)] {
+            let apart = (loss(&[everywhere(family, variant, 0.0)]) - itself).abs();
+            assert!(apart <= far, "{family:?}, {variant:?}: {apart:e} from {itself}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Blocks that devices hold in slices, whose sums a channel forms.
 
-use crate::assert_gradient_through;
 use crate::tiny::{FAMILIES, architecture, batch, layout, lora, methods, model, parameters};
+use crate::{Conditions, assert_gradient_under};
 use deft::backend::Cpu;
 use deft::data::PackedBatch;
 use deft::fomo::Family;
@@ -21,7 +21,8 @@ fn the_gradient_is_that_of_the_network_that_was_heard() {
         for (what, methods) in methods(family) {
             let last = architecture(family).blocks() - 1;
             let channel = channel(&[0, last], &UNEQUAL, 0.0);
-            assert_gradient_through(Some(&channel), family, &format!("{what}, in slices"), &methods, 3);
+            let conditions = Conditions { channel: Some(&channel), ..Conditions::default() };
+            assert_gradient_under(conditions, family, &format!("{what}, in slices"), &methods, 3);
         }
     }
 }
