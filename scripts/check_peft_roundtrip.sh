@@ -26,7 +26,7 @@ tokens=(--tokens 101,2054,2003,1037,3185,102 --tokens 101,2204,102)
 check() {
     local name=$1 peft=$2 run
     "$deft" run scenarios/quickstart.yaml --quiet --no-cache --out "$scratch" --set "name=$name" --set "peft=$peft" \
-        --set technique.rounds=2 --set technique.local_steps=2 --set workload.batch_size=8 \
+        --set technique.rounds=2 --set technique.local_steps=2 --set workload.batch_size=8 --set "technique.aggregation={method: digital}" \
         --set training.evaluation_samples=50 --set training.final_evaluation_samples=50 >"$scratch/$name.log"
     run=$(echo "$scratch/$name"/*/)
     "$deft" adapter export "$run" --format peft --out "$scratch/$name-peft" >>"$scratch/$name.log"
