@@ -47,7 +47,7 @@ MODELS = {
         num_key_value_heads=2, rope_parameters=LLAMA3, tie_word_embeddings=True, **LLAMA,
     )),
     "llama, own output": (LlamaConfig, dict(
-        num_key_value_heads=4, rope_parameters=dict(rope_type="default", rope_theta=500.0), tie_word_embeddings=False, **LLAMA,
+        num_key_value_heads=4, head_dim=10, rope_parameters=dict(rope_type="default", rope_theta=500.0), tie_word_embeddings=False, **LLAMA,
     )),
 }
 # What transformers 5 calls the parts of a ViT, and what they are called in checkpoints.

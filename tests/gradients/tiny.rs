@@ -59,8 +59,7 @@ pub fn architecture(family: Family) -> Architecture {
         Family::Roberta => Architecture { token_types: 1, norm_eps: 1e-5, ..bert },
         Family::Gpt2 => Architecture { activation: Activation::GeluTanh, ..decoder },
         Family::Llama => Architecture {
-            // Not the width of all heads.
-            hidden: 22,
+            hidden: 24,
             heads: 4,
             kv_heads: 2,
             head_dim: 6,
