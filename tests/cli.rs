@@ -212,6 +212,17 @@ search:
   objective: {target_accuracy: 0.3}
 ";
 
+/// As behind `| head`.
+#[test]
+fn a_reader_that_is_gone_ends_a_command_quietly() {
+    for arguments in [&["list"][..], &["check", QUICKSTART]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = deft().args(arguments).stdout(writer).output().expect("the program starts");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
 fn search(scenario: &Path, out: &Path, resume: bool) -> Child {
     let mut command = deft();
     command.args(["search", path(scenario), "--no-cache", "--out", path(out)]);

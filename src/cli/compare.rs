@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::results::{self, RunFolder};
 use clap::Args;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -18,9 +19,10 @@ pub struct Arguments {
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let runs = arguments.runs.iter().map(|r| RunFolder::open(r)).collect::<Result<Vec<_>, _>>()?;
     let comparison = results::compare(&runs, &arguments.out)?;
-    print!("{}", comparison.table);
+    let mut out = io::stdout().lock();
+    write!(out, "{}", comparison.table)?;
     for file in &comparison.written {
-        println!("{}", file.display());
+        writeln!(out, "{}", file.display())?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::results::{self, RunFolder, Wanted};
 use clap::Args;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -24,6 +25,6 @@ pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { device, round, replication, .. } = arguments;
     let wanted = Wanted { replication: *replication, device, round: *round };
     let text = results::explain(&record, &wanted).map_err(|e| Failure::Usage(e.to_string()))?;
-    print!("{text}");
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::results::RunFolder;
 use clap::Args;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -13,10 +14,14 @@ pub struct Arguments {
 }
 
 pub fn execute(arguments: &Arguments) -> Result<(), Failure> {
+    let mut drawn = Vec::new();
     for run in &arguments.runs {
-        for file in RunFolder::open(run)?.redraw()? {
-            println!("{}", file.display());
-        }
+        drawn.extend(RunFolder::open(run)?.redraw()?);
+    }
+    // All are drawn first: who reads only the beginning of the list wants them, too.
+    let mut out = io::stdout().lock();
+    for file in drawn {
+        writeln!(out, "{}", file.display())?;
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ pub use peft::{
 
 pub use crate::fomo::Projection;
 pub use gradient_projection::project;
-pub(crate) use reader::shares_matrix;
+pub(crate) use reader::output_matrix;
 pub use stack::{Evaluation, StackItem, StepOutcome};
 pub use step::Stepped;
 pub use sum_channel::SumChannel;

@@ -141,7 +141,7 @@ impl<B: Backend> Reader<'_, B> {
             let (tensor, words) = (names::OUTPUT, words.to_owned());
             return Err(CheckpointError::OwnOutput { file, tensor, words }.into());
         }
-        let name = if shares_matrix(self.architecture, self.source) { words } else { names::OUTPUT };
+        let name = output_matrix(self.architecture, self.source);
         let weight = self.backend.matrix(&self.source.tensor(name, &[outputs, inputs])?, outputs, inputs);
         Ok(Linear { weight, bias: None, inputs, outputs })
     }
@@ -221,10 +221,12 @@ impl<B: Backend> Reader<'_, B> {
     }
 }
 
-/// Whether the output matrix is the embedding's: where they are tied, and in a T5 whose file has no output matrix, to which
+/// The matrix that answers in words: the embedding's where they are tied, and in a T5 whose file has no output matrix, to which
 /// transformers 5 ties it without the scale of tied ones (`scale_decoder_outputs` in its config.json).
-pub(crate) fn shares_matrix(architecture: &Architecture, source: &dyn TensorSource) -> bool {
-    architecture.tied_output || architecture.family == Family::T5 && !source.has(names::OUTPUT)
+pub(crate) fn output_matrix(architecture: &Architecture, source: &dyn TensorSource) -> &'static str {
+    let Architecture { family, tied_output, .. } = *architecture;
+    let shared = tied_output || family == Family::T5 && !source.has(names::OUTPUT);
+    if shared { names::words(family) } else { names::OUTPUT }
 }
 
 /// Frequencies `theta^(-2 j / head_dim)`; Llama 3.1's scaling divides those of long waves by `factor` and blends between

@@ -75,15 +75,22 @@ fn query_and_key_rows_come_in_the_order_of_the_model() {
     });
 }
 
-#[test]
-fn gpt2_is_turned_back_into_the_order_of_the_model() {
+/// The geometry of one block of width 2, without a tensor.
+fn small_gpt2() -> GgufWriter {
     let mut writer = GgufWriter::new();
     writer
         .text("general.architecture", "gpt2")
         .whole("gpt2.block_count", 1)
         .whole("gpt2.embedding_length", 2)
         .whole("gpt2.attention.head_count", 1)
-        .real("gpt2.attention.layer_norm_epsilon", 1e-5)
+        .real("gpt2.attention.layer_norm_epsilon", 1e-5);
+    writer
+}
+
+#[test]
+fn gpt2_is_turned_back_into_the_order_of_the_model() {
+    let mut writer = small_gpt2();
+    writer
         .floats("token_embd.weight", &[5, 2], &[0.0; 10])
         .floats("position_embd.weight", &[7, 2], &[0.0; 14])
         // [out, in] in the file.
@@ -105,13 +112,8 @@ fn gpt2_is_turned_back_into_the_order_of_the_model() {
 #[test]
 fn an_output_matrix_of_its_own_is_used() {
     let write = |output: &[f32]| {
-        let mut writer = GgufWriter::new();
+        let mut writer = small_gpt2();
         writer
-            .text("general.architecture", "gpt2")
-            .whole("gpt2.block_count", 1)
-            .whole("gpt2.embedding_length", 2)
-            .whole("gpt2.attention.head_count", 1)
-            .real("gpt2.attention.layer_norm_epsilon", 1e-5)
             .floats("token_embd.weight", &[2, 2], &[1.0, 2.0, 3.0, 4.0])
             .floats("position_embd.weight", &[7, 2], &[0.0; 14])
             .floats("output.weight", &[2, 2], output);

@@ -3,7 +3,7 @@
 use crate::adapter::{AdapterError, AdapterFile};
 use crate::data::Objective;
 use crate::fomo::{Architecture, Family, TensorSource};
-use crate::nn::shares_matrix;
+use crate::nn::output_matrix;
 
 /// What lies behind the blocks, in double precision.
 pub(super) struct Ends<'a> {
@@ -57,14 +57,8 @@ impl Ends<'_> {
 
     /// The output matrix, `[vocabulary, hidden]`.
     pub fn output(&self) -> Result<Vec<f32>, AdapterError> {
-        let Architecture { family, vocabulary, hidden, .. } = *self.architecture;
-        let name = match family {
-            _ if !shares_matrix(self.architecture, self.source) => "lm_head.weight",
-            Family::Gpt2 => "wte.weight",
-            Family::T5 => "shared.weight",
-            _ => "model.embed_tokens.weight",
-        };
-        self.tensor(name, &[vocabulary, hidden])
+        let Architecture { vocabulary, hidden, .. } = *self.architecture;
+        self.tensor(output_matrix(self.architecture, self.source), &[vocabulary, hidden])
     }
 
     /// What the output matrix makes of a hidden state; T5 scales it first where the matrix is the embedding's (Raffel et al. 2020).
